@@ -1,0 +1,3 @@
+module silly.store/etcd/conformance
+
+go 1.26.0

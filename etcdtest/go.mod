@@ -1,0 +1,3 @@
+module silly.store/etcd/etcdtest
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module silly.store/etcd/examples
+
+go 1.26.0

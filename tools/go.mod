@@ -1,0 +1,3 @@
+module silly.store/etcd/tools
+
+go 1.26.0
