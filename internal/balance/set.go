@@ -1,0 +1,315 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"silly.store/etcd/internal/transport"
+)
+
+// Lane is what a connection is for. Each lane of a member is a connection of its
+// own, so that a large read can starve neither a watch nor a renewal.
+type Lane uint8
+
+const (
+	// Unary carries calls and lease streams.
+	Unary Lane = iota
+	// Watch carries watch streams.
+	Watch
+	// Bulk carries range streams and snapshots.
+	Bulk
+
+	lanes
+)
+
+// Dialer connects to a member. transport.Dial with its options is the ordinary
+// one.
+type Dialer func(ctx context.Context, target transport.Target) (transport.Conn, error)
+
+// Config is what a Set is made of.
+type Config struct {
+	Endpoints []Endpoint
+	Dial      Dialer
+	// DialTimeout bounds one attempt to connect, handshakes included; 0 means 5 s.
+	DialTimeout time.Duration
+}
+
+const (
+	defaultDialTimeout = 5 * time.Second
+	// Reconnecting backs off exponentially with full jitter between these.
+	backoffFirst = 20 * time.Millisecond
+	backoffCap   = 2 * time.Second
+	// shortBackoff is how long a pick waits for a member to become ready to be
+	// tried, when there is no other. Beyond it, failing at once is kinder.
+	shortBackoff = 100 * time.Millisecond
+	// stableAfter is how long a connection must have lived for its end not to
+	// count as a failure to connect.
+	stableAfter = time.Second
+)
+
+// ErrClosed is the cause of errors after Close.
+var ErrClosed = errors.New("client is closed")
+
+// Set is the endpoints of one client. It is safe for concurrent use.
+type Set struct {
+	dial        Dialer
+	dialTimeout time.Duration
+	members     []*member
+	ctx         context.Context // of all dials; ended by Close
+	cancel      context.CancelFunc
+	routines    sync.WaitGroup // dials, and connections that are ending
+
+	mu     sync.Mutex // guards the fields below and all of every link
+	closed bool
+}
+
+// New makes a set; it connects to nothing.
+func New(c Config) *Set {
+	if c.DialTimeout <= 0 {
+		c.DialTimeout = defaultDialTimeout
+	}
+	s := &Set{dial: c.Dial, dialTimeout: c.DialTimeout}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	for _, e := range c.Endpoints {
+		s.members = append(s.members, newMember(e))
+	}
+	return s
+}
+
+// Picked is a connection chosen for a call.
+type Picked struct {
+	transport.Conn
+	// Endpoint is the member's name, for errors.
+	Endpoint string
+}
+
+// Pick chooses a connection for lane: a random one of those that are up, or the
+// first that can be brought up. When every member has refused it fails at once
+// with an *UnreachableError.
+func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
+	at := 0
+	if len(s.members) > 1 {
+		at = rand.IntN(len(s.members))
+	}
+	if c := s.members[at].links[lane].up(); c != nil {
+		return Picked{c, s.members[at].endpoint.Name}, nil
+	}
+	return s.pickSlow(ctx, lane, at)
+}
+
+// pickSlow brings up the member at index at if it may be tried now, and
+// meanwhile takes any other that is up.
+func (s *Set) pickSlow(ctx context.Context, lane Lane, at int) (Picked, error) {
+	for {
+		p, tried, err := s.tryAll(ctx, lane, at)
+		if err != nil || p.Conn != nil {
+			return p, err
+		}
+		wait := time.Until(s.nextTry(lane))
+		if tried || wait > shortBackoff {
+			return Picked{}, s.unreachable(lane)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return Picked{}, contextError(ctx, s.unreachable(lane))
+		}
+	}
+}
+
+// tryAll tries each member once, from index at on. It returns a Picked without
+// a connection when none could be had; tried says whether any was dialed.
+func (s *Set) tryAll(ctx context.Context, lane Lane, at int) (p Picked, tried bool, err error) {
+	n := len(s.members)
+	for i := range n {
+		m := s.members[(at+i)%n]
+		d, err := s.connect(m, lane)
+		if err != nil {
+			return Picked{}, tried, err
+		}
+		if p, ok := s.anyUp(lane, at); ok {
+			return p, tried, nil
+		}
+		if d == nil {
+			continue // it has failed a moment ago
+		}
+		tried = true
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+			return Picked{}, tried, contextError(ctx, fmt.Errorf("connecting to %s", m.endpoint.Name))
+		}
+		if d.conn != nil {
+			return Picked{d.conn, m.endpoint.Name}, tried, nil
+		}
+	}
+	p, _ = s.anyUp(lane, at)
+	return p, tried, nil
+}
+
+// contextError is the error of a pick that its context has ended while doing
+// what says.
+func contextError(ctx context.Context, what error) error {
+	code := transport.Canceled
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		code = transport.DeadlineExceeded
+	}
+	return &transport.Error{Code: code, Outcome: transport.NotSent, Message: what.Error(), Cause: ctx.Err()}
+}
+
+// nextTry is when the first member may be tried again.
+func (s *Set) nextTry(lane Lane) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var first time.Time
+	for i, m := range s.members {
+		if t := m.links[lane].notBefore; i == 0 || t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+// anyUp is a connection that is up, starting the search at index at. A suspect
+// one will do when there is no better.
+func (s *Set) anyUp(lane Lane, at int) (Picked, bool) {
+	var second Picked
+	n := len(s.members)
+	for i := range n {
+		m := s.members[(at+i)%n]
+		c := m.links[lane].current()
+		if c == nil {
+			continue
+		}
+		switch c.State() {
+		case transport.Ready:
+			return Picked{c, m.endpoint.Name}, true
+		case transport.Suspect:
+			second = Picked{c, m.endpoint.Name}
+		}
+	}
+	return second, second.Conn != nil
+}
+
+// connect starts a dial of m, or joins the one under way. It returns nil while
+// the member's backoff lasts, or when the connection is there already.
+func (s *Set) connect(m *member, lane Lane) (*dial, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, closedError()
+	}
+	l := &m.links[lane]
+	for _, over := range l.reapLocked(time.Now()) {
+		s.routines.Go(func() { _ = over.Close() })
+	}
+	if l.dialing != nil {
+		return l.dialing, nil
+	}
+	if l.current() != nil || time.Now().Before(l.notBefore) {
+		return nil, nil
+	}
+	d := &dial{done: make(chan struct{})}
+	l.dialing = d
+	s.routines.Go(func() { s.run(m, l, d) })
+	return d, nil
+}
+
+// run is the goroutine of one dial.
+func (s *Set) run(m *member, l *link, d *dial) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.dialTimeout)
+	defer cancel()
+	conn, err := s.dial(ctx, m.endpoint.Target)
+
+	s.mu.Lock()
+	if s.closed && conn != nil {
+		s.mu.Unlock()
+		_ = conn.Close()
+		s.mu.Lock()
+		conn, err = nil, closedError()
+	}
+	l.settleLocked(conn, err)
+	d.conn = conn
+	l.dialing = nil
+	s.mu.Unlock()
+	close(d.done)
+}
+
+// Close closes every connection and waits for dials to end.
+func (s *Set) Close() {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = true
+	var conns []transport.Conn
+	for _, m := range s.members {
+		for i := range m.links {
+			conns = append(conns, m.links[i].takeAllLocked()...)
+		}
+	}
+	s.mu.Unlock()
+	s.cancel()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	s.routines.Wait()
+}
+
+func closedError() error {
+	return &transport.Error{Code: transport.Canceled, Outcome: transport.NotSent, Cause: ErrClosed}
+}
+
+// UnreachableError says why no member could be reached.
+type UnreachableError struct {
+	Failures []EndpointError
+}
+
+// EndpointError is the last error of one endpoint.
+type EndpointError struct {
+	Endpoint string
+	Err      error
+}
+
+func (e *UnreachableError) Error() string {
+	var b strings.Builder
+	if len(e.Failures) > 1 {
+		b.WriteString("no endpoint can be reached: ")
+	}
+	for i, f := range e.Failures {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(f.Endpoint + ": " + f.Err.Error())
+	}
+	return b.String()
+}
+
+func (e *UnreachableError) Unwrap() []error {
+	errs := make([]error, len(e.Failures))
+	for i, f := range e.Failures {
+		errs[i] = f.Err
+	}
+	return errs
+}
+
+// unreachable is the error of a pick that found nothing.
+func (s *Set) unreachable(lane Lane) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := &UnreachableError{}
+	for _, m := range s.members {
+		err := m.links[lane].lastErr
+		if err == nil {
+			err = errors.New("not tried")
+		}
+		e.Failures = append(e.Failures, EndpointError{m.endpoint.Name, err})
+	}
+	return &transport.Error{Code: transport.Unavailable, Outcome: transport.NotSent, Cause: e}
+}

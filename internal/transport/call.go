@@ -1,0 +1,113 @@
+package transport
+
+import (
+	"context"
+	"time"
+)
+
+// Call sends req and waits for its answer, the context or req.Timeout,
+// whichever is first.
+func (c *conn) Call(ctx context.Context, req Request) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, contextError(ctx, NotSent)
+	}
+	s := streamPool.Get().(*stream)
+	s.init(c, req)
+	s.unary, s.closeSend = true, true
+	s.setPrefix(len(req.Message))
+	s.body = req.Message
+	s.deadline, _ = ctx.Deadline()
+
+	c.mu.Lock()
+	if err := c.refusalLocked(); err != nil {
+		c.mu.Unlock()
+		return nil, err
+	}
+	c.enqueueLocked(s)
+	c.flush()
+	return c.wait(ctx, s, req.Timeout)
+}
+
+// init readies a new or pooled stream for req.
+func (s *stream) init(c *conn, req Request) {
+	s.conn = c
+	s.req = req
+	s.inNeed = -1
+}
+
+// wait waits for a unary call that has been queued.
+func (c *conn) wait(ctx context.Context, s *stream, timeout time.Duration) ([]byte, error) {
+	var expired <-chan time.Time
+	if timeout > 0 {
+		expired = s.startTimer(timeout)
+	}
+	select {
+	case <-s.notify:
+		reply, err := s.reply, s.err
+		if timeout > 0 {
+			s.timer.Stop()
+		}
+		s.release()
+		if err != nil {
+			return nil, err
+		}
+		return reply, nil
+	case <-ctx.Done():
+		return c.giveUp(s, func(o Outcome) *Error { return contextError(ctx, o) })
+	case <-expired:
+		return c.giveUp(s, func(o Outcome) *Error {
+			return &Error{Code: DeadlineExceeded, Outcome: o, Cause: ErrTimeout}
+		})
+	}
+}
+
+func (s *stream) startTimer(d time.Duration) <-chan time.Time {
+	if s.timer == nil {
+		s.timer = time.NewTimer(d)
+	} else {
+		s.timer.Reset(d)
+	}
+	return s.timer.C
+}
+
+// giveUp ends a unary call before its answer. The answer may have come
+// meanwhile; then it counts. Either way s does not go back to the pool: the
+// reader may be about to signal it.
+func (c *conn) giveUp(s *stream, reason func(Outcome) *Error) ([]byte, error) {
+	c.mu.Lock()
+	if s.done {
+		reply, err := s.reply, s.err
+		c.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		return reply, nil
+	}
+	err := reason(s.outcome())
+	c.abandonLocked(s, err)
+	c.flush()
+	return nil, err
+}
+
+// Open starts a stream.
+func (c *conn) Open(ctx context.Context, req Request) (Stream, error) {
+	if ctx.Err() != nil {
+		return nil, contextError(ctx, NotSent)
+	}
+	s := &stream{notify: make(chan struct{}, 1)}
+	s.init(c, req)
+	if req.Message != nil {
+		s.queueMessage(req.Message)
+	}
+	s.req.Message = nil
+	s.closeSend = req.CloseSend
+
+	c.mu.Lock()
+	if err := c.refusalLocked(); err != nil {
+		c.mu.Unlock()
+		return nil, err
+	}
+	c.enqueueLocked(s)
+	c.flush()
+	return s, nil
+}

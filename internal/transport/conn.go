@@ -1,0 +1,241 @@
+package transport
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// conn is one HTTP/2 connection. doc.go says who owns what.
+type conn struct {
+	nc       net.Conn // what is read and written: the TLS connection if there is one
+	socket   net.Conn // below TLS; closing it never waits
+	opts     Options
+	inPlace  *inPlaceWriter // nil unless a caller may write in place
+	wake     chan struct{}  // capacity 1: hands the write side to the writer
+	done     chan struct{}  // closed by fail
+	watch    *time.Timer    // the watchdog's tick
+	routines sync.WaitGroup
+
+	mu sync.Mutex // guards the fields below
+
+	err      *Error // why the connection is over; nil while it lives
+	draining bool   // no new streams
+	goAway   *Error // what a GOAWAY with an error code said
+	suspect  bool
+
+	streams map[uint32]*stream // open: HEADERS assembled, not ended
+	nextID  uint32
+	opening streamQueue // not assembled yet; wait for the writer or for MAX_CONCURRENT_STREAMS
+	ready   streamQueue // open, with output that no stream window holds back
+
+	peer       peerSettings
+	sendWindow int64
+	recvWindow int64
+	headers    *headerEncoder
+	control    []byte // frames that belong to no stream's data, to go first
+
+	// writing: somebody holds the write side and with it chunk and rest.
+	writing   bool
+	chunk     []byte // buffer of the write in progress
+	rest      []byte // what a write in place left to the writer
+	assembled uint64 // bytes of all chunks so far
+	handed    uint64 // of those, how many the socket may have been given
+
+	// Liveness, see watchdog.go.
+	ticking     bool
+	heard       bool // bytes arrived since the last tick
+	silentTicks int
+	pingSent    time.Time // zero: none yet
+	pingWaiting bool      // and not answered
+	traffic     bool      // HEADERS or DATA arrived since the last PING
+}
+
+// maxControl bounds the control frames that wait to be written: a peer that
+// asks for answers and does not read them is cut off.
+const maxControl = 1 << 20
+
+func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
+	scheme := "http"
+	if target.TLS != nil {
+		scheme = "https"
+	}
+	c := &conn{
+		nc: nc, socket: socket, opts: opts,
+		wake:       make(chan struct{}, 1),
+		done:       make(chan struct{}),
+		streams:    make(map[uint32]*stream),
+		nextID:     1,
+		peer:       defaultPeerSettings(),
+		sendWindow: defaultWindow,
+		recvWindow: connWindow,
+		headers:    newHeaderEncoder(scheme, target.Authority, opts.UserAgent),
+		heard:      true,
+	}
+	if target.TLS == nil {
+		c.inPlace = newInPlaceWriter(nc)
+	}
+	return c
+}
+
+// start starts the goroutines; r has read the server's first frame header.
+func (c *conn) start(r *frameReader) {
+	c.watch = time.NewTimer(time.Hour)
+	c.watch.Stop()
+	c.routines.Add(3)
+	go func() { defer c.routines.Done(); c.read(r) }()
+	go func() { defer c.routines.Done(); c.write() }()
+	go func() { defer c.routines.Done(); c.watchdog() }()
+}
+
+func (c *conn) State() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.err != nil:
+		return Closed
+	case c.draining:
+		return Draining
+	case c.suspect:
+		return Suspect
+	}
+	return Ready
+}
+
+func (c *conn) Done() <-chan struct{} { return c.done }
+
+func (c *conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		return nil
+	}
+	return c.err
+}
+
+func (c *conn) Close() error {
+	c.fail(&Error{Code: Canceled, Cause: ErrClosed})
+	c.routines.Wait()
+	return nil
+}
+
+// fail ends the connection and every stream on it. The first reason stays.
+func (c *conn) fail(reason *Error) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = reason
+	ended := make([]*stream, 0, len(c.streams))
+	for s := c.opening.head; s != nil; s = c.opening.head {
+		c.endLocked(s, reason.withOutcome(NotSent))
+		ended = append(ended, s)
+	}
+	for _, s := range c.streams {
+		c.endLocked(s, reason.withOutcome(s.outcome()))
+		ended = append(ended, s)
+	}
+	close(c.done)
+	c.mu.Unlock()
+
+	for _, s := range ended {
+		s.signal()
+	}
+	// Closing the socket, not the TLS connection: that one would want to write.
+	_ = c.socket.Close()
+}
+
+// withOutcome is a copy of e for a stream whose outcome is o.
+func (e *Error) withOutcome(o Outcome) *Error {
+	out := *e
+	out.Outcome = o
+	return &out
+}
+
+// refusalLocked is why the connection takes no new stream; nil when it does.
+func (c *conn) refusalLocked() error {
+	switch {
+	case c.err != nil:
+		return c.err.withOutcome(NotSent)
+	case c.draining:
+		return &Error{Code: Unavailable, Outcome: NotSent, Cause: ErrDraining}
+	}
+	return nil
+}
+
+// enqueueLocked puts a new stream in line and sees that the peer is watched.
+func (c *conn) enqueueLocked(s *stream) {
+	c.opening.push(s)
+	c.watchLocked()
+}
+
+// queueOutputLocked puts an open stream in line for the writer.
+func (c *conn) queueOutputLocked(s *stream) {
+	if s.id != 0 && !s.done && s.queue == nil && s.hasOutput() {
+		c.ready.push(s)
+	}
+}
+
+// endLocked takes s out of the connection. err is nil when its status was OK.
+// Whoever calls it must signal s after unlocking.
+func (c *conn) endLocked(s *stream, err *Error) {
+	s.dequeue()
+	if s.id != 0 {
+		delete(c.streams, s.id)
+	}
+	s.done, s.err = true, err
+	s.head, s.body, s.in = nil, nil, nil
+	s.req.Message = nil
+	s.signalRoom()
+}
+
+// abandonLocked ends s from our side, telling the server if it knows of s.
+func (c *conn) abandonLocked(s *stream, err *Error) {
+	if s.id != 0 {
+		c.control = appendRSTStream(c.control, s.id, codeCancel)
+	}
+	c.endLocked(s, err)
+}
+
+// drainLocked stops new streams. Those in line were never assembled; they fail
+// as not sent and are returned to be signalled.
+func (c *conn) drainLocked(cause error) (ended []*stream) {
+	c.draining = true
+	for s := c.opening.head; s != nil; s = c.opening.head {
+		c.endLocked(s, &Error{Code: Unavailable, Outcome: NotSent, Cause: cause})
+		ended = append(ended, s)
+	}
+	return ended
+}
+
+// creditStreamLocked tells the server how much more it may send on s: a
+// window's worth of unread messages, and always the rest of one that is under
+// way, so that a message larger than the window can complete.
+func (c *conn) creditStreamLocked(s *stream) {
+	window := int64(c.opts.StreamWindow)
+	rest := int64(0)
+	if s.inNeed > len(s.in) {
+		rest = int64(s.inNeed - len(s.in))
+	}
+	want := min(max(window-int64(s.unread), rest+messagePrefixLen), maxWindow)
+	missing := want - s.recvWindow
+	starving := s.recvWindow < rest && s.recvWindow < window/2
+	if missing >= window/2 || starving {
+		c.control = appendWindowUpdate(c.control, s.id, int(missing))
+		s.recvWindow = want
+	}
+}
+
+// creditConnLocked gives the connection window back on receipt.
+func (c *conn) creditConnLocked(n int) error {
+	c.recvWindow -= int64(n)
+	if c.recvWindow < 0 {
+		return protocolError(codeFlowControlError, "server overran the connection window")
+	}
+	if c.recvWindow < connWindow/2 {
+		c.control = appendWindowUpdate(c.control, 0, int(connWindow-c.recvWindow))
+		c.recvWindow = connWindow
+	}
+	return nil
+}

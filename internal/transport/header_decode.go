@@ -1,0 +1,134 @@
+package transport
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+const (
+	// maxHeaderBlock bounds one header block on the wire, CONTINUATIONs included.
+	maxHeaderBlock = 64 << 10
+	// maxHeaderList bounds it decoded, counted as RFC 9113 section 6.5.2 does.
+	// It is what we announce in SETTINGS_MAX_HEADER_LIST_SIZE.
+	maxHeaderList = 256 << 10
+	// maxContinuations bounds the frames of one block: a peer must not keep the
+	// reader busy with empty ones.
+	maxContinuations = 64
+)
+
+// responseHeader is what we read of a response's header or trailer block.
+type responseHeader struct {
+	httpStatus  int // 0: absent
+	grpcStatus  int // -1: absent
+	message     string
+	contentType string
+}
+
+// headerDecoder decodes the header blocks of one connection, in order. Only the
+// reader uses it.
+type headerDecoder struct {
+	dec  *hpack.Decoder
+	cur  responseHeader
+	size uint32
+	err  error
+}
+
+func newHeaderDecoder() *headerDecoder {
+	d := &headerDecoder{}
+	d.dec = hpack.NewDecoder(4096, d.field)
+	d.dec.SetMaxStringLength(maxHeaderBlock)
+	return d
+}
+
+// decode decodes a complete block. Every block must pass through here, those of
+// forgotten streams too: HPACK's table depends on it.
+func (d *headerDecoder) decode(block []byte) (responseHeader, error) {
+	d.cur = responseHeader{grpcStatus: -1}
+	d.size, d.err = 0, nil
+	if _, err := d.dec.Write(block); err != nil {
+		return d.cur, protocolError(codeCompressionError, "%v", err)
+	}
+	if err := d.dec.Close(); err != nil {
+		return d.cur, protocolError(codeCompressionError, "%v", err)
+	}
+	return d.cur, d.err
+}
+
+func (d *headerDecoder) field(f hpack.HeaderField) {
+	d.size += f.Size()
+	if d.size > maxHeaderList {
+		d.err = protocolError(codeEnhanceYourCalm, "response headers of more than %d bytes", maxHeaderList)
+		return
+	}
+	switch f.Name {
+	case ":status":
+		n, err := strconv.Atoi(f.Value)
+		if err != nil || n < 100 || n > 999 {
+			d.err = protocolError(codeProtocolError, ":status %q", f.Value)
+			return
+		}
+		d.cur.httpStatus = n
+	case "grpc-status":
+		n, err := strconv.ParseUint(f.Value, 10, 31)
+		if err != nil {
+			n = uint64(Unknown)
+		}
+		d.cur.grpcStatus = int(n)
+	case "grpc-message":
+		d.cur.message = percentDecode(f.Value)
+	case "content-type":
+		d.cur.contentType = f.Value
+	}
+}
+
+// status is the status as an error; nil when it is OK.
+func (h *responseHeader) status() *Error {
+	switch {
+	case h.grpcStatus == int(OK):
+		return nil
+	case h.grpcStatus > 0:
+		return &Error{Code: Code(h.grpcStatus), Message: h.message, Outcome: Answered}
+	}
+	return &Error{Code: Internal, Message: "response ended without a grpc-status; a proxy between client and etcd may drop trailers"}
+}
+
+// notGRPC is the error of a response that is no gRPC response; nil when it is one.
+func (h *responseHeader) notGRPC() *Error {
+	if h.httpStatus != 200 {
+		return &Error{
+			Code:    codeOfHTTPStatus(h.httpStatus),
+			Message: fmt.Sprintf("HTTP status %d (content-type %q) instead of a gRPC answer; is this etcd's client URL?", h.httpStatus, h.contentType),
+		}
+	}
+	ct := h.contentType
+	if rest, ok := strings.CutPrefix(ct, "application/grpc"); ok && (rest == "" || rest[0] == '+' || rest[0] == ';') {
+		return nil
+	}
+	return &Error{
+		Code:    Unknown,
+		Message: fmt.Sprintf("content-type %q instead of application/grpc; is this etcd's client URL?", ct),
+	}
+}
+
+// percentDecode undoes gRPC's encoding of grpc-message. Broken sequences stay
+// as they are: a text is better than none.
+func percentDecode(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				out = append(out, byte(n))
+				i += 2
+				continue
+			}
+		}
+		out = append(out, s[i])
+	}
+	return string(out)
+}

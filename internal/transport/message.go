@@ -1,0 +1,141 @@
+package transport
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// maxEagerAlloc is the most that is allocated on the word of a message's length
+// prefix alone; beyond it the buffer grows with what arrives.
+const maxEagerAlloc = 64 << 20
+
+// dataLocked takes the payload of a DATA frame apart into gRPC messages.
+func (r *reader) dataLocked(h frameHeader, payload []byte) error {
+	c := r.c
+	if err := c.creditConnLocked(h.length); err != nil {
+		return err
+	}
+	c.traffic = true
+	data, err := unpad(h, payload)
+	if err != nil {
+		return err
+	}
+	s, err := r.streamLocked(h)
+	if err != nil || s == nil {
+		return err
+	}
+	s.recvWindow -= int64(h.length)
+	if s.recvWindow < 0 {
+		r.rejectLocked(s, &Error{Code: Internal, Message: "server overran the stream's window"})
+		return nil
+	}
+	if !s.gotHeader {
+		r.rejectLocked(s, &Error{Code: Internal, Message: "server sent data before headers"})
+		return nil
+	}
+	bad := r.messagesLocked(s, data)
+	if s.done {
+		return nil // ended by its caller while the lock was released
+	}
+	if bad != nil {
+		r.rejectLocked(s, bad)
+		return nil
+	}
+	if h.flags&flagEndStream != 0 {
+		missing := responseHeader{grpcStatus: -1}
+		r.serverDoneLocked(s, missing.status())
+		return nil
+	}
+	c.creditStreamLocked(s)
+	return nil
+}
+
+// messagesLocked adds data to the message that s is receiving and delivers what
+// is complete.
+func (r *reader) messagesLocked(s *stream, data []byte) *Error {
+	for len(data) > 0 {
+		if s.inNeed < 0 {
+			n := copy(s.inPrefix[s.inPrefixLen:], data)
+			s.inPrefixLen += n
+			data = data[n:]
+			if s.inPrefixLen < messagePrefixLen {
+				return nil
+			}
+			if err := r.beginMessageLocked(s); err != nil || s.done {
+				return err
+			}
+			continue
+		}
+		n := min(s.inNeed-len(s.in), len(data))
+		s.in = append(s.in, data[:n]...)
+		data = data[n:]
+		if len(s.in) == s.inNeed {
+			if err := r.deliverLocked(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// beginMessageLocked reads a complete prefix and makes room for the message.
+func (r *reader) beginMessageLocked(s *stream) *Error {
+	if s.inPrefix[0] != 0 {
+		return &Error{Code: Internal, Message: "server sent a compressed message, which was not asked for"}
+	}
+	n := binary.BigEndian.Uint32(s.inPrefix[1:])
+	if uint64(n) > uint64(r.c.opts.MaxMessage) {
+		return &Error{
+			Code:    ResourceExhausted,
+			Message: fmt.Sprintf("response of %d bytes is larger than the limit of %d", n, r.c.opts.MaxMessage),
+			Cause:   ErrTooLarge,
+		}
+	}
+	s.inNeed = int(n)
+	if n == 0 {
+		s.in = []byte{}
+		return r.deliverLocked(s)
+	}
+	s.in = r.makeRoomLocked(min(s.inNeed, maxEagerAlloc))
+	return nil
+}
+
+// makeRoomLocked allocates a message's buffer. A large one takes milliseconds
+// (it is cleared first), so callers get the lock meanwhile.
+func (r *reader) makeRoomLocked(n int) []byte {
+	if n < 256<<10 {
+		return make([]byte, 0, n)
+	}
+	r.c.mu.Unlock()
+	defer r.c.mu.Lock()
+	return make([]byte, 0, n)
+}
+
+// deliverLocked hands a complete message over.
+func (r *reader) deliverLocked(s *stream) *Error {
+	msg := s.in
+	s.in, s.inNeed, s.inPrefixLen = nil, -1, 0
+	if s.unary {
+		if s.reply != nil {
+			return &Error{Code: Internal, Message: "server sent two messages where one was due"}
+		}
+		s.reply = msg
+		return nil
+	}
+	s.inbox = append(s.inbox, msg)
+	s.unread += len(msg)
+	r.woken = append(r.woken, s)
+	return nil
+}
+
+// incomplete is what is wrong with a stream that ends here with status OK; nil
+// when nothing is.
+func (s *stream) incomplete() *Error {
+	switch {
+	case s.inPrefixLen > 0:
+		return &Error{Code: Internal, Message: "response ended inside a message"}
+	case s.unary && s.reply == nil:
+		return &Error{Code: Internal, Message: "status OK without a message"}
+	}
+	return nil
+}

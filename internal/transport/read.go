@@ -1,0 +1,410 @@
+package transport
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+)
+
+// readBufferSize is what one read of the socket may bring; it holds at least
+// one frame of the largest size.
+const readBufferSize = 64 << 10
+
+// frameReader cuts what a socket brings into frames.
+type frameReader struct {
+	nc   io.Reader
+	buf  []byte
+	r, w int // unread bytes are buf[r:w]
+}
+
+func newFrameReader(nc io.Reader) *frameReader {
+	return &frameReader{nc: nc, buf: make([]byte, readBufferSize)}
+}
+
+// fill reads once, behind what is not yet used.
+func (f *frameReader) fill() error {
+	if f.r == f.w {
+		f.r, f.w = 0, 0
+	} else if f.r > 0 && len(f.buf)-f.w < frameHeaderLen+defaultMaxFrameSize {
+		f.w = copy(f.buf, f.buf[f.r:f.w])
+		f.r = 0
+	}
+	n, err := f.nc.Read(f.buf[f.w:])
+	f.w += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// next is the next complete frame; ok is false when fill must bring more. The
+// payload is valid until the next fill.
+func (f *frameReader) next() (h frameHeader, payload []byte, ok bool, err error) {
+	have := f.buf[f.r:f.w]
+	if len(have) < frameHeaderLen {
+		return h, nil, false, nil
+	}
+	h = parseFrameHeader(have)
+	if h.length > defaultMaxFrameSize {
+		return h, nil, false, protocolError(codeFrameSizeError, "frame of %d bytes, the limit is %d", h.length, defaultMaxFrameSize)
+	}
+	end := frameHeaderLen + h.length
+	if len(have) < end {
+		return h, nil, false, nil
+	}
+	f.r += end
+	return h, have[frameHeaderLen:end], true, nil
+}
+
+// reader is the state of the reader goroutine. Its methods ending in Locked run
+// with conn.mu held.
+type reader struct {
+	c   *conn
+	in  *frameReader
+	dec *headerDecoder
+
+	// A header block that CONTINUATION frames go on with; blockStream is 0 when
+	// there is none.
+	block         []byte
+	blockStream   uint32
+	blockEnd      bool // its HEADERS had END_STREAM
+	continuations int
+
+	woken []*stream // to be signalled once mu is released
+}
+
+// read is the reader goroutine. It takes the lock once for all the frames that
+// one read has brought.
+func (c *conn) read(in *frameReader) {
+	r := &reader{c: c, in: in, dec: newHeaderDecoder()}
+	for {
+		c.mu.Lock()
+		c.heard, c.suspect = true, false
+		err := r.framesLocked()
+		over := c.err != nil
+		if !over && c.draining && len(c.streams) == 0 && c.opening.head == nil && err == nil {
+			err = ErrDraining
+		}
+		output := c.hasOutputLocked()
+		c.mu.Unlock()
+		r.signal()
+		if err != nil && !over {
+			c.readFailed(err)
+			return
+		}
+		if over {
+			return
+		}
+		if output {
+			c.mu.Lock()
+			c.flush()
+		}
+		if err := in.fill(); err != nil {
+			c.readFailed(err)
+			return
+		}
+	}
+}
+
+func (r *reader) signal() {
+	for i, s := range r.woken {
+		s.signal()
+		r.woken[i] = nil
+	}
+	r.woken = r.woken[:0]
+}
+
+// readFailed ends the connection after err, telling the peer if it is to blame.
+func (c *conn) readFailed(err error) {
+	var violation *connError
+	switch {
+	case errors.As(err, &violation):
+		c.mu.Lock()
+		c.control = appendGoAway(c.control, 0, violation.code)
+		c.flush()
+		c.fail(&Error{Code: Internal, Cause: violation})
+	case errors.Is(err, io.EOF), errors.Is(err, ErrDraining):
+		c.fail(c.endReason(err))
+	case errors.Is(err, net.ErrClosed):
+		c.fail(&Error{Code: Unavailable, Cause: ErrClosed})
+	default:
+		c.fail(&Error{Code: Unavailable, Message: "read", Cause: err})
+	}
+}
+
+// endReason is the error of a connection that the server has ended in order.
+func (c *conn) endReason(err error) *Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.goAway != nil {
+		return c.goAway
+	}
+	return &Error{Code: Unavailable, Message: "server closed the connection", Cause: err}
+}
+
+// framesLocked handles every complete frame that is there.
+func (r *reader) framesLocked() error {
+	for r.c.err == nil {
+		h, payload, ok, err := r.in.next()
+		if err != nil || !ok {
+			return err
+		}
+		if err := r.frameLocked(h, payload); err != nil {
+			return err
+		}
+		if len(r.c.control) > maxControl {
+			return protocolError(codeEnhanceYourCalm, "server asks for answers and does not read them")
+		}
+	}
+	return nil
+}
+
+func (r *reader) frameLocked(h frameHeader, payload []byte) error {
+	if r.blockStream != 0 && (h.kind != frameContinuation || h.streamID != r.blockStream) {
+		return protocolError(codeProtocolError, "frame type %d inside a header block", h.kind)
+	}
+	switch h.kind {
+	case frameData:
+		return r.dataLocked(h, payload)
+	case frameHeaders:
+		return r.headersLocked(h, payload)
+	case frameContinuation:
+		return r.continuationLocked(h, payload)
+	case frameRSTStream:
+		return r.rstStreamLocked(h, payload)
+	case frameWindowUpdate:
+		return r.windowUpdateLocked(h, payload)
+	case frameSettings:
+		return r.settingsLocked(h, payload)
+	case framePing:
+		return r.pingLocked(h, payload)
+	case frameGoAway:
+		return r.goAwayLocked(h, payload)
+	case framePushPromise:
+		return protocolError(codeProtocolError, "PUSH_PROMISE though push is off")
+	}
+	return nil // PRIORITY and what we do not know
+}
+
+// streamLocked finds the stream of a frame. It is nil when we have ended that
+// stream; a stream that we never opened is a violation.
+func (r *reader) streamLocked(h frameHeader) (*stream, error) {
+	if s := r.c.streams[h.streamID]; s != nil {
+		return s, nil
+	}
+	if h.streamID == 0 || h.streamID%2 == 0 || h.streamID >= r.c.nextID {
+		return nil, protocolError(codeProtocolError, "frame type %d on stream %d, which was never opened", h.kind, h.streamID)
+	}
+	return nil, nil
+}
+
+// finishLocked ends s with what the server said (or did wrong).
+func (r *reader) finishLocked(s *stream, err *Error) {
+	r.c.endLocked(s, err)
+	r.woken = append(r.woken, s)
+}
+
+// rejectLocked ends s because of what the server sent on it and tells it so.
+func (r *reader) rejectLocked(s *stream, err *Error) {
+	r.c.abandonLocked(s, err)
+	r.woken = append(r.woken, s)
+}
+
+func (r *reader) headersLocked(h frameHeader, payload []byte) error {
+	payload, err := unpad(h, payload)
+	if err != nil {
+		return err
+	}
+	if h.flags&flagPriority != 0 {
+		if len(payload) < 5 {
+			return protocolError(codeFrameSizeError, "HEADERS too short for its priority")
+		}
+		payload = payload[5:]
+	}
+	r.c.traffic = true
+	if h.flags&flagEndHeaders != 0 {
+		return r.blockLocked(h.streamID, payload, h.flags&flagEndStream != 0)
+	}
+	r.block = append(r.block[:0], payload...)
+	r.blockStream, r.blockEnd, r.continuations = h.streamID, h.flags&flagEndStream != 0, 0
+	if h.streamID == 0 {
+		return protocolError(codeProtocolError, "HEADERS on stream 0")
+	}
+	return nil
+}
+
+func (r *reader) continuationLocked(h frameHeader, payload []byte) error {
+	if r.blockStream == 0 {
+		return protocolError(codeProtocolError, "CONTINUATION without HEADERS")
+	}
+	r.continuations++
+	if len(r.block)+len(payload) > maxHeaderBlock || r.continuations > maxContinuations {
+		return protocolError(codeEnhanceYourCalm, "header block of more than %d bytes or %d frames", maxHeaderBlock, maxContinuations)
+	}
+	r.block = append(r.block, payload...)
+	if h.flags&flagEndHeaders == 0 {
+		return nil
+	}
+	id := r.blockStream
+	r.blockStream = 0
+	return r.blockLocked(id, r.block, r.blockEnd)
+}
+
+// blockLocked handles a complete header block: a response's headers, its
+// trailers, or both in one (trailers-only).
+func (r *reader) blockLocked(id uint32, block []byte, end bool) error {
+	header, err := r.dec.decode(block)
+	if err != nil {
+		return err
+	}
+	s, err := r.streamLocked(frameHeader{kind: frameHeaders, streamID: id})
+	if err != nil || s == nil {
+		return err
+	}
+	switch {
+	case end:
+		r.trailersLocked(s, &header)
+	case s.gotHeader:
+		r.rejectLocked(s, &Error{Code: Internal, Message: "server sent headers twice"})
+	case header.httpStatus >= 100 && header.httpStatus < 200:
+	default:
+		s.gotHeader = true
+		if bad := header.notGRPC(); bad != nil {
+			r.rejectLocked(s, bad)
+		}
+	}
+	return nil
+}
+
+// trailersLocked ends s with the status that the trailers carry.
+func (r *reader) trailersLocked(s *stream, header *responseHeader) {
+	var err *Error
+	if !s.gotHeader && header.grpcStatus < 0 {
+		err = header.notGRPC()
+	}
+	if err == nil {
+		err = header.status()
+	}
+	if err == nil {
+		err = s.incomplete()
+	}
+	r.serverDoneLocked(s, err)
+}
+
+// serverDoneLocked ends s because the server has. If it did so before it had
+// our side's end, RST_STREAM tells it that nothing more will come.
+func (r *reader) serverDoneLocked(s *stream, err *Error) {
+	if !s.endSent {
+		r.rejectLocked(s, err)
+		return
+	}
+	r.finishLocked(s, err)
+}
+
+func (r *reader) rstStreamLocked(h frameHeader, payload []byte) error {
+	if len(payload) != 4 {
+		return protocolError(codeFrameSizeError, "RST_STREAM of %d bytes", len(payload))
+	}
+	s, err := r.streamLocked(h)
+	if err != nil || s == nil {
+		return err
+	}
+	r.finishLocked(s, errorOfReset(errCode(binary.BigEndian.Uint32(payload))))
+	return nil
+}
+
+func (r *reader) windowUpdateLocked(h frameHeader, payload []byte) error {
+	if len(payload) != 4 {
+		return protocolError(codeFrameSizeError, "WINDOW_UPDATE of %d bytes", len(payload))
+	}
+	increment := int64(binary.BigEndian.Uint32(payload) & maxWindow)
+	if h.streamID == 0 {
+		if increment == 0 || r.c.sendWindow+increment > maxWindow {
+			return protocolError(codeFlowControlError, "WINDOW_UPDATE by %d over %d", increment, r.c.sendWindow)
+		}
+		r.c.sendWindow += increment
+		return nil
+	}
+	s, err := r.streamLocked(h)
+	if err != nil || s == nil {
+		return err
+	}
+	if increment == 0 || s.sendWindow+increment > maxWindow {
+		r.rejectLocked(s, &Error{Code: Internal, Message: "server sent an invalid WINDOW_UPDATE"})
+		return nil
+	}
+	s.sendWindow += increment
+	r.c.queueOutputLocked(s)
+	return nil
+}
+
+func (r *reader) settingsLocked(h frameHeader, payload []byte) error {
+	c := r.c
+	if h.streamID != 0 {
+		return protocolError(codeProtocolError, "SETTINGS on stream %d", h.streamID)
+	}
+	if h.flags&flagAck != 0 {
+		if len(payload) != 0 {
+			return protocolError(codeFrameSizeError, "SETTINGS acknowledgement with %d bytes", len(payload))
+		}
+		return nil
+	}
+	before := c.peer.initialWindow
+	if err := c.peer.apply(payload); err != nil {
+		return err
+	}
+	c.headers.setTableSize(c.peer.headerTableSize)
+	if delta := c.peer.initialWindow - before; delta != 0 {
+		for _, s := range c.streams {
+			s.sendWindow += delta
+			if s.sendWindow > maxWindow {
+				return protocolError(codeFlowControlError, "INITIAL_WINDOW_SIZE overflows stream %d", s.id)
+			}
+			if s.sendWindow > 0 {
+				c.queueOutputLocked(s)
+			}
+		}
+	}
+	c.control = appendFrameHeader(c.control, 0, frameSettings, flagAck, 0)
+	return nil
+}
+
+func (r *reader) pingLocked(h frameHeader, payload []byte) error {
+	if len(payload) != 8 || h.streamID != 0 {
+		return protocolError(codeFrameSizeError, "PING of %d bytes on stream %d", len(payload), h.streamID)
+	}
+	if h.flags&flagAck != 0 {
+		r.c.pingWaiting = false
+		return nil
+	}
+	r.c.control = appendPing(r.c.control, true, [8]byte(payload))
+	return nil
+}
+
+// goAwayLocked stops new streams. Those above the last id were not processed
+// and never will be.
+func (r *reader) goAwayLocked(h frameHeader, payload []byte) error {
+	if len(payload) < 8 || h.streamID != 0 {
+		return protocolError(codeFrameSizeError, "GOAWAY of %d bytes on stream %d", len(payload), h.streamID)
+	}
+	last := binary.BigEndian.Uint32(payload) & maxStreamID
+	code := errCode(binary.BigEndian.Uint32(payload[4:]))
+	cause := ErrDraining
+	if code == codeEnhanceYourCalm && string(payload[8:]) == "too_many_pings" {
+		cause = ErrTooManyPings
+	}
+	r.woken = append(r.woken, r.c.drainLocked(cause)...)
+	for id, s := range r.c.streams {
+		if id > last {
+			r.finishLocked(s, &Error{Code: Unavailable, Outcome: NotSent, Cause: cause})
+		}
+	}
+	if code != codeNoError {
+		r.c.goAway = &Error{Code: Unavailable, Message: "server ended the connection with " + code.String(), Cause: cause}
+	}
+	return nil
+}

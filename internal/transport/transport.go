@@ -1,0 +1,132 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+)
+
+// Conn is the seam below which the wire lives: one connection to one member.
+// This package's [Dial] makes the ordinary kind. All methods may be called
+// concurrently.
+type Conn interface {
+	// Call sends one message and waits for the one that answers it. The result
+	// belongs to the caller; req.Message is not used after Call returns. Every
+	// error is an [*Error].
+	Call(ctx context.Context, req Request) ([]byte, error)
+	// Open starts a stream. It does not wait for the server; ctx is only
+	// checked on entry. req.Message, when not nil, is sent as the first message.
+	Open(ctx context.Context, req Request) (Stream, error)
+	// State says whether new calls should go here.
+	State() State
+	// Done is closed when the connection has ended; Err then says why.
+	Done() <-chan struct{}
+	Err() error
+	// Close ends every stream and waits for the connection's goroutines.
+	Close() error
+}
+
+// Stream is one streaming call. Send and Recv may be called from one goroutine
+// each; Close from any.
+type Stream interface {
+	// Send copies msg and queues it. It waits only when a lot is queued already.
+	Send(ctx context.Context, msg []byte) error
+	// CloseSend says that no further Send will come.
+	CloseSend()
+	// Recv waits for the next message, which belongs to the caller. It returns
+	// io.EOF when the server ended the stream with status OK, else an [*Error];
+	// either stays. An error of ctx leaves the stream usable.
+	Recv(ctx context.Context) ([]byte, error)
+	// Close ends the stream on both sides and what waits in Send and Recv. It
+	// does not block and may be called again.
+	Close()
+}
+
+// Request is what a call or stream starts with.
+type Request struct {
+	// Path is "/package.Service/Method".
+	Path string
+	// Message is the encoded message, without gRPC's prefix.
+	Message []byte
+	// Token is sent as etcd's auth token when not empty.
+	Token string
+	// RequireLeader asks the member to refuse when it knows no leader.
+	RequireLeader bool
+	// Timeout bounds a Call beside its context; zero or less means no bound.
+	// The server is not told of it, only of the context's deadline.
+	Timeout time.Duration
+	// CloseSend half-closes a stream behind Message (server streaming).
+	CloseSend bool
+}
+
+// State is a connection's fitness for new calls.
+type State uint8
+
+const (
+	// Ready: use it.
+	Ready State = iota
+	// Suspect: streams wait and the peer has answered neither them nor a PING
+	// for about two seconds. It may recover.
+	Suspect
+	// Draining: it takes no new streams; those it has go on.
+	Draining
+	// Closed: it is over.
+	Closed
+)
+
+func (s State) String() string {
+	return [...]string{"ready", "suspect", "draining", "closed"}[s]
+}
+
+// Target is where a connection goes.
+type Target struct {
+	// Network and Address are net.Dial's: "tcp" and host:port, or "unix" and a path.
+	Network, Address string
+	// Authority is the :authority of requests.
+	Authority string
+	// TLS is nil for a plain connection. Its ServerName must be set unless
+	// verification is off.
+	TLS *tls.Config
+}
+
+// Options tune a connection. The zero value is usable.
+type Options struct {
+	// DialContext replaces net.Dialer's when not nil.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// MaxMessage is the largest message that is accepted, in bytes; 0 means 2 GiB - 1.
+	MaxMessage int
+	// StreamWindow is how many bytes of unread messages a stream takes before
+	// the server has to wait; 0 means 1 MiB.
+	StreamWindow int
+	// PingSpacing is the least time between two pings without traffic; 0 means 6 s.
+	PingSpacing time.Duration
+	// UserAgent is sent with every request.
+	UserAgent string
+}
+
+const (
+	defaultStreamWindow = 1 << 20
+	defaultPingSpacing  = 6 * time.Second
+	defaultMaxMessage   = 1<<31 - 1
+	// connWindow is the connection's receive window. It is given back on
+	// receipt, so that one slow stream never holds up the others; only stream
+	// windows push back.
+	connWindow = 16 << 20
+)
+
+func (o Options) withDefaults() Options {
+	if o.MaxMessage <= 0 || o.MaxMessage > defaultMaxMessage {
+		o.MaxMessage = defaultMaxMessage
+	}
+	if o.StreamWindow <= 0 {
+		o.StreamWindow = defaultStreamWindow
+	}
+	if o.PingSpacing <= 0 {
+		o.PingSpacing = defaultPingSpacing
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "silly-etcd"
+	}
+	return o
+}
