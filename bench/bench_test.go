@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test program be the process of a client too.
+func TestMain(m *testing.M) {
+	if ranAsChild() {
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// progress shows the bench's progress in the test's log.
+type progress struct{ t *testing.T }
+
+func (p progress) Write(b []byte) (int, error) {
+	p.t.Log(strings.TrimSuffix(string(b), "\n"))
+	return len(b), nil
+}
+
+// TestEveryRow measures every row with both clients against a real etcd, each
+// for a few milliseconds: the figures mean nothing, the way they come does.
+func TestEveryRow(t *testing.T) {
+	dir := t.TempDir()
+	b := &bench{
+		scale: scale{
+			Rounds: 2, Round: 5 * time.Millisecond, Warmup: time.Millisecond,
+			Keys: 300, RangePairs: 1500, IterPairs: 3000,
+		},
+		dir: dir, progress: progress{t}, first: oursName,
+	}
+	rows := registry()
+	results := b.run(t.Context(), rows)
+	lines := 0
+	for _, r := range rows {
+		lines += len(r.callers)
+	}
+	if len(results) != lines {
+		t.Errorf("%d results, want %d", len(results), lines)
+	}
+	for _, r := range results {
+		if r.err != nil {
+			t.Errorf("%s at %d: %v", r.name, r.callers, r.err)
+			continue
+		}
+		if len(r.ours) != 2 || len(r.peer) != 2 {
+			t.Errorf("%s at %d: %d and %d rounds, want 2", r.name, r.callers, len(r.ours), len(r.peer))
+		}
+		for _, c := range r.comparisons() {
+			if !c.hasOurs || !c.hasPeer {
+				t.Errorf("%s at %d: %s is there for ours: %v, for client/v3: %v", r.name, r.callers, c.name, c.hasOurs, c.hasPeer)
+			}
+		}
+		got, peer := medians(r.ours), medians(r.peer)
+		// The one figure that holds in a few milliseconds; it also tells the sides
+		// apart.
+		if r.name == "get" && got[figAllocs] > peer[figAllocs]/2 {
+			t.Errorf("get at %d: %v allocations, client/v3 %v", r.callers, got[figAllocs], peer[figAllocs])
+		}
+		needed := []string{figOps, figClientCPU, figServerCPU, figAllocs, figBytes}
+		if r.name == "range-iter" {
+			needed = append(needed, figPeakHeap)
+		} else {
+			needed = append(needed, figP50, figP99)
+		}
+		for _, name := range needed {
+			if got[name] <= 0 {
+				t.Errorf("%s at %d: %s is %v", r.name, r.callers, name, got[name])
+			}
+		}
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("the servers left %v, error %v", left, err)
+	}
+}
+
+// TestCommand runs the program as a user would, on one line of the report.
+func TestCommand(t *testing.T) {
+	dir := t.TempDir()
+	plot, profiles := filepath.Join(dir, "plot.svg"), filepath.Join(dir, "profiles")
+	var out bytes.Buffer
+	err := run(t.Context(), []string{
+		"-rows", "get", "-callers", "16", "-rounds", "1", "-round", "5ms", "-json",
+		"-dir", dir, "-plot", plot, "-profile", profiles,
+	}, &out, progress{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	var got struct {
+		Rows []struct {
+			Name     string
+			Callers  int
+			OpsRatio float64 `json:"ops_ratio"`
+		}
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &got); err != nil {
+		t.Fatalf("the last line: %v: %s", err, lines[len(lines)-1])
+	}
+	if len(got.Rows) != 1 || got.Rows[0].Name != "get" || got.Rows[0].Callers != 16 || got.Rows[0].OpsRatio <= 0 {
+		t.Errorf("the last line says %+v", got)
+	}
+	for _, name := range []string{"get-16-ours.cpu", "get-16-ours.allocs", "get-16-peer.cpu", "get-16-peer.allocs"} {
+		if st, err := os.Stat(filepath.Join(profiles, name)); err != nil || st.Size() == 0 {
+			t.Errorf("profile %s: %v, %v", name, st, err)
+		}
+	}
+	if svg, err := os.ReadFile(plot); err != nil || !bytes.HasPrefix(svg, []byte("<svg")) {
+		t.Errorf("the plot begins with %.20q, error %v", svg, err)
+	}
+}
+
+func TestCommandRefuses(t *testing.T) {
+	for want, args := range map[string][]string{
+		"-rows: no row \"gett\"":                   {"-rows", "get,gett"},
+		"-callers: no chosen row is measured at 7": {"-callers", "7"},
+		"unexpected argument":                      {"get"},
+		"can't be negative":                        {"-rounds", "-1"},
+		"invalid value":                            {"-round", "x"},
+	} {
+		err := run(t.Context(), args, io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error is %v, want %s", args, err, want)
+		}
+	}
+	var usage bytes.Buffer
+	if err := run(t.Context(), []string{"-h"}, io.Discard, &usage); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("-h: error is %v", err)
+	}
+	for _, want := range []string{"-quick", "range-100k"} {
+		if !strings.Contains(usage.String(), want) {
+			t.Errorf("-h does not name %s", want)
+		}
+	}
+}
+
+func TestRegistry(t *testing.T) {
+	rows := registry()
+	var names []string
+	for _, r := range rows {
+		if slices.Contains(names, r.name) {
+			t.Errorf("two rows are named %s", r.name)
+		}
+		names = append(names, r.name)
+		if r.about == "" || len(r.callers) == 0 || r.run == nil {
+			t.Errorf("%s is incomplete", r.name)
+		}
+	}
+	for _, want := range []string{"get", "put", "put-fsync", "range-100k", "range-iter", "txn-128-get", "txn-128-put", "connect"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("row %s is missing", want)
+		}
+	}
+	got, err := selectRows(rows, "connect, get", 1)
+	if err != nil || rowNames(got) != "connect,get" || !slices.Equal(got[1].callers, []int{1}) {
+		t.Errorf("picked %v, error %v", rowNames(got), err)
+	}
+	if !slices.Equal(rows[0].callers, []int{1, 16, 256}) {
+		t.Errorf("picking changed the registry: %v", rows[0].callers)
+	}
+}
+
+func TestWorkerSaysWhatFailed(t *testing.T) {
+	for want, j := range map[string]job{
+		`no row "none"`:   {Client: peerName, Row: "none"},
+		`no client named`: {Client: "jetcd", Row: "get"},
+	} {
+		_, err := startWorker(j)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: error is %v, want %s", j, err, want)
+		}
+	}
+}
+
+// TestWorkerFailsARound has a client read a key that is not there: the worker
+// says so, and answers the next order too.
+func TestWorkerFailsARound(t *testing.T) {
+	srv, err := startServer(t.Context(), t.TempDir(), serverOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.stop()
+	w, err := startWorker(job{Client: peerName, Row: "get", Callers: 1, Endpoints: srv.endpoints, Scale: scale{Keys: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the key is not there
+		if _, err := w.round(t.Context(), time.Millisecond); err == nil || !strings.Contains(err.Error(), "0 in the answer, want 1") {
+			t.Errorf("error is %v", err)
+		}
+	}
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+}

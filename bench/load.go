@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// load is the work of all rows, done by one client the way its ordinary user
+// would write it. Each method checks the answer's shape and returns an error
+// rather than let a wrong answer count as an operation. Safe for concurrent use
+// after open.
+type load interface {
+	open(endpoints []string) error
+	close() error
+
+	get(ctx context.Context, key string) error
+	put(ctx context.Context, key string, v value) error
+
+	// getAll reads a prefix with one unary call and expects n pairs.
+	getAll(ctx context.Context, prefix string, n int) error
+	// walk reads a prefix pair by pair without holding it all and expects n pairs.
+	walk(ctx context.Context, prefix string, n int, each func()) error
+
+	txnGet(ctx context.Context, keys []string) error
+	txnPut(ctx context.Context, keys []string, v value) error
+}
+
+// The two clients, as the worker's -client names them.
+const (
+	oursName = "ours"
+	peerName = "client/v3"
+)
+
+func newLoad(client string) (load, error) {
+	switch client {
+	case oursName:
+		return &ours{}, nil
+	case peerName:
+		return &peer{}, nil
+	}
+	return nil, fmt.Errorf("no client named %q", client)
+}
+
+// value is the same bytes in the type that either client takes, so that neither
+// pays for a conversion that its user would not make.
+type value struct {
+	bytes []byte
+	text  string
+}
+
+func newValue(size int) value {
+	text := strings.Repeat("v", size)
+	return value{bytes: []byte(text), text: text}
+}
+
+func newKeys(prefix string, n int) []string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("%s%08d", prefix, i)
+	}
+	return keys
+}
+
+// expect compares a count in an answer with what was asked for.
+func expect(what string, got, want int) error {
+	if got != want {
+		return fmt.Errorf("%s: %d in the answer, want %d", what, got, want)
+	}
+	return nil
+}

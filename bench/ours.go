@@ -1,0 +1,86 @@
+//go:build ignore
+
+package main
+
+import (
+	"context"
+
+	"silly.store/etcd"
+)
+
+// ours does the work with silly.store/etcd at its defaults.
+type ours struct{ c *etcd.Client }
+
+func (o *ours) open(endpoints []string) (err error) {
+	o.c, err = etcd.New(etcd.Config{Endpoints: endpoints})
+	return err
+}
+
+func (o *ours) close() error { return o.c.Close() }
+
+func (o *ours) get(ctx context.Context, key string) error {
+	r, err := o.c.Get(ctx, etcd.GetRequest{Key: key})
+	if err != nil {
+		return err
+	}
+	return expect("get", len(r.KVs), 1)
+}
+
+func (o *ours) put(ctx context.Context, key string, v value) error {
+	_, err := o.c.Put(ctx, etcd.PutRequest{Key: key, Value: v.bytes})
+	return err
+}
+
+func (o *ours) getAll(ctx context.Context, prefix string, n int) error {
+	r, err := o.c.Get(ctx, etcd.GetRequest{Key: prefix, Prefix: true})
+	if err != nil {
+		return err
+	}
+	return expect("range", len(r.KVs), n)
+}
+
+func (o *ours) walk(ctx context.Context, prefix string, n int, each func()) error {
+	r, err := o.c.Range(ctx, etcd.GetRequest{Key: prefix, Prefix: true})
+	if err != nil {
+		return err
+	}
+	pairs := 0
+	for _, err := range r.All() {
+		if err != nil {
+			return err
+		}
+		pairs++
+		each()
+	}
+	return expect("walk", pairs, n)
+}
+
+func (o *ours) txnGet(ctx context.Context, keys []string) error {
+	ops := make([]etcd.Op, len(keys))
+	for i, k := range keys {
+		ops[i] = etcd.GetRequest{Key: k}
+	}
+	r, err := o.c.Txn(ctx, etcd.TxnRequest{Then: ops})
+	if err != nil {
+		return err
+	}
+	pairs := 0
+	for _, p := range r.Responses {
+		if p.Get != nil {
+			pairs += len(p.Get.KVs)
+		}
+	}
+	return expect("txn of gets", pairs, len(keys))
+}
+
+func (o *ours) txnPut(ctx context.Context, keys []string, v value) error {
+	ops := make([]etcd.Op, len(keys))
+	for i, k := range keys {
+		ops[i] = etcd.PutRequest{Key: k, Value: v.bytes}
+	}
+	r, err := o.c.Txn(ctx, etcd.TxnRequest{Then: ops})
+	if err != nil {
+		return err
+	}
+	return expect("txn of puts", len(r.Responses), len(keys))
+}

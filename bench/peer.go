@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// peer does the work with go.etcd.io/etcd/client/v3 at its defaults; only its
+// logger is silenced.
+type peer struct{ c *clientv3.Client }
+
+func (p *peer) open(endpoints []string) (err error) {
+	p.c, err = clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
+	return err
+}
+
+func (p *peer) close() error { return p.c.Close() }
+
+func (p *peer) get(ctx context.Context, key string) error {
+	r, err := p.c.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	return expect("get", len(r.Kvs), 1)
+}
+
+func (p *peer) put(ctx context.Context, key string, v value) error {
+	_, err := p.c.Put(ctx, key, v.text)
+	return err
+}
+
+func (p *peer) getAll(ctx context.Context, prefix string, n int) error {
+	r, err := p.c.Get(ctx, prefix, clientv3.WithPrefix())
+	if err != nil {
+		return err
+	}
+	return expect("range", len(r.Kvs), n)
+}
+
+func (p *peer) walk(ctx context.Context, prefix string, n int, each func()) error {
+	chunks, err := p.c.GetStream(ctx, prefix, clientv3.WithPrefix())
+	if err != nil {
+		return err
+	}
+	pairs := 0
+	for chunk := range chunks {
+		if err := chunk.Err(); err != nil {
+			return err
+		}
+		for range chunk.RangeResponse.Kvs {
+			pairs++
+			each()
+		}
+	}
+	return expect("walk", pairs, n)
+}
+
+func (p *peer) txnGet(ctx context.Context, keys []string) error {
+	ops := make([]clientv3.Op, len(keys))
+	for i, k := range keys {
+		ops[i] = clientv3.OpGet(k)
+	}
+	r, err := p.c.Txn(ctx).Then(ops...).Commit()
+	if err != nil {
+		return err
+	}
+	pairs := 0
+	for _, o := range r.Responses {
+		pairs += len(o.GetResponseRange().Kvs)
+	}
+	return expect("txn of gets", pairs, len(keys))
+}
+
+func (p *peer) txnPut(ctx context.Context, keys []string, v value) error {
+	ops := make([]clientv3.Op, len(keys))
+	for i, k := range keys {
+		ops[i] = clientv3.OpPut(k, v.text)
+	}
+	r, err := p.c.Txn(ctx).Then(ops...).Commit()
+	if err != nil {
+		return err
+	}
+	return expect("txn of puts", len(r.Responses), len(keys))
+}

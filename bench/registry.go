@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// row is one kind of work. A family of rows lives in a file of its own
+// (rows_kv.go, ...) and is listed in registry.
+type row struct {
+	name    string
+	about   string // a line for -help: the work, and what an operation is
+	callers []int  // measured once for each, on the same server
+	server  serverOptions
+
+	// prepare fills a fresh server before anything is measured; may be nil. It
+	// runs once, with client/v3.
+	prepare func(ctx context.Context, l load, s scale) error
+
+	// run is one round of one client, in that client's process. It measures with
+	// round.timed or round.measure and may add figures of its own.
+	run func(ctx context.Context, r *round) (figures, error)
+}
+
+// registry is every row in the order of the report.
+func registry() []row {
+	return slices.Concat(
+		kvRows(),
+		rangeRows(),
+		txnRows(),
+		connectRows(),
+	)
+}
+
+// scale is how much is measured.
+type scale struct {
+	Rounds     int           // measured rounds of each client
+	Round      time.Duration // wall time of one round
+	Warmup     time.Duration // wall time of the round before, which is thrown away
+	Keys       int           // keys that get, put and txn-128-* choose from
+	RangePairs int           // pairs of range-100k
+	IterPairs  int           // pairs of range-iter
+}
+
+func fullScale() scale {
+	return scale{
+		Rounds: 5, Round: 2 * time.Second, Warmup: time.Second,
+		Keys: 10_000, RangePairs: 100_000, IterPairs: 500_000,
+	}
+}
+
+func quickScale() scale {
+	s := fullScale()
+	s.Round, s.Warmup = 160*time.Millisecond, 120*time.Millisecond
+	s.IterPairs = 100_000
+	return s
+}
+
+// selectRows picks rows by a comma-separated list of names, all when it is
+// empty, and keeps of their callers only the given number unless that is 0.
+func selectRows(all []row, names string, callers int) ([]row, error) {
+	picked := all
+	if names != "" {
+		picked = nil
+		for name := range strings.SplitSeq(names, ",") {
+			i := slices.IndexFunc(all, func(r row) bool { return r.name == strings.TrimSpace(name) })
+			if i < 0 {
+				return nil, fmt.Errorf("-rows: no row %q; there are %s", name, rowNames(all))
+			}
+			picked = append(picked, all[i])
+		}
+	}
+	if callers == 0 {
+		return picked, nil
+	}
+	var out []row
+	for _, r := range picked {
+		if slices.Contains(r.callers, callers) {
+			r.callers = []int{callers}
+			out = append(out, r)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("-callers: no chosen row is measured at %d", callers)
+	}
+	return out, nil
+}
+
+func rowNames(rows []row) string {
+	names := make([]string, len(rows))
+	for i, r := range rows {
+		names[i] = r.name
+	}
+	return strings.Join(names, ",")
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+)
+
+// result is one line of the report: a row at one number of callers, both clients.
+type result struct {
+	name    string
+	callers int
+	ours    []figures // one a round
+	peer    []figures
+	err     error
+}
+
+// comparison is one figure of both clients.
+type comparison struct {
+	name        string
+	ours, peer  float64
+	hasOurs     bool
+	hasPeer     bool
+	ratio       float64
+	hasRatio    bool
+	ownOfTheRow bool // not one of commonFigures
+}
+
+// comparisons lists the medians: the common figures in their order, then the
+// row's own by name.
+func (r *result) comparisons() []comparison {
+	ours, peer := medians(r.ours), medians(r.peer)
+	var own []string
+	for _, m := range []figures{ours, peer} {
+		for name := range m {
+			if !slices.Contains(commonFigures, name) && !slices.Contains(own, name) {
+				own = append(own, name)
+			}
+		}
+	}
+	slices.Sort(own)
+	var out []comparison
+	for i, name := range slices.Concat(commonFigures, own) {
+		c := comparison{name: name, ownOfTheRow: i >= len(commonFigures)}
+		c.ours, c.hasOurs = ours[name]
+		c.peer, c.hasPeer = peer[name]
+		if c.hasOurs && c.hasPeer {
+			c.ratio, c.hasRatio = ratio(c.ours, c.peer)
+		}
+		if c.hasOurs || c.hasPeer {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// MarshalJSON writes NAME, peer_NAME and NAME_ratio for every figure, in the
+// order of the table. What was not measured is left out.
+func (r *result) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	var failed error
+	field := func(name string, v any) {
+		text, err := json.Marshal(v)
+		if err != nil {
+			failed = err
+			return
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`"` + name + `":`)
+		b.Write(text)
+	}
+	field("name", r.name)
+	field("callers", r.callers)
+	if r.err != nil {
+		field("error", r.err.Error())
+	} else {
+		for _, c := range r.comparisons() {
+			if c.hasOurs {
+				field(c.name, rounded(c.ours))
+			}
+			if c.hasPeer {
+				field("peer_"+c.name, rounded(c.peer))
+			}
+			if c.hasRatio {
+				field(c.name+"_ratio", rounded(c.ratio))
+			}
+		}
+	}
+	return []byte("{" + b.String() + "}"), failed
+}
+
+// report is the object of the last line.
+type report struct {
+	Rows []*result `json:"rows"`
+}

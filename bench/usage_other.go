@@ -1,0 +1,18 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"time"
+)
+
+// Elsewhere than on Linux the CPU and system call figures are left out.
+
+func clientCPU() (time.Duration, bool) { return 0, false }
+
+func processCPU(int) (time.Duration, error) { return 0, errors.ErrUnsupported }
+
+func ioCalls() (int64, bool) { return 0, false }
+
+func inMemory(string) bool { return false }
