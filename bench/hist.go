@@ -7,7 +7,7 @@ import (
 )
 
 // A power of two of nanoseconds is cut into 128 buckets, so that a latency is
-// off by less than 0.8 %. 2^40 ns (18 minutes) is the last that is told apart.
+// off by less than 0.4 %. 2^40 ns (18 minutes) is the last that is told apart.
 const (
 	histSubBits = 7
 	histSub     = 1 << histSubBits

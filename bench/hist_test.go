@@ -16,7 +16,7 @@ func TestHistogramBucketsAreNarrowAndOrdered(t *testing.T) {
 			t.Fatalf("%d ns is in bucket %d after bucket %d of %d", ns, i, last, histBuckets)
 		}
 		last = i
-		if off := math.Abs(histValue(i) - float64(ns)); off > 0.008*float64(ns) {
+		if off := math.Abs(histValue(i) - float64(ns)); off > 0.004*float64(ns) {
 			t.Fatalf("%d ns reads as %.1f", ns, histValue(i))
 		}
 	}
@@ -45,7 +45,7 @@ func TestHistogramQuantiles(t *testing.T) {
 	slices.Sort(all)
 	for _, q := range []float64{0, 0.01, 0.5, 0.9, 0.99, 0.999, 1} {
 		want := float64(all[max(int(math.Ceil(q*float64(len(all))))-1, 0)])
-		if got := a.quantile(q); math.Abs(got-want) > 0.008*want {
+		if got := a.quantile(q); math.Abs(got-want) > 0.004*want {
 			t.Errorf("quantile %v is %.0f, want %.0f", q, got, want)
 		}
 	}
