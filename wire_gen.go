@@ -18,28 +18,26 @@ type arena struct {
 }
 
 func (m *CompactResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -51,37 +49,38 @@ func (m *DeleteResponse) decodeWire(b []byte) error {
 }
 
 func (m *DeleteResponse) decodeIn(b []byte, a *arena) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x10: // Deleted
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Deleted = int64(v)
 		case 0x1a: // PrevKVs
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.PrevKVs) == cap(m.PrevKVs) {
-				n := 1 + wire.Count(b, 3)
+				n := 1 + wire.Count(b, i, 3)
 				m.PrevKVs = a.slabKeyValue.Grow(m.PrevKVs, n)
 			}
 			m.PrevKVs = m.PrevKVs[:len(m.PrevKVs)+1]
@@ -89,11 +88,9 @@ func (m *DeleteResponse) decodeIn(b []byte, a *arena) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -105,35 +102,36 @@ func (m *Event) decodeWire(b []byte) error {
 }
 
 func (m *Event) decodeIn(b []byte, a *arena) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // Type
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Type = EventType(v)
 		case 0x12: // KV
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.KV.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x1a: // PrevKV
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.PrevKV == nil {
 				m.PrevKV = a.slabKeyValue.One()
 			}
@@ -141,11 +139,9 @@ func (m *Event) decodeIn(b []byte, a *arena) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -157,30 +153,29 @@ func (m *GetResponse) decodeWire(b []byte) error {
 }
 
 func (m *GetResponse) decodeIn(b []byte, a *arena) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // KVs
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.KVs) == cap(m.KVs) {
-				n := 1 + wire.Count(b, 2)
+				n := 1 + wire.Count(b, i, 2)
 				m.KVs = a.slabKeyValue.Grow(m.KVs, n)
 			}
 			m.KVs = m.KVs[:len(m.KVs)+1]
@@ -188,86 +183,93 @@ func (m *GetResponse) decodeIn(b []byte, a *arena) error {
 				return err
 			}
 		case 0x18: // More
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.More = v != 0
 		case 0x20: // Count
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Count = int64(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
 }
 
 func (m *KeyValue) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Key
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Key = wire.String(v)
 		case 0x10: // CreateRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.CreateRevision = int64(v)
 		case 0x18: // ModRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ModRevision = int64(v)
 		case 0x20: // Version
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Version = int64(v)
 		case 0x2a: // Value
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Value = v
 		case 0x30: // Lease
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Lease = LeaseID(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -282,19 +284,19 @@ func (m *OpResponse) decodeIn(b []byte, a *arena) error {
 	if a.depth++; a.depth > wire.MaxDepth {
 		return wire.ErrDepth
 	}
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Get
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Get == nil {
 				m.Put = nil
 				m.Delete = nil
@@ -305,11 +307,10 @@ func (m *OpResponse) decodeIn(b []byte, a *arena) error {
 				return err
 			}
 		case 0x12: // Put
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Put == nil {
 				m.Get = nil
 				m.Delete = nil
@@ -320,11 +321,10 @@ func (m *OpResponse) decodeIn(b []byte, a *arena) error {
 				return err
 			}
 		case 0x1a: // Delete
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Delete == nil {
 				m.Get = nil
 				m.Put = nil
@@ -335,11 +335,10 @@ func (m *OpResponse) decodeIn(b []byte, a *arena) error {
 				return err
 			}
 		case 0x22: // Txn
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Txn == nil {
 				m.Get = nil
 				m.Put = nil
@@ -350,11 +349,9 @@ func (m *OpResponse) decodeIn(b []byte, a *arena) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	a.depth--
@@ -367,28 +364,27 @@ func (m *PutResponse) decodeWire(b []byte) error {
 }
 
 func (m *PutResponse) decodeIn(b []byte, a *arena) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // PrevKV
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.PrevKV == nil {
 				m.PrevKV = a.slabKeyValue.One()
 			}
@@ -396,58 +392,63 @@ func (m *PutResponse) decodeIn(b []byte, a *arena) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
 }
 
 func (m *ResponseHeader) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // ClusterID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ClusterID = v
 		case 0x10: // MemberID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.MemberID = v
 		case 0x18: // Revision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Revision = int64(v)
 		case 0x20: // RaftTerm
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RaftTerm = v
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -462,38 +463,39 @@ func (m *TxnResponse) decodeIn(b []byte, a *arena) error {
 	if a.depth++; a.depth > wire.MaxDepth {
 		return wire.ErrDepth
 	}
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x10: // Succeeded
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Succeeded = v != 0
 		case 0x1a: // Responses
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Responses) == cap(m.Responses) {
 				var sub [5]int
-				n := wire.CountNested(v, b, 3, sub[:])
+				n := wire.CountNested(v, b, i, 3, sub[:])
 				a.slabGetResponse.Expect(sub[1])
 				a.slabKeyValue.Expect(sub[1])
 				a.slabPutResponse.Expect(sub[2])
@@ -509,11 +511,9 @@ func (m *TxnResponse) decodeIn(b []byte, a *arena) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	a.depth--
@@ -521,33 +521,36 @@ func (m *TxnResponse) decodeIn(b []byte, a *arena) error {
 }
 
 func (m *alarmMember) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // MemberID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.MemberID = v
 		case 0x10: // Alarm
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Alarm = alarmType(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -581,30 +584,29 @@ func (m *alarmRequest) appendWire(b []byte) []byte {
 }
 
 func (m *alarmResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Alarms
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Alarms) == cap(m.Alarms) {
-				n := 1 + wire.Count(b, 2)
+				n := 1 + wire.Count(b, i, 2)
 				m.Alarms = wire.Grow(m.Alarms, n)
 			}
 			m.Alarms = m.Alarms[:len(m.Alarms)+1]
@@ -612,11 +614,9 @@ func (m *alarmResponse) decodeWire(b []byte) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -631,28 +631,26 @@ func (*authDisableRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authDisableResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -667,28 +665,26 @@ func (*authEnableRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authEnableResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -710,28 +706,26 @@ func (m *authRoleAddRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authRoleAddResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -753,28 +747,26 @@ func (m *authRoleDeleteRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authRoleDeleteResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -796,30 +788,29 @@ func (m *authRoleGetRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authRoleGetResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Perm
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Perm) == cap(m.Perm) {
-				n := 1 + wire.Count(b, 2)
+				n := 1 + wire.Count(b, i, 2)
 				m.Perm = wire.Grow(m.Perm, n)
 			}
 			m.Perm = m.Perm[:len(m.Perm)+1]
@@ -827,11 +818,9 @@ func (m *authRoleGetResponse) decodeWire(b []byte) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -860,28 +849,26 @@ func (m *authRoleGrantPermissionRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authRoleGrantPermissionResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -896,38 +883,35 @@ func (*authRoleListRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authRoleListResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Roles
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Roles) == cap(m.Roles) {
-				m.Roles = wire.Grow(m.Roles, 1+wire.Count(b, 2))
+				m.Roles = wire.Grow(m.Roles, 1+wire.Count(b, i, 2))
 			}
 			m.Roles = append(m.Roles, wire.String(v))
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -961,28 +945,26 @@ func (m *authRoleRevokePermissionRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authRoleRevokePermissionResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -997,42 +979,44 @@ func (*authStatusRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authStatusResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x10: // Enabled
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Enabled = v != 0
 		case 0x18: // AuthRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.AuthRevision = v
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1073,28 +1057,26 @@ func (m *authUserAddRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authUserAddResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1128,28 +1110,26 @@ func (m *authUserChangePasswordRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authUserChangePasswordResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1171,28 +1151,26 @@ func (m *authUserDeleteRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authUserDeleteResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1214,38 +1192,35 @@ func (m *authUserGetRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authUserGetResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Roles
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Roles) == cap(m.Roles) {
-				m.Roles = wire.Grow(m.Roles, 1+wire.Count(b, 2))
+				m.Roles = wire.Grow(m.Roles, 1+wire.Count(b, i, 2))
 			}
 			m.Roles = append(m.Roles, wire.String(v))
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1273,28 +1248,26 @@ func (m *authUserGrantRoleRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authUserGrantRoleResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1309,38 +1282,35 @@ func (*authUserListRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authUserListResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Users
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Users) == cap(m.Users) {
-				m.Users = wire.Grow(m.Users, 1+wire.Count(b, 2))
+				m.Users = wire.Grow(m.Users, 1+wire.Count(b, i, 2))
 			}
 			m.Users = append(m.Users, wire.String(v))
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1368,28 +1338,26 @@ func (m *authUserRevokeRoleRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authUserRevokeRoleResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1417,35 +1385,32 @@ func (m *authenticateRequest) appendWire(b []byte) []byte {
 }
 
 func (m *authenticateResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Token
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Token = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1538,28 +1503,26 @@ func (*defragmentRequest) appendWire(b []byte) []byte {
 }
 
 func (m *defragmentResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1593,33 +1556,33 @@ func (m *deleteRangeRequest) appendWire(b []byte) []byte {
 }
 
 func (m *downgradeInfo) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // Enabled
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Enabled = v != 0
 		case 0x12: // TargetVersion
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.TargetVersion = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1647,35 +1610,32 @@ func (m *downgradeRequest) appendWire(b []byte) []byte {
 }
 
 func (m *downgradeResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Version
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Version = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1697,49 +1657,53 @@ func (m *hashKVRequest) appendWire(b []byte) []byte {
 }
 
 func (m *hashKVResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x10: // Hash
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Hash = uint32(v)
 		case 0x18: // CompactRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.CompactRevision = int64(v)
 		case 0x20: // HashRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.HashRevision = int64(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1754,35 +1718,35 @@ func (*hashRequest) appendWire(b []byte) []byte {
 }
 
 func (m *hashResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x10: // Hash
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Hash = uint32(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1810,49 +1774,50 @@ func (m *leaseGrantRequest) appendWire(b []byte) []byte {
 }
 
 func (m *leaseGrantResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x10: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = LeaseID(v)
 		case 0x18: // TTL
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.TTL = int64(v)
 		case 0x22: // Error
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Error = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1874,42 +1839,44 @@ func (m *leaseKeepAliveRequest) appendWire(b []byte) []byte {
 }
 
 func (m *leaseKeepAliveResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x10: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = LeaseID(v)
 		case 0x18: // TTL
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.TTL = int64(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1924,30 +1891,29 @@ func (*leaseLeasesRequest) appendWire(b []byte) []byte {
 }
 
 func (m *leaseLeasesResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Leases
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Leases) == cap(m.Leases) {
-				n := 1 + wire.Count(b, 2)
+				n := 1 + wire.Count(b, i, 2)
 				m.Leases = wire.Grow(m.Leases, n)
 			}
 			m.Leases = m.Leases[:len(m.Leases)+1]
@@ -1955,11 +1921,9 @@ func (m *leaseLeasesResponse) decodeWire(b []byte) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1981,54 +1945,53 @@ func (m *leaseRevokeRequest) appendWire(b []byte) []byte {
 }
 
 func (m *leaseRevokeResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
 }
 
 func (m *leaseStatus) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = LeaseID(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2056,119 +2019,122 @@ func (m *leaseTimeToLiveRequest) appendWire(b []byte) []byte {
 }
 
 func (m *leaseTimeToLiveResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x10: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = LeaseID(v)
 		case 0x18: // TTL
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.TTL = int64(v)
 		case 0x20: // GrantedTTL
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.GrantedTTL = int64(v)
 		case 0x2a: // Keys
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Keys) == cap(m.Keys) {
-				m.Keys = wire.Grow(m.Keys, 1+wire.Count(b, 5))
+				m.Keys = wire.Grow(m.Keys, 1+wire.Count(b, i, 5))
 			}
 			m.Keys = append(m.Keys, wire.String(v))
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
 }
 
 func (m *member) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = v
 		case 0x12: // Name
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Name = wire.String(v)
 		case 0x1a: // PeerURLs
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.PeerURLs) == cap(m.PeerURLs) {
-				m.PeerURLs = wire.Grow(m.PeerURLs, 1+wire.Count(b, 3))
+				m.PeerURLs = wire.Grow(m.PeerURLs, 1+wire.Count(b, i, 3))
 			}
 			m.PeerURLs = append(m.PeerURLs, wire.String(v))
 		case 0x22: // ClientURLs
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.ClientURLs) == cap(m.ClientURLs) {
-				m.ClientURLs = wire.Grow(m.ClientURLs, 1+wire.Count(b, 4))
+				m.ClientURLs = wire.Grow(m.ClientURLs, 1+wire.Count(b, i, 4))
 			}
 			m.ClientURLs = append(m.ClientURLs, wire.String(v))
 		case 0x28: // IsLearner
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.IsLearner = v != 0
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2196,39 +2162,37 @@ func (m *memberAddRequest) appendWire(b []byte) []byte {
 }
 
 func (m *memberAddResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Member
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Member.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x1a: // Members
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Members) == cap(m.Members) {
-				n := 1 + wire.Count(b, 3)
+				n := 1 + wire.Count(b, i, 3)
 				m.Members = wire.Grow(m.Members, n)
 			}
 			m.Members = m.Members[:len(m.Members)+1]
@@ -2236,11 +2200,9 @@ func (m *memberAddResponse) decodeWire(b []byte) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2262,30 +2224,29 @@ func (m *memberListRequest) appendWire(b []byte) []byte {
 }
 
 func (m *memberListResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Members
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Members) == cap(m.Members) {
-				n := 1 + wire.Count(b, 2)
+				n := 1 + wire.Count(b, i, 2)
 				m.Members = wire.Grow(m.Members, n)
 			}
 			m.Members = m.Members[:len(m.Members)+1]
@@ -2293,11 +2254,9 @@ func (m *memberListResponse) decodeWire(b []byte) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2319,30 +2278,29 @@ func (m *memberPromoteRequest) appendWire(b []byte) []byte {
 }
 
 func (m *memberPromoteResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Members
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Members) == cap(m.Members) {
-				n := 1 + wire.Count(b, 2)
+				n := 1 + wire.Count(b, i, 2)
 				m.Members = wire.Grow(m.Members, n)
 			}
 			m.Members = m.Members[:len(m.Members)+1]
@@ -2350,11 +2308,9 @@ func (m *memberPromoteResponse) decodeWire(b []byte) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2376,30 +2332,29 @@ func (m *memberRemoveRequest) appendWire(b []byte) []byte {
 }
 
 func (m *memberRemoveResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Members
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Members) == cap(m.Members) {
-				n := 1 + wire.Count(b, 2)
+				n := 1 + wire.Count(b, i, 2)
 				m.Members = wire.Grow(m.Members, n)
 			}
 			m.Members = m.Members[:len(m.Members)+1]
@@ -2407,11 +2362,9 @@ func (m *memberRemoveResponse) decodeWire(b []byte) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2439,30 +2392,29 @@ func (m *memberUpdateRequest) appendWire(b []byte) []byte {
 }
 
 func (m *memberUpdateResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Members
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Members) == cap(m.Members) {
-				n := 1 + wire.Count(b, 2)
+				n := 1 + wire.Count(b, i, 2)
 				m.Members = wire.Grow(m.Members, n)
 			}
 			m.Members = m.Members[:len(m.Members)+1]
@@ -2470,11 +2422,9 @@ func (m *memberUpdateResponse) decodeWire(b []byte) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2496,28 +2446,26 @@ func (m *moveLeaderRequest) appendWire(b []byte) []byte {
 }
 
 func (m *moveLeaderResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2551,40 +2499,39 @@ func (m *permission) appendWire(b []byte) []byte {
 }
 
 func (m *permission) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // PermType
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.PermType = permissionType(v)
 		case 0x12: // Key
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Key = wire.String(v)
 		case 0x1a: // RangeEnd
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RangeEnd = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2728,28 +2675,26 @@ func (m *rangeStreamResponse) decodeWire(b []byte) error {
 }
 
 func (m *rangeStreamResponse) decodeIn(b []byte, a *arena) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // RangeResponse
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.RangeResponse.decodeIn(v, a); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2797,49 +2742,47 @@ func (*snapshotRequest) appendWire(b []byte) []byte {
 }
 
 func (m *snapshotResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x10: // RemainingBytes
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RemainingBytes = v
 		case 0x1a: // Blob
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Blob = v
 		case 0x22: // Version
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Version = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2854,117 +2797,127 @@ func (*statusRequest) appendWire(b []byte) []byte {
 }
 
 func (m *statusResponse) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x12: // Version
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Version = wire.String(v)
 		case 0x18: // DBSize
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.DBSize = int64(v)
 		case 0x20: // Leader
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Leader = v
 		case 0x28: // RaftIndex
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RaftIndex = v
 		case 0x30: // RaftTerm
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RaftTerm = v
 		case 0x38: // RaftAppliedIndex
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RaftAppliedIndex = v
 		case 0x42: // Errors
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Errors) == cap(m.Errors) {
-				m.Errors = wire.Grow(m.Errors, 1+wire.Count(b, 8))
+				m.Errors = wire.Grow(m.Errors, 1+wire.Count(b, i, 8))
 			}
 			m.Errors = append(m.Errors, wire.String(v))
 		case 0x48: // DBSizeInUse
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.DBSizeInUse = int64(v)
 		case 0x50: // IsLearner
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.IsLearner = v != 0
 		case 0x5a: // StorageVersion
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.StorageVersion = wire.String(v)
 		case 0x60: // DBSizeQuota
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.DBSizeQuota = int64(v)
 		case 0x6a: // DowngradeInfo
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.DowngradeInfo.decodeWire(v); err != nil {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -3140,73 +3093,81 @@ func (m *watchResponse) decodeWire(b []byte) error {
 }
 
 func (m *watchResponse) decodeIn(b []byte, a *arena) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Header
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		case 0x10: // WatchID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.WatchID = int64(v)
 		case 0x18: // Created
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Created = v != 0
 		case 0x20: // Canceled
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Canceled = v != 0
 		case 0x28: // CompactRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.CompactRevision = int64(v)
 		case 0x32: // CancelReason
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.CancelReason = wire.String(v)
 		case 0x38: // Fragment
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Fragment = v != 0
 		case 0x5a: // Events
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Events) == cap(m.Events) {
 				var sub [4]int
-				n := wire.CountNested(v, b, 11, sub[:])
+				n := wire.CountNested(v, b, i, 11, sub[:])
 				a.slabKeyValue.Expect(sub[3])
 				m.Events = a.slabEvent.Grow(m.Events, n)
 			}
@@ -3215,11 +3176,9 @@ func (m *watchResponse) decodeIn(b []byte, a *arena) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil

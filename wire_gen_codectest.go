@@ -317,40 +317,45 @@ func (m *alarmMember) appendWire(b []byte) []byte {
 }
 
 func (m *alarmRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // Action
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Action = alarmAction(v)
 		case 0x10: // MemberID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.MemberID = v
 		case 0x18: // Alarm
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Alarm = alarmType(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -380,19 +385,18 @@ func (m *alarmResponse) appendWire(b []byte) []byte {
 }
 
 func (*authDisableRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -415,19 +419,18 @@ func (m *authDisableResponse) appendWire(b []byte) []byte {
 }
 
 func (*authEnableRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -450,26 +453,24 @@ func (m *authEnableResponse) appendWire(b []byte) []byte {
 }
 
 func (m *authRoleAddRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Name
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Name = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -492,26 +493,24 @@ func (m *authRoleAddResponse) appendWire(b []byte) []byte {
 }
 
 func (m *authRoleDeleteRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Role
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Role = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -534,26 +533,24 @@ func (m *authRoleDeleteResponse) appendWire(b []byte) []byte {
 }
 
 func (m *authRoleGetRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Role
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Role = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -588,26 +585,25 @@ func (m *authRoleGrantPermissionRequest) decodeWire(b []byte) error {
 }
 
 func (m *authRoleGrantPermissionRequest) decodeIn(b []byte, a *testArena) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Name
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Name = wire.String(v)
 		case 0x12: // Perm
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Perm == nil {
 				m.Perm = a.slabPermission.One()
 			}
@@ -615,11 +611,9 @@ func (m *authRoleGrantPermissionRequest) decodeIn(b []byte, a *testArena) error 
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -642,19 +636,18 @@ func (m *authRoleGrantPermissionResponse) appendWire(b []byte) []byte {
 }
 
 func (*authRoleListRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -683,40 +676,36 @@ func (m *authRoleListResponse) appendWire(b []byte) []byte {
 }
 
 func (m *authRoleRevokePermissionRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Role
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Role = wire.String(v)
 		case 0x12: // Key
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Key = wire.String(v)
 		case 0x1a: // RangeEnd
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RangeEnd = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -739,19 +728,18 @@ func (m *authRoleRevokePermissionResponse) appendWire(b []byte) []byte {
 }
 
 func (*authStatusRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -791,33 +779,31 @@ func (m *authUserAddRequest) decodeWire(b []byte) error {
 }
 
 func (m *authUserAddRequest) decodeIn(b []byte, a *testArena) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Name
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Name = wire.String(v)
 		case 0x12: // Password
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Password = wire.String(v)
 		case 0x1a: // Options
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Options == nil {
 				m.Options = a.slabUserAddOptions.One()
 			}
@@ -825,18 +811,15 @@ func (m *authUserAddRequest) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		case 0x22: // HashedPassword
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.HashedPassword = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -859,40 +842,36 @@ func (m *authUserAddResponse) appendWire(b []byte) []byte {
 }
 
 func (m *authUserChangePasswordRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Name
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Name = wire.String(v)
 		case 0x12: // Password
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Password = wire.String(v)
 		case 0x1a: // HashedPassword
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.HashedPassword = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -915,26 +894,24 @@ func (m *authUserChangePasswordResponse) appendWire(b []byte) []byte {
 }
 
 func (m *authUserDeleteRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Name
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Name = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -957,26 +934,24 @@ func (m *authUserDeleteResponse) appendWire(b []byte) []byte {
 }
 
 func (m *authUserGetRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Name
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Name = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1005,33 +980,30 @@ func (m *authUserGetResponse) appendWire(b []byte) []byte {
 }
 
 func (m *authUserGrantRoleRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // User
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.User = wire.String(v)
 		case 0x12: // Role
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Role = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1054,19 +1026,18 @@ func (m *authUserGrantRoleResponse) appendWire(b []byte) []byte {
 }
 
 func (*authUserListRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1095,33 +1066,30 @@ func (m *authUserListResponse) appendWire(b []byte) []byte {
 }
 
 func (m *authUserRevokeRoleRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Name
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Name = wire.String(v)
 		case 0x12: // Role
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Role = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1144,33 +1112,30 @@ func (m *authUserRevokeRoleResponse) appendWire(b []byte) []byte {
 }
 
 func (m *authenticateRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Name
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Name = wire.String(v)
 		case 0x12: // Password
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Password = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1199,154 +1164,164 @@ func (m *authenticateResponse) appendWire(b []byte) []byte {
 }
 
 func (m *compactionRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // Revision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Revision = int64(v)
 		case 0x10: // Physical
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Physical = v != 0
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
 }
 
 func (m *compare) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // Result
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Result = CompareResult(v)
 		case 0x10: // Target
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Target = CompareTarget(v)
 		case 0x1a: // Key
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Key = wire.String(v)
 		case 0x20: // Version
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.CreateRevision = 0
 			m.ModRevision = 0
 			m.Value = nil
 			m.Lease = 0
 			m.Version = int64(v)
 		case 0x28: // CreateRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Version = 0
 			m.ModRevision = 0
 			m.Value = nil
 			m.Lease = 0
 			m.CreateRevision = int64(v)
 		case 0x30: // ModRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Version = 0
 			m.CreateRevision = 0
 			m.Value = nil
 			m.Lease = 0
 			m.ModRevision = int64(v)
 		case 0x3a: // Value
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Version = 0
 			m.CreateRevision = 0
 			m.ModRevision = 0
 			m.Lease = 0
 			m.Value = v
 		case 0x40: // Lease
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Version = 0
 			m.CreateRevision = 0
 			m.ModRevision = 0
 			m.Value = nil
 			m.Lease = LeaseID(v)
 		case 0x202: // RangeEnd
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RangeEnd = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
 }
 
 func (*defragmentRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1369,40 +1344,39 @@ func (m *defragmentResponse) appendWire(b []byte) []byte {
 }
 
 func (m *deleteRangeRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Key
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Key = wire.String(v)
 		case 0x12: // RangeEnd
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RangeEnd = wire.String(v)
 		case 0x18: // PrevKV
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.PrevKV = v != 0
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1430,33 +1404,33 @@ func (m *downgradeInfo) appendWire(b []byte) []byte {
 }
 
 func (m *downgradeRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // Action
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Action = downgradeAction(v)
 		case 0x12: // Version
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Version = wire.String(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1485,26 +1459,27 @@ func (m *downgradeResponse) appendWire(b []byte) []byte {
 }
 
 func (m *hashKVRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // Revision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Revision = int64(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1545,19 +1520,18 @@ func (m *hashKVResponse) appendWire(b []byte) []byte {
 }
 
 func (*hashRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1586,33 +1560,36 @@ func (m *hashResponse) appendWire(b []byte) []byte {
 }
 
 func (m *leaseGrantRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // TTL
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.TTL = int64(v)
 		case 0x10: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = LeaseID(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1653,26 +1630,27 @@ func (m *leaseGrantResponse) appendWire(b []byte) []byte {
 }
 
 func (m *leaseKeepAliveRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = LeaseID(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1707,19 +1685,18 @@ func (m *leaseKeepAliveResponse) appendWire(b []byte) []byte {
 }
 
 func (*leaseLeasesRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1749,26 +1726,27 @@ func (m *leaseLeasesResponse) appendWire(b []byte) []byte {
 }
 
 func (m *leaseRevokeRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = LeaseID(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1806,33 +1784,36 @@ func (m *leaseStatus) appendWire(b []byte) []byte {
 }
 
 func (m *leaseTimeToLiveRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = LeaseID(v)
 		case 0x10: // Keys
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Keys = v != 0
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1918,36 +1899,36 @@ func (m *member) appendWire(b []byte) []byte {
 }
 
 func (m *memberAddRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // PeerURLs
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.PeerURLs) == cap(m.PeerURLs) {
-				m.PeerURLs = wire.Grow(m.PeerURLs, 1+wire.Count(b, 1))
+				m.PeerURLs = wire.Grow(m.PeerURLs, 1+wire.Count(b, i, 1))
 			}
 			m.PeerURLs = append(m.PeerURLs, wire.String(v))
 		case 0x10: // IsLearner
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.IsLearner = v != 0
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -1984,26 +1965,27 @@ func (m *memberAddResponse) appendWire(b []byte) []byte {
 }
 
 func (m *memberListRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // Linearizable
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Linearizable = v != 0
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2033,26 +2015,27 @@ func (m *memberListResponse) appendWire(b []byte) []byte {
 }
 
 func (m *memberPromoteRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = v
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2082,26 +2065,27 @@ func (m *memberPromoteResponse) appendWire(b []byte) []byte {
 }
 
 func (m *memberRemoveRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = v
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2131,36 +2115,36 @@ func (m *memberRemoveResponse) appendWire(b []byte) []byte {
 }
 
 func (m *memberUpdateRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // ID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ID = v
 		case 0x12: // PeerURLs
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.PeerURLs) == cap(m.PeerURLs) {
-				m.PeerURLs = wire.Grow(m.PeerURLs, 1+wire.Count(b, 2))
+				m.PeerURLs = wire.Grow(m.PeerURLs, 1+wire.Count(b, i, 2))
 			}
 			m.PeerURLs = append(m.PeerURLs, wire.String(v))
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2190,26 +2174,27 @@ func (m *memberUpdateResponse) appendWire(b []byte) []byte {
 }
 
 func (m *moveLeaderRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // TargetID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.TargetID = v
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2232,171 +2217,195 @@ func (m *moveLeaderResponse) appendWire(b []byte) []byte {
 }
 
 func (m *putRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Key
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Key = wire.String(v)
 		case 0x12: // Value
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Value = v
 		case 0x18: // Lease
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Lease = LeaseID(v)
 		case 0x20: // PrevKV
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.PrevKV = v != 0
 		case 0x28: // IgnoreValue
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.IgnoreValue = v != 0
 		case 0x30: // IgnoreLease
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.IgnoreLease = v != 0
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
 }
 
 func (m *rangeRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Key
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Key = wire.String(v)
 		case 0x12: // RangeEnd
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RangeEnd = wire.String(v)
 		case 0x18: // Limit
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Limit = int64(v)
 		case 0x20: // Revision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Revision = int64(v)
 		case 0x28: // SortOrder
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.SortOrder = SortOrder(v)
 		case 0x30: // SortTarget
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.SortTarget = SortTarget(v)
 		case 0x38: // Serializable
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Serializable = v != 0
 		case 0x40: // KeysOnly
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.KeysOnly = v != 0
 		case 0x48: // CountOnly
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.CountOnly = v != 0
 		case 0x50: // MinModRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.MinModRevision = int64(v)
 		case 0x58: // MaxModRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.MaxModRevision = int64(v)
 		case 0x60: // MinCreateRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.MinCreateRevision = int64(v)
 		case 0x68: // MaxCreateRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.MaxCreateRevision = int64(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2427,19 +2436,19 @@ func (m *requestOp) decodeIn(b []byte, a *testArena) error {
 	if a.depth++; a.depth > wire.MaxDepth {
 		return wire.ErrDepth
 	}
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Range
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Range == nil {
 				m.Put = nil
 				m.DeleteRange = nil
@@ -2450,11 +2459,10 @@ func (m *requestOp) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		case 0x12: // Put
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Put == nil {
 				m.Range = nil
 				m.DeleteRange = nil
@@ -2465,11 +2473,10 @@ func (m *requestOp) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		case 0x1a: // DeleteRange
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.DeleteRange == nil {
 				m.Range = nil
 				m.Put = nil
@@ -2480,11 +2487,10 @@ func (m *requestOp) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		case 0x22: // Txn
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Txn == nil {
 				m.Range = nil
 				m.Put = nil
@@ -2495,11 +2501,9 @@ func (m *requestOp) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	a.depth--
@@ -2507,19 +2511,18 @@ func (m *requestOp) decodeIn(b []byte, a *testArena) error {
 }
 
 func (*snapshotRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2560,19 +2563,18 @@ func (m *snapshotResponse) appendWire(b []byte) []byte {
 }
 
 func (*statusRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2676,21 +2678,21 @@ func (m *txnRequest) decodeIn(b []byte, a *testArena) error {
 	if a.depth++; a.depth > wire.MaxDepth {
 		return wire.ErrDepth
 	}
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Compare
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Compare) == cap(m.Compare) {
-				n := 1 + wire.Count(b, 1)
+				n := 1 + wire.Count(b, i, 1)
 				m.Compare = a.slabCompare.Grow(m.Compare, n)
 			}
 			m.Compare = m.Compare[:len(m.Compare)+1]
@@ -2698,14 +2700,13 @@ func (m *txnRequest) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		case 0x12: // Success
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Success) == cap(m.Success) {
 				var sub [5]int
-				n := wire.CountNested(v, b, 2, sub[:])
+				n := wire.CountNested(v, b, i, 2, sub[:])
 				a.slabRangeRequest.Expect(sub[1])
 				a.slabPutRequest.Expect(sub[2])
 				a.slabDeleteRangeRequest.Expect(sub[3])
@@ -2720,14 +2721,13 @@ func (m *txnRequest) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		case 0x1a: // Failure
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if len(m.Failure) == cap(m.Failure) {
 				var sub [5]int
-				n := wire.CountNested(v, b, 3, sub[:])
+				n := wire.CountNested(v, b, i, 3, sub[:])
 				a.slabRangeRequest.Expect(sub[1])
 				a.slabPutRequest.Expect(sub[2])
 				a.slabDeleteRangeRequest.Expect(sub[3])
@@ -2742,11 +2742,9 @@ func (m *txnRequest) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	a.depth--
@@ -2754,160 +2752,171 @@ func (m *txnRequest) decodeIn(b []byte, a *testArena) error {
 }
 
 func (m *userAddOptions) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // NoPassword
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.NoPassword = v != 0
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
 }
 
 func (m *watchCancelRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x08: // WatchID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.WatchID = int64(v)
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
 }
 
 func (m *watchCreateRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Key
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Key = wire.String(v)
 		case 0x12: // RangeEnd
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.RangeEnd = wire.String(v)
 		case 0x18: // StartRevision
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.StartRevision = int64(v)
 		case 0x20: // ProgressNotify
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.ProgressNotify = v != 0
 		case 0x28: // Filters, one
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Filters = append(m.Filters, watchFilter(v))
 		case 0x2a: // Filters, packed
-			list, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var list []byte
+			if list, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
-			for len(list) > 0 {
-				v, n := wire.Varint(list)
-				if n < 0 {
-					return wire.Error(n)
+			for i := 0; i < len(list); {
+				var v uint64
+				if i < len(list) && list[i] < 0x80 {
+					v = uint64(list[i])
+					i++
+				} else if v, i = wire.Varint(list, i); i < 0 {
+					return wire.Error(i)
 				}
-				list = list[n:]
 				m.Filters = append(m.Filters, watchFilter(v))
 			}
 		case 0x30: // PrevKV
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.PrevKV = v != 0
 		case 0x38: // WatchID
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.WatchID = int64(v)
 		case 0x40: // Fragment
-			v, n := wire.Varint(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			m.Fragment = v != 0
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
 }
 
 func (*watchProgressRequest) decodeWire(b []byte) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil
@@ -2919,19 +2928,19 @@ func (m *watchRequest) decodeWire(b []byte) error {
 }
 
 func (m *watchRequest) decodeIn(b []byte, a *testArena) error {
-	for len(b) > 0 {
-		tag, n := wire.Varint(b)
-		if n < 0 {
-			return wire.Error(n)
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
 		}
-		b = b[n:]
 		switch tag {
 		case 0x0a: // Create
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Create == nil {
 				m.Cancel = nil
 				m.Progress = nil
@@ -2941,11 +2950,10 @@ func (m *watchRequest) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		case 0x12: // Cancel
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Cancel == nil {
 				m.Create = nil
 				m.Progress = nil
@@ -2955,11 +2963,10 @@ func (m *watchRequest) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		case 0x1a: // Progress
-			v, n := wire.Bytes(b)
-			if n < 0 {
-				return wire.Error(n)
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 			if m.Progress == nil {
 				m.Create = nil
 				m.Cancel = nil
@@ -2969,11 +2976,9 @@ func (m *watchRequest) decodeIn(b []byte, a *testArena) error {
 				return err
 			}
 		default:
-			n := wire.Skip(tag, b)
-			if n < 0 {
-				return wire.Error(n)
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
 			}
-			b = b[n:]
 		}
 	}
 	return nil

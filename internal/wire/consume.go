@@ -2,43 +2,68 @@ package wire
 
 import "unsafe"
 
-// Varint reads a varint from the beginning of b. It accepts encodings that
-// are longer than needed, up to ten bytes, as protobuf does.
-func Varint(b []byte) (v uint64, n int) {
-	if len(b) > 0 && b[0] < 0x80 {
-		return uint64(b[0]), 1
+// Varint reads the varint at b[i:] and returns where it ends. It accepts
+// encodings that are longer than needed, up to ten bytes, as protobuf does.
+//
+// It is too large to be inlined: callers in a loop test for a varint of one
+// byte themselves.
+func Varint(b []byte, i int) (v uint64, end int) {
+	if i < 0 || i >= len(b) {
+		return 0, codeTruncated
 	}
-	return longVarint(b)
-}
-
-func longVarint(b []byte) (v uint64, n int) {
+	if b[i] < 0x80 {
+		return uint64(b[i]), i + 1
+	}
+	b = b[i:]
+	// Revisions have three to five bytes. Adding whole bytes and taking off
+	// their continuation bits afterwards is faster than masking each.
+	if len(b) >= 5 {
+		v = uint64(b[0]) + uint64(b[1])<<7 - 1<<7
+		if b[1] < 0x80 {
+			return v, i + 2
+		}
+		v += uint64(b[2])<<14 - 1<<14
+		if b[2] < 0x80 {
+			return v, i + 3
+		}
+		v += uint64(b[3])<<21 - 1<<21
+		if b[3] < 0x80 {
+			return v, i + 4
+		}
+		v += uint64(b[4])<<28 - 1<<28
+		if b[4] < 0x80 {
+			return v, i + 5
+		}
+		v = 0
+	}
 	// Ten bytes hold 70 bits: of the last one only the lowest may be set.
-	for n < len(b) {
-		c := b[n]
+	for n, c := range b {
 		if n == 9 && c > 1 {
 			return 0, codeOverflow
 		}
 		v |= uint64(c&0x7f) << (7 * uint(n))
-		n++
 		if c < 0x80 {
-			return v, n
+			return v, i + n + 1
 		}
 	}
 	return 0, codeTruncated
 }
 
-// Bytes reads a length and as many bytes from the beginning of b. The result
-// points into b; its capacity is its length.
-func Bytes(b []byte) (v []byte, n int) {
-	size, n := Varint(b)
-	if n < 0 {
-		return nil, n
+// Bytes reads the length at b[i:] and as many bytes behind it, and returns
+// where they end. The result points into b; its capacity is its length.
+func Bytes(b []byte, i int) (v []byte, end int) {
+	var size uint64
+	if i < len(b) && b[i] < 0x80 {
+		size = uint64(b[i])
+		i++
+	} else if size, i = Varint(b, i); i < 0 {
+		return nil, i
 	}
-	if size > uint64(len(b)-n) {
+	if size > uint64(len(b)-i) {
 		return nil, codeTruncated
 	}
-	end := n + int(size)
-	return b[n:end:end], end
+	end = i + int(size)
+	return b[i:end:end], end
 }
 
 // String returns the bytes of v as a string without copying them. Whoever
@@ -47,81 +72,78 @@ func String(v []byte) string {
 	return unsafe.String(unsafe.SliceData(v), len(v))
 }
 
-// Skip returns the length of the value at the beginning of b whose tag was
-// read just before. It is how a decoder passes over fields that it doesn't
-// know, and over known ones of an unexpected wire type, as protobuf asks.
-func Skip(tag uint64, b []byte) int {
-	return skip(tag, b, MaxDepth)
+// Skip returns where the value at b[i:] ends, whose tag was read just before.
+// It is how a decoder passes over fields that it doesn't know, and over known
+// ones of an unexpected wire type, as protobuf asks.
+func Skip(tag uint64, b []byte, i int) (end int) {
+	return skip(tag, b, i, MaxDepth)
 }
 
-func skip(tag uint64, b []byte, depth int) int {
+func skip(tag uint64, b []byte, i, depth int) (end int) {
 	if num := tag >> 3; num == 0 || num > MaxFieldNumber {
 		return codeFieldNumber
 	}
 	switch tag & 7 {
 	case TypeVarint:
-		_, n := Varint(b)
-		return n
+		_, end = Varint(b, i)
+		return end
 	case TypeFixed64:
-		if len(b) < 8 {
+		if len(b)-i < 8 {
 			return codeTruncated
 		}
-		return 8
+		return i + 8
 	case TypeBytes:
-		_, n := Bytes(b)
-		return n
+		_, end = Bytes(b, i)
+		return end
 	case TypeStartGroup:
-		return skipGroup(tag>>3, b, depth-1)
+		return skipGroup(tag>>3, b, i, depth-1)
 	case TypeEndGroup:
 		return codeGroup
 	case TypeFixed32:
-		if len(b) < 4 {
+		if len(b)-i < 4 {
 			return codeTruncated
 		}
-		return 4
+		return i + 4
 	default:
 		return codeWireType
 	}
 }
 
-// skipGroup returns the length of the fields of group num and of the tag that
-// ends it.
-func skipGroup(num uint64, b []byte, depth int) int {
+// skipGroup returns where group num ends, its last tag included.
+func skipGroup(num uint64, b []byte, i, depth int) (end int) {
 	if depth < 0 {
 		return codeDepth
 	}
-	for used := 0; ; {
-		tag, n := Varint(b[used:])
-		if n < 0 {
-			return n
+	for {
+		var tag uint64
+		if tag, i = Varint(b, i); i < 0 {
+			return i
 		}
-		used += n
 		if tag == num<<3|TypeEndGroup {
-			return used
+			return i
 		}
-		n = skip(tag, b[used:], depth)
-		if n < 0 {
-			return n
+		if i = skip(tag, b, i, depth); i < 0 {
+			return i
 		}
-		used += n
 	}
 }
 
-// Count returns how many complete length-delimited fields of number num b
-// holds at its top level, so that a slice for them can be made at its exact
-// size. It stops at the first malformed field: the decoder fails there too.
-func Count(b []byte, num int) int {
+// Count returns how many complete length-delimited fields of number num
+// b[i:] holds at its top level, so that a slice for them can be made at its
+// exact size. It stops at the first malformed field: the decoder fails there
+// too.
+func Count(b []byte, i, num int) int {
 	count := 0
-	for len(b) > 0 {
-		tag, n := Varint(b)
-		if n < 0 {
+	for i < len(b) {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = Varint(b, i-1); i < 0 {
+				break
+			}
+		}
+		if i = Skip(tag, b, i); i < 0 {
 			break
 		}
-		b = b[n:]
-		if n = Skip(tag, b); n < 0 {
-			break
-		}
-		b = b[n:]
 		if tag == uint64(num)<<3|TypeBytes {
 			count++
 		}
@@ -130,44 +152,47 @@ func Count(b []byte, num int) int {
 }
 
 // CountNested is [Count] for a field whose messages hold messages in turn:
-// first is the content of an occurrence that was just read, rest what follows
-// it. It returns the number of occurrences, first included, and adds to
-// sub[i] the number of length-delimited fields i in all of them.
-func CountNested(first, rest []byte, num int, sub []int) int {
+// first is the content of an occurrence that was just read, b[i:] what
+// follows it. It returns the number of occurrences, first included, and adds
+// to sub[k] the number of length-delimited fields k in all of them.
+func CountNested(first, b []byte, i, num int, sub []int) int {
 	countFields(first, sub)
 	count := 1
-	for len(rest) > 0 {
-		tag, n := Varint(rest)
-		if n < 0 {
-			break
-		}
-		rest = rest[n:]
-		if tag == uint64(num)<<3|TypeBytes {
-			var v []byte
-			if v, n = Bytes(rest); n < 0 {
+	for i < len(b) {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = Varint(b, i-1); i < 0 {
 				break
 			}
-			countFields(v, sub)
-			count++
-		} else if n = Skip(tag, rest); n < 0 {
+		}
+		if tag != uint64(num)<<3|TypeBytes {
+			if i = Skip(tag, b, i); i < 0 {
+				break
+			}
+			continue
+		}
+		var v []byte
+		if v, i = Bytes(b, i); i < 0 {
 			break
 		}
-		rest = rest[n:]
+		countFields(v, sub)
+		count++
 	}
 	return count
 }
 
+// countFields adds to sub[k] the number of length-delimited fields k of b.
 func countFields(b []byte, sub []int) {
-	for len(b) > 0 {
-		tag, n := Varint(b)
-		if n < 0 {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = Varint(b, i-1); i < 0 {
+				return
+			}
+		}
+		if i = Skip(tag, b, i); i < 0 {
 			return
 		}
-		b = b[n:]
-		if n = Skip(tag, b); n < 0 {
-			return
-		}
-		b = b[n:]
 		if num := tag >> 3; tag&7 == TypeBytes && num < uint64(len(sub)) {
 			sub[num]++
 		}

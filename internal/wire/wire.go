@@ -3,9 +3,10 @@
 // length-delimited fields, skipping of unknown fields, counting of repeated
 // ones, and slabs that turn many small allocations into few.
 //
-// The reading functions take the input as a slice and return how many bytes
-// they used. A negative count is a failure that [Error] turns into one of the
-// sentinels below; nothing here panics on bad input. Bytes and strings that
+// The reading functions take the input and an offset into it, which must not
+// be negative, and return the offset of what follows. A negative one is a
+// failure that [Error] turns into one of the sentinels below; nothing here
+// panics on bad input. Bytes and strings that
 // are returned point into the input, with their capacity clipped, so that an
 // append to one of them can't reach its neighbour.
 //
@@ -51,7 +52,7 @@ var (
 	ErrDepth = errors.New("wire: nested too deep")
 )
 
-// The negative counts by which the reading functions say what is wrong.
+// The negative offsets by which the reading functions say what is wrong.
 const (
 	codeTruncated = -1 - iota
 	codeOverflow
@@ -61,9 +62,9 @@ const (
 	codeDepth
 )
 
-// Error returns the error that a negative count n stands for.
-func Error(n int) error {
-	switch n {
+// Error returns the error that a negative offset stands for.
+func Error(i int) error {
+	switch i {
 	case codeOverflow:
 		return ErrOverflow
 	case codeFieldNumber:

@@ -20,7 +20,7 @@ func TestVarint(t *testing.T) {
 			if want := binary.AppendUvarint(nil, v); !bytes.Equal(b, want) {
 				t.Errorf("%#x encoded as %x, want %x", v, b, want)
 			}
-			if got, n := Varint(append(b, 0xff)); got != v || n != len(b) {
+			if got, n := Varint(append(b, 0xff), 0); got != v || n != len(b) {
 				t.Errorf("Varint(%x) = %#x, %d, want %#x, %d", b, got, n, v, len(b))
 			}
 		}
@@ -39,22 +39,31 @@ func TestBadVarint(t *testing.T) {
 		{strings.Repeat("\x80", 9) + "\x80", ErrOverflow},
 		{strings.Repeat("\x80", 10) + "\x00", ErrOverflow},
 	} {
-		if _, n := Varint([]byte(tt.in)); n >= 0 || Error(n) != tt.want {
+		if _, n := Varint([]byte(tt.in), 0); n >= 0 || Error(n) != tt.want {
 			t.Errorf("Varint(%x) = %d, want the code of %v", tt.in, n, tt.want)
 		}
 	}
+	// At an offset, at the end, and behind it.
+	if v, n := Varint([]byte("\x01\xac\x02"), 1); v != 300 || n != 3 {
+		t.Errorf("at 1: %d, ends at %d", v, n)
+	}
+	for _, i := range []int{3, 4} {
+		if _, n := Varint([]byte("\x01\xac\x02"), i); n >= 0 || Error(n) != ErrTruncated {
+			t.Errorf("at %d: %d, want truncated", i, n)
+		}
+	}
 	// Longer than needed, but within ten bytes.
-	if v, n := Varint([]byte("\x81\x80\x80\x00")); v != 1 || n != 4 {
+	if v, n := Varint([]byte("\x81\x80\x80\x00"), 0); v != 1 || n != 4 {
 		t.Errorf("overlong 1 = %d, %d bytes", v, n)
 	}
-	if v, n := Varint([]byte(strings.Repeat("\xff", 9) + "\x01")); v != math.MaxUint64 || n != 10 {
+	if v, n := Varint([]byte(strings.Repeat("\xff", 9)+"\x01"), 0); v != math.MaxUint64 || n != 10 {
 		t.Errorf("largest = %#x, %d bytes", v, n)
 	}
 }
 
 func TestBytes(t *testing.T) {
 	b := AppendString(AppendBytes(nil, []byte("abc")), "def")
-	v, n := Bytes(b)
+	v, n := Bytes(b, 0)
 	if string(v) != "abc" || n != 4 || n != SizeBytes(3) {
 		t.Fatalf("Bytes = %q, %d", v, n)
 	}
@@ -71,7 +80,7 @@ func TestBytes(t *testing.T) {
 		t.Errorf("String(nil) = %q", s)
 	}
 	for _, in := range []string{"", "\x01", "\x03ab", "\x80", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a"} {
-		if _, n := Bytes([]byte(in)); n >= 0 || Error(n) != ErrTruncated {
+		if _, n := Bytes([]byte(in), 0); n >= 0 || Error(n) != ErrTruncated {
 			t.Errorf("Bytes(%x) = %d, want truncated", in, n)
 		}
 	}
@@ -110,11 +119,11 @@ func TestSkip(t *testing.T) {
 		{"wire type 7", "\x0f", ErrWireType},
 	} {
 		b := []byte(tt.in)
-		tag, n := Varint(b)
-		got := Skip(tag, append(b[n:], "rest"[:0]...))
+		tag, i := Varint(b, 0)
+		got := Skip(tag, b, i)
 		switch {
-		case tt.want == nil && got != len(b)-n:
-			t.Errorf("%s: skipped %d bytes, want %d", tt.name, got, len(b)-n)
+		case tt.want == nil && got != len(b):
+			t.Errorf("%s: ends at %d, want %d", tt.name, got, len(b))
 		case tt.want != nil && (got >= 0 || Error(got) != tt.want):
 			t.Errorf("%s: %d, want the code of %v", tt.name, got, tt.want)
 		}
@@ -137,19 +146,19 @@ func TestErrorsAreDistinct(t *testing.T) {
 
 func TestCount(t *testing.T) {
 	b := []byte("\x12\x01a" + "\x08\x05" + "\x12\x00" + "\x10\x01" + "\x0b\x12\x00\x0c" + "\x12\x02bc")
-	if got := Count(b, 2); got != 3 {
+	if got := Count(b, 0, 2); got != 3 {
 		t.Errorf("Count = %d, want 3", got)
 	}
 	for cut := range len(b) {
-		if got := Count(b[:cut], 2); got > 2 {
+		if got := Count(b[:cut], 0, 2); got > 2 {
 			t.Errorf("Count of %d bytes = %d, the last is not complete", cut, got)
 		}
 	}
-	if got := Count([]byte("\x12\x00\x0f\x12\x00"), 2); got != 1 {
+	if got := Count([]byte("\x12\x00\x0f\x12\x00"), 0, 2); got != 1 {
 		t.Errorf("Count counted %d, past the error", got)
 	}
 	b = AppendTag(nil, 1000, TypeBytes)
-	if got := Count(AppendString(b, "x"), 1000); got != 1 {
+	if got := Count(AppendString(b, "x"), 0, 1000); got != 1 {
 		t.Errorf("Count of a large number = %d, want 1", got)
 	}
 }
@@ -158,14 +167,14 @@ func TestCountNested(t *testing.T) {
 	elem := func(inner string) string { return "\x12" + string(rune(len(inner))) + inner }
 	rest := elem("\x0a\x01a\x1a\x00") + "\x08\x05" + elem("") + elem("\x1a\x00\x1a\x00\x22\x00") + "\x1a\x00"
 	var sub [4]int
-	if got := CountNested([]byte("\x0a\x00\x08\x01"), []byte(rest), 2, sub[:]); got != 4 {
+	if got := CountNested([]byte("\x0a\x00\x08\x01"), []byte(rest), 0, 2, sub[:]); got != 4 {
 		t.Errorf("CountNested = %d, want 4", got)
 	}
 	if want := [4]int{0, 2, 0, 3}; sub != want {
 		t.Errorf("below: %v, want %v", sub, want)
 	}
 	sub = [4]int{}
-	if got := CountNested([]byte("\x0a\x05"), []byte(elem("")+"\x12\x05"), 2, sub[:]); got != 2 || sub[1] != 0 {
+	if got := CountNested([]byte("\x0a\x05"), []byte(elem("")+"\x12\x05"), 0, 2, sub[:]); got != 2 || sub[1] != 0 {
 		t.Errorf("CountNested of malformed input = %d, %v", got, sub)
 	}
 }
@@ -175,7 +184,7 @@ func FuzzVarint(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0xff}, 11))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		want, wantN := binary.Uvarint(b)
-		got, n := Varint(b)
+		got, n := Varint(b, 0)
 		switch {
 		case wantN > 0 && (got != want || n != wantN):
 			t.Errorf("Varint = %d, %d, want %d, %d", got, n, want, wantN)
@@ -194,36 +203,34 @@ func FuzzSkip(f *testing.F) {
 		// What Skip accepts ends inside the input, does not depend on
 		// what follows, and holds no more than Count says.
 		count := 0
-		rest := b
-		for len(rest) > 0 {
-			tag, n := Varint(rest)
-			if n < 0 {
+		for i := 0; i < len(b); {
+			tag, start := Varint(b, i)
+			if start < 0 {
 				break
 			}
-			rest = rest[n:]
-			n = Skip(tag, rest)
-			if n < 0 {
-				if Error(n) == nil {
-					t.Fatalf("no error for %d", n)
+			end := Skip(tag, b, start)
+			if end < 0 {
+				if Error(end) == nil {
+					t.Fatalf("no error for %d", end)
 				}
 				break
 			}
-			if n > len(rest) {
-				t.Fatalf("skipped %d of %d bytes", n, len(rest))
+			if end < start || end > len(b) {
+				t.Fatalf("value at %d of %d bytes ends at %d", start, len(b), end)
 			}
-			if again := Skip(tag, rest[:n:n]); again != n {
-				t.Fatalf("skipped %d bytes, then %d", n, again)
+			if again := Skip(tag, b[:end:end], start); again != end {
+				t.Fatalf("value ends at %d, then at %d", end, again)
 			}
-			rest = rest[n:]
+			i = end
 			if tag == 2<<3|TypeBytes {
 				count++
 			}
 		}
-		if got := Count(b, 2); got != count {
+		if got := Count(b, 0, 2); got != count {
 			t.Fatalf("Count = %d, want %d", got, count)
 		}
 		var sub [4]int
-		if got := CountNested(nil, b, 2, sub[:]); got != count+1 {
+		if got := CountNested(nil, b, 0, 2, sub[:]); got != count+1 {
 			t.Fatalf("CountNested = %d, want %d", got, count+1)
 		}
 	})

@@ -14,10 +14,9 @@ func (e *emitter) decode(m *message) {
 	} else {
 		e.printf("func (%s) decodeWire(b []byte) error {\n", e.receiver(m))
 	}
-	e.printf("for len(b) > 0 {\n")
-	e.printf("tag, n := wire.Varint(b)\n")
-	e.failed()
-	e.printf("b = b[n:]\n")
+	e.printf("for i := 0; i < len(b); {\n")
+	e.printf("tag := uint64(b[i])\n")
+	e.printf("if i++; tag >= 0x80 {\nif tag, i = wire.Varint(b, i-1); i < 0 {\nreturn wire.Error(i)\n}\n}\n")
 	e.printf("switch tag {\n")
 	for _, f := range m.fields {
 		if f.shape == list && f.enum != nil {
@@ -26,18 +25,14 @@ func (e *emitter) decode(m *message) {
 		}
 		e.printf("case %#02x: // %s\n", f.tag(f.wireType()), f.goName)
 		if f.wireType() == typeBytes {
-			e.printf("v, n := wire.Bytes(b)\n")
+			e.printf("var v []byte\nif v, i = wire.Bytes(b, i); i < 0 {\nreturn wire.Error(i)\n}\n")
 		} else {
-			e.printf("v, n := wire.Varint(b)\n")
+			e.varint("b")
 		}
-		e.failed()
-		e.printf("b = b[n:]\n")
 		e.decodeField(m, f)
 	}
 	e.printf("default:\n")
-	e.printf("n := wire.Skip(tag, b)\n")
-	e.failed()
-	e.printf("b = b[n:]\n")
+	e.printf("if i = wire.Skip(tag, b, i); i < 0 {\nreturn wire.Error(i)\n}\n")
 	e.printf("}\n}\n")
 	if m.cyclic {
 		// Not on failure: it ends the whole decoding.
@@ -46,24 +41,22 @@ func (e *emitter) decode(m *message) {
 	e.printf("return nil\n}\n\n")
 }
 
-func (e *emitter) failed() {
-	e.printf("if n < 0 {\nreturn wire.Error(n)\n}\n")
+// varint emits the reading of a varint v from the bytes named b, those of one
+// byte, which are most, without a call.
+func (e *emitter) varint(b string) {
+	e.printf("var v uint64\nif i < len(%[1]s) && %[1]s[i] < 0x80 {\nv = uint64(%[1]s[i])\ni++\n", b)
+	e.printf("} else if v, i = wire.Varint(%s, i); i < 0 {\nreturn wire.Error(i)\n}\n", b)
 }
 
 // decodeEnums emits the two forms in which a list of enums may come.
 func (e *emitter) decodeEnums(f *field) {
 	e.printf("case %#02x: // %s, one\n", f.tag(typeVarint), f.goName)
-	e.printf("v, n := wire.Varint(b)\n")
-	e.failed()
-	e.printf("b = b[n:]\n")
+	e.varint("b")
 	e.printf("m.%s = append(m.%s, %s(v))\n", f.goName, f.goName, f.elem)
 	e.printf("case %#02x: // %s, packed\n", f.tag(typeBytes), f.goName)
-	e.printf("list, n := wire.Bytes(b)\n")
-	e.failed()
-	e.printf("b = b[n:]\n")
-	e.printf("for len(list) > 0 {\nv, n := wire.Varint(list)\n")
-	e.failed()
-	e.printf("list = list[n:]\n")
+	e.printf("var list []byte\nif list, i = wire.Bytes(b, i); i < 0 {\nreturn wire.Error(i)\n}\n")
+	e.printf("for i := 0; i < len(list); {\n")
+	e.varint("list")
 	e.printf("m.%s = append(m.%s, %s(v))\n}\n", f.goName, f.goName, f.elem)
 }
 
@@ -72,7 +65,7 @@ func (e *emitter) decodeField(m *message, f *field) {
 	dst := "m." + f.goName
 	switch {
 	case f.shape == list && f.msg == nil: // strings
-		e.printf("if len(%[1]s) == cap(%[1]s) {\n%[1]s = wire.Grow(%[1]s, 1+wire.Count(b, %[2]d))\n}\n", dst, f.num)
+		e.printf("if len(%[1]s) == cap(%[1]s) {\n%[1]s = wire.Grow(%[1]s, 1+wire.Count(b, i, %[2]d))\n}\n", dst, f.num)
 		e.printf("%[1]s = append(%[1]s, wire.String(v))\n", dst)
 	case f.shape == list:
 		e.grow(m, f, dst)
@@ -106,7 +99,7 @@ func (e *emitter) grow(m *message, f *field, dst string) {
 	switch {
 	case len(pointers) != 0:
 		e.printf("var sub [%d]int\n", highest+1)
-		e.printf("n := wire.CountNested(v, b, %d, sub[:])\n", f.num)
+		e.printf("n := wire.CountNested(v, b, i, %d, sub[:])\n", f.num)
 		for _, sub := range pointers {
 			e.printf("a.%s.Expect(sub[%d])\n", slab(sub.msg.goName), sub.num)
 			// One each of what is below is a fair guess: a get for a
@@ -118,7 +111,7 @@ func (e *emitter) grow(m *message, f *field, dst string) {
 			}
 		}
 	default:
-		e.printf("n := 1+wire.Count(b, %d)\n", f.num)
+		e.printf("n := 1+wire.Count(b, i, %d)\n", f.num)
 	}
 	if m.arena {
 		e.printf("%[1]s = a.%[2]s.Grow(%[1]s, n)\n}\n", dst, slab(f.msg.goName))
