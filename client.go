@@ -1,0 +1,104 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/transport"
+)
+
+// Client is a client of one etcd cluster. Make it with [New], share it, and
+// close it once. All methods may be called concurrently.
+type Client struct {
+	retries     int
+	retrySleep  time.Duration
+	timeout     time.Duration
+	retryWrites RetryWrites
+
+	set *balance.Set
+
+	// streamMissingSince is when a member last said that it has no RangeStream,
+	// in Unix nanoseconds; 0: never.
+	streamMissingSince atomic.Int64
+}
+
+// New makes a client. It checks the configuration and connects to nothing:
+// connections are made when first needed. Use [Client.Ready] to wait for the
+// cluster.
+//
+// The error names the field that is wrong; errors.Is finds ErrInvalidConfig.
+func New(config Config) (*Client, error) {
+	endpoints, err := config.validate()
+	if err != nil {
+		return nil, &Error{Op: "New", Code: CodeInvalidArgument, Outcome: NotSent, Message: err.Error(), sentinel: ErrInvalidConfig}
+	}
+	options := transport.Options{
+		DialContext: config.DialContext,
+		MaxMessage:  config.MaxResponseBytes,
+		UserAgent:   "silly-etcd",
+	}
+	c := &Client{
+		retries:     config.retries(),
+		retrySleep:  config.retrySleep(),
+		timeout:     config.timeout(),
+		retryWrites: config.RetryWrites,
+		set: balance.New(balance.Config{
+			Endpoints: endpoints,
+			Dial: func(ctx context.Context, target transport.Target) (transport.Conn, error) {
+				return transport.Dial(ctx, target, options)
+			},
+		}),
+	}
+	return c, nil
+}
+
+// Close ends the client: calls that wait fail with ErrClosed, connections are
+// closed, and when Close returns no goroutine of the client is left. It may be
+// called again. It does not revoke leases and its error is always nil.
+func (c *Client) Close() error {
+	c.set.Close()
+	return nil
+}
+
+// readyPause is about how long Ready waits between two tries.
+const readyPause = 100 * time.Millisecond
+
+// Ready waits until a member answers a linearizable read, so that reads and
+// writes will be served. It goes on trying until ctx ends; the error then tells
+// the last error of each endpoint. A fault that no waiting mends, like a wrong
+// certificate or a server that is not etcd, is returned at once.
+//
+// A client need not wait for Ready before it makes calls.
+//
+// etcd: KV/Range (since 3.0)
+func (c *Client) Ready(ctx context.Context) error {
+	if ctx == nil {
+		return invalid("Ready", errNilContext)
+	}
+	m := newMessage()
+	defer m.release()
+	m.bytes = (&rangeRequest{Key: "\x00", CountOnly: true}).appendWire(m.bytes)
+	for {
+		_, err := c.attempt(ctx, &rpcRange, m.bytes)
+		var e *Error
+		switch {
+		case err == nil || errors.Is(err, ErrPermissionDenied):
+			return nil // it answered, and to tell us this it had to know who we are
+		case errors.As(err, &e) && !e.transient || ctx.Err() != nil:
+			return err
+		}
+		select {
+		case <-time.After(readyPause/2 + rand.N(readyPause)):
+		case <-ctx.Done():
+			return &Error{
+				Op: "Ready", Code: codeOfContext(ctx), Outcome: NotSent,
+				Message: fmt.Sprintf("%v; last error: %v", ctx.Err(), err), cause: ctx.Err(),
+			}
+		}
+	}
+}

@@ -1,0 +1,34 @@
+// Package etcd is a client for etcd v3 (server 3.5 and newer).
+//
+//	c, err := etcd.New(etcd.Config{Endpoints: []string{"127.0.0.1:2379"}})
+//	if err != nil {
+//		return err
+//	}
+//	defer c.Close()
+//
+//	_, err = c.Put(ctx, etcd.PutRequest{Key: "greeting", Value: []byte("hello")})
+//	got, err := c.Get(ctx, etcd.GetRequest{Key: "greeting"})
+//
+// There is one [Client], with one method a verb. Each takes a context and a
+// request struct, whose zero fields mean "not asked for", and returns one
+// response.
+//
+// # Errors
+//
+// Every error is an [*Error] and says what became of the request: it was not
+// sent, it was rejected, or nothing is known. [MaybeApplied] tells whether a
+// write that failed may have been applied all the same. Known errors are found
+// with [errors.Is] and the Err… variables.
+//
+// # Retries
+//
+// A call that fails is retried when that is safe: reads after any transient
+// failure, writes only when it is certain that the failed attempt was not
+// applied. See [Config].
+//
+// # Bytes
+//
+// Requests are copied before a method returns. Responses belong to the caller
+// and share memory with nothing else, but the parts of one response share its
+// buffer, see [KeyValue].
+package etcd

@@ -1,0 +1,168 @@
+package etcd
+
+import (
+	"errors"
+	"strings"
+)
+
+// Errors that errors.Is finds in what this package returns. Those that the
+// server reports keep its text in Error.Message.
+var (
+	// Of the client itself. Nothing was sent.
+
+	// ErrInvalidConfig: a field of Config is wrong; the text names it.
+	ErrInvalidConfig = errors.New("invalid configuration")
+	// ErrInvalidRequest: a field of the request is wrong; the text names it.
+	ErrInvalidRequest = errors.New("invalid request")
+	// ErrClosed: the client was closed. A call that was waiting then may have
+	// been sent: see MaybeApplied.
+	ErrClosed = errors.New("client is closed")
+	// ErrBadEndpoint: there is no etcd behind the endpoint, or TLS does not work
+	// with it as configured; the text says what to look at.
+	ErrBadEndpoint = errors.New("endpoint is not usable as configured")
+
+	// Of the way to the server.
+
+	// ErrUnavailable: no member could be reached, or the connection was lost.
+	ErrUnavailable = errors.New("etcd is unavailable")
+	// ErrTimeout: an attempt had no answer within Config.Timeout.
+	ErrTimeout = errors.New("no answer within Config.Timeout")
+	// ErrResponseTooLarge: the answer is larger than Config.MaxResponseBytes.
+	ErrResponseTooLarge = errors.New("response too large")
+
+	// Of the server, about requests.
+
+	// ErrCompacted: the revision asked for has been compacted.
+	ErrCompacted = errors.New("revision has been compacted")
+	// ErrFutureRevision: the revision asked for does not exist yet.
+	ErrFutureRevision = errors.New("revision is in the future")
+	// ErrKeyNotFound: IgnoreValue or IgnoreLease for a key that does not exist.
+	ErrKeyNotFound = errors.New("key not found")
+	// ErrLeaseNotFound: the lease does not exist, or no longer.
+	ErrLeaseNotFound = errors.New("lease not found")
+	// ErrLeaseExists: a lease with this ID exists.
+	ErrLeaseExists = errors.New("lease already exists")
+	// ErrLeaseTTLTooLarge: the TTL is beyond etcd's limit of 9,000,000,000 s.
+	ErrLeaseTTLTooLarge = errors.New("lease TTL too large")
+	// ErrRequestTooLarge: the request is larger than the server's
+	// --max-request-bytes (1.5 MiB unless configured).
+	ErrRequestTooLarge = errors.New("request too large")
+	// ErrTooManyOps: a Txn has more operations or compares than the server's
+	// --max-txn-ops (128 unless configured).
+	ErrTooManyOps = errors.New("too many operations in a transaction")
+	// ErrDuplicateKey: a Txn puts a key twice, or puts what it also deletes.
+	ErrDuplicateKey = errors.New("duplicate key in a transaction")
+
+	// Of the server, about who asks.
+
+	// ErrPermissionDenied: the user may not do this.
+	ErrPermissionDenied = errors.New("permission denied")
+	// ErrUnauthenticated: the cluster wants a user name and password.
+	ErrUnauthenticated = errors.New("not authenticated")
+	// ErrInvalidAuthToken: the server does not know the token, or no longer.
+	ErrInvalidAuthToken = errors.New("invalid auth token")
+
+	// Of the server, about its state.
+
+	// ErrNoSpace: the database has reached the server's quota. The request that
+	// reached it may have been applied.
+	ErrNoSpace = errors.New("database space exceeded")
+	// ErrNoLeader: the member knows no leader.
+	ErrNoLeader = errors.New("no leader")
+	// ErrLeaderChanged: the leader changed while the request was under way.
+	ErrLeaderChanged = errors.New("leader changed")
+	// ErrTooManyRequests: the member has too many requests waiting to be applied.
+	ErrTooManyRequests = errors.New("too many requests")
+	// ErrServerTimeout: the server gave up waiting for the cluster to agree. A
+	// write may be applied all the same, later.
+	ErrServerTimeout = errors.New("server timed out")
+	// ErrServerStopped: the member is shutting down. A write may be applied.
+	ErrServerStopped = errors.New("server stopped")
+	// ErrCorrupt: the cluster has raised its CORRUPT alarm.
+	ErrCorrupt = errors.New("cluster is corrupt")
+	// ErrNotSupportedForLearner: the member is a learner, which serves only
+	// serializable reads and its status.
+	ErrNotSupportedForLearner = errors.New("not supported by a learner")
+)
+
+// answer is what we know of an error text of etcd's.
+type answer struct {
+	sentinel  error
+	outcome   Outcome
+	transient bool // the same request may succeed later or elsewhere
+	election  bool // transient until there is a leader again: poll
+}
+
+// answers has a line for each text, with where in etcd (server/) it comes from.
+// A text that misleads has a note. Texts that are not here keep their code and
+// text, and their outcome is unknown.
+var answers = map[string]answer{
+	// api/v3rpc/key.go, before anything is proposed.
+	"etcdserver: key is not provided":                          {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"etcdserver: value is provided":                            {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"etcdserver: lease is provided":                            {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"etcdserver: invalid sort option":                          {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"etcdserver: too many operations in txn request":           {sentinel: ErrTooManyOps, outcome: Rejected},
+	"etcdserver: duplicate key given in txn request":           {sentinel: ErrDuplicateKey, outcome: Rejected},
+	"RangeStream does not support custom sort orders":          {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"RangeStream does not support revision filters":            {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"etcdserver: rpc not supported for learner":                {sentinel: ErrNotSupportedForLearner, outcome: Rejected, transient: true},
+	"etcdserver: invalid client api version":                   {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"etcdserver: mvcc: required revision is a future revision": {sentinel: ErrFutureRevision, outcome: Rejected},
+
+	// etcdserver/apply, txn: checked before the store is touched.
+	"etcdserver: key not found":                              {sentinel: ErrKeyNotFound, outcome: Rejected},
+	"etcdserver: requested lease not found":                  {sentinel: ErrLeaseNotFound, outcome: Rejected},
+	"etcdserver: lease already exists":                       {sentinel: ErrLeaseExists, outcome: Rejected},
+	"etcdserver: too large lease TTL":                        {sentinel: ErrLeaseTTLTooLarge, outcome: Rejected},
+	"etcdserver: mvcc: required revision has been compacted": {sentinel: ErrCompacted, outcome: Rejected},
+	// applierV3Corrupt refuses every write.
+	"etcdserver: corrupt cluster": {sentinel: ErrCorrupt, outcome: Rejected},
+	// quotaApplierV3 applies the write first and reports afterwards; only the
+	// capped applier and the check before the proposal refuse.
+	"etcdserver: mvcc: database space exceeded": {sentinel: ErrNoSpace, outcome: OutcomeUnknown},
+
+	// etcdserver/v3_server.go, before the proposal.
+	"etcdserver: request is too large": {sentinel: ErrRequestTooLarge, outcome: Rejected},
+	"etcdserver: too many requests":    {sentinel: ErrTooManyRequests, outcome: Rejected, transient: true},
+
+	// The proposal's fate is open: these end the wait for it, not the proposal.
+	"etcdserver: server stopped":                                                 {sentinel: ErrServerStopped, transient: true},
+	"etcdserver: request timed out":                                              {sentinel: ErrServerTimeout, transient: true},
+	"etcdserver: request timed out, possibly due to previous leader failure":     {sentinel: ErrServerTimeout, transient: true},
+	"etcdserver: request timed out, possibly due to connection lost":             {sentinel: ErrServerTimeout, transient: true},
+	"etcdserver: request timed out, waiting for the applied index took too long": {sentinel: ErrServerTimeout, transient: true},
+	"etcdserver: request canceled":                                               {transient: true},
+	"etcdserver: context deadline exceeded":                                      {transient: true},
+
+	// api/v3rpc/interceptor.go, and reads that found no leader.
+	"etcdserver: no leader":  {sentinel: ErrNoLeader, outcome: Rejected, transient: true, election: true},
+	"etcdserver: not leader": {sentinel: ErrNoLeader, outcome: Rejected, transient: true, election: true},
+	// etcdserver/read: only linearizable reads end so.
+	"etcdserver: leader changed": {sentinel: ErrLeaderChanged, outcome: Rejected, transient: true, election: true},
+	// raft refuses to append while leadership moves; arrives as codes.Unknown.
+	"raft proposal dropped": {sentinel: ErrLeaderChanged, outcome: Rejected, transient: true, election: true},
+
+	// auth, before anything is proposed or applied.
+	"etcdserver: permission denied":                                  {sentinel: ErrPermissionDenied, outcome: Rejected},
+	"etcdserver: user name is empty":                                 {sentinel: ErrUnauthenticated, outcome: Rejected},
+	"etcdserver: user name not found":                                {sentinel: ErrUnauthenticated, outcome: Rejected},
+	"etcdserver: authentication failed, invalid user ID or password": {sentinel: ErrUnauthenticated, outcome: Rejected},
+	"etcdserver: invalid auth token":                                 {sentinel: ErrInvalidAuthToken, outcome: Rejected},
+	"etcdserver: revision of auth store is old":                      {outcome: Rejected, transient: true},
+}
+
+// classifyAnswer fills e from the text that the server sent.
+func (e *Error) classifyAnswer() {
+	a, ok := answers[e.Message]
+	switch {
+	case ok:
+	case e.Code == CodeUnimplemented:
+		a = answer{outcome: Rejected}
+	case e.Code == CodeResourceExhausted && strings.HasPrefix(e.Message, "grpc: received message larger than max"):
+		a = answer{sentinel: ErrRequestTooLarge, outcome: Rejected}
+	case e.Code == CodeUnavailable:
+		a = answer{sentinel: ErrUnavailable, transient: true}
+	}
+	e.sentinel, e.Outcome, e.transient, e.election = a.sentinel, a.outcome, a.transient, a.election
+}

@@ -1,0 +1,313 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// PutRequest is what [Client.Put] stores. It is also an [Op] of a transaction.
+type PutRequest struct {
+	// Key is required. It may hold any bytes.
+	Key string
+	// Value is copied before Put returns; nil stores an empty value.
+	Value []byte
+	// Lease is the lease with whose end the key is deleted. 0 means none, and
+	// takes the key off the lease it was on.
+	Lease LeaseID
+	// PrevKV asks for the pair as it was before.
+	PrevKV bool
+	// IgnoreValue keeps the key's value and raises its version; Value must then
+	// be empty and the key must exist.
+	IgnoreValue bool
+	// IgnoreLease keeps the key on its lease; Lease must then be 0 and the key
+	// must exist.
+	IgnoreLease bool
+}
+
+// GetRequest is what [Client.Get] and [Client.Range] read. It is also an [Op]
+// of a transaction.
+//
+// Key alone reads one key. At most one of Prefix, FromKey and RangeEnd widens
+// that to a range.
+type GetRequest struct {
+	// Key is required unless Prefix or FromKey is set; empty with one of these
+	// means all keys.
+	Key string
+	// Prefix reads all keys that begin with Key.
+	Prefix bool
+	// FromKey reads all keys that are not less than Key.
+	FromKey bool
+	// RangeEnd reads the keys from Key up to, but not including, RangeEnd.
+	RangeEnd string
+
+	// Limit is the most pairs to return; 0 means all.
+	Limit int64
+	// Revision reads the store as it was at that revision; 0 means now.
+	Revision int64
+	// SortOrder orders the result. SortNone means ascending by key, or
+	// ascending by SortTarget where that is set.
+	SortOrder SortOrder
+	// SortTarget is what SortOrder compares; the zero value is the key.
+	SortTarget SortTarget
+	// Serializable lets the member answer from what it has, without asking the
+	// leader: faster, and possibly behind.
+	Serializable bool
+	// KeysOnly leaves the values out.
+	KeysOnly bool
+	// CountOnly returns Count and no pairs.
+	CountOnly bool
+
+	// The four filters drop pairs outside of them from the result, after the
+	// range has been read, so they make nothing cheaper and Count ignores them.
+	// 0 means no bound.
+
+	MinModRevision    int64
+	MaxModRevision    int64
+	MinCreateRevision int64
+	MaxCreateRevision int64
+}
+
+// DeleteRequest is what [Client.Delete] deletes. It is also an [Op] of a
+// transaction.
+//
+// Key alone deletes one key. At most one of Prefix, FromKey and RangeEnd widens
+// that to a range.
+type DeleteRequest struct {
+	// Key is required unless Prefix or FromKey is set; empty with one of these
+	// means all keys.
+	Key string
+	// Prefix deletes all keys that begin with Key.
+	Prefix bool
+	// FromKey deletes all keys that are not less than Key.
+	FromKey bool
+	// RangeEnd deletes the keys from Key up to, but not including, RangeEnd.
+	RangeEnd string
+	// PrevKV asks for the deleted pairs.
+	PrevKV bool
+}
+
+// CompactRequest is what [Client.Compact] forgets.
+type CompactRequest struct {
+	// Revision is the oldest revision that can be read afterwards. Required;
+	// at most the current revision.
+	Revision int64
+	// Physical waits until the old revisions are gone from the database, and
+	// not only hidden. The file shrinks only on defragmentation.
+	Physical bool
+}
+
+// Put stores a value under a key, creating the key or raising its version.
+//
+// Errors: ErrInvalidRequest, ErrLeaseNotFound, ErrKeyNotFound (with IgnoreValue
+// or IgnoreLease), ErrRequestTooLarge, ErrNoSpace and those of every call. The
+// value may have been stored if [MaybeApplied] says so.
+//
+// etcd: KV/Put (since 3.0; PrevKV 3.1, IgnoreValue and IgnoreLease 3.2)
+func (c *Client) Put(ctx context.Context, req PutRequest) (*PutResponse, error) {
+	resp := new(PutResponse)
+	wire, err := req.wire()
+	if err := c.do(ctx, &rpcPut, &wire, err, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// Get reads a key or a range of keys. A key that does not exist is no error:
+// KVs is then empty. Reads are linearizable unless Serializable is set.
+//
+// The whole result is held in memory; use [Client.Range] for large ranges.
+//
+// Errors: ErrInvalidRequest, ErrCompacted, ErrFutureRevision,
+// ErrResponseTooLarge and those of every call.
+//
+// etcd: KV/Range (since 3.0; the revision filters 3.1)
+func (c *Client) Get(ctx context.Context, req GetRequest) (*GetResponse, error) {
+	resp := new(GetResponse)
+	wire, err := req.wire()
+	if err := c.do(ctx, &rpcRange, &wire, err, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// Delete deletes a key or a range of keys. Deleting what does not exist is no
+// error: Deleted is then 0.
+//
+// Errors: ErrInvalidRequest and those of every call. The keys may have been
+// deleted if [MaybeApplied] says so.
+//
+// etcd: KV/DeleteRange (since 3.0; PrevKV 3.1)
+func (c *Client) Delete(ctx context.Context, req DeleteRequest) (*DeleteResponse, error) {
+	resp := new(DeleteResponse)
+	wire, err := req.wire()
+	if err := c.do(ctx, &rpcDelete, &wire, err, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// Compact makes the store forget the history before a revision. Reads and
+// watches of older revisions then fail with ErrCompacted; the current pairs
+// are not touched. Compacting regularly keeps the database small.
+//
+// Config.Timeout does not bound a Physical compaction, only ctx does.
+//
+// Errors: ErrInvalidRequest, ErrCompacted when this revision or a later one has
+// been compacted already, ErrFutureRevision, and those of every call. It may
+// have been done if [MaybeApplied] says so; asking again then does no harm.
+//
+// etcd: KV/Compact (since 3.0)
+func (c *Client) Compact(ctx context.Context, req CompactRequest) (*CompactResponse, error) {
+	resp := new(CompactResponse)
+	wire, err := req.wire()
+	rpc := &rpcCompact
+	if req.Physical {
+		rpc = &rpcCompactPhysical
+	}
+	if err := c.do(ctx, rpc, &wire, err, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// wireRequest is a request as the wire knows it.
+type wireRequest interface{ appendWire(b []byte) []byte }
+
+// wireResponse is what a reply is decoded into; it keeps and aliases the bytes.
+type wireResponse interface{ decodeWire(b []byte) error }
+
+// do makes a unary call: req, unless reqErr says that it is invalid, and the
+// answer decoded into resp.
+func (c *Client) do(ctx context.Context, r *rpc, req wireRequest, reqErr error, resp wireResponse) error {
+	if ctx == nil {
+		return invalid(r.op, errNilContext)
+	}
+	if reqErr != nil {
+		return invalid(r.op, within(r.op+"Request", reqErr))
+	}
+	m := newMessage()
+	m.bytes = req.appendWire(m.bytes)
+	reply, err := c.call(ctx, r, m.bytes)
+	m.release()
+	if err != nil {
+		return err
+	}
+	if err := resp.decodeWire(reply); err != nil {
+		return undecodable(r, err)
+	}
+	return nil
+}
+
+func (r PutRequest) wire() (putRequest, error) {
+	w := putRequest{
+		Key: r.Key, Value: r.Value, Lease: r.Lease, PrevKV: r.PrevKV,
+		IgnoreValue: r.IgnoreValue, IgnoreLease: r.IgnoreLease,
+	}
+	switch {
+	case r.Key == "":
+		return w, errors.New("Key is empty")
+	case r.IgnoreValue && len(r.Value) > 0:
+		return w, errors.New("IgnoreValue keeps the stored value, but Value is set too")
+	case r.IgnoreLease && r.Lease != 0:
+		return w, errors.New("IgnoreLease keeps the key's lease, but Lease is set too")
+	}
+	return w, nil
+}
+
+func (r GetRequest) wire() (rangeRequest, error) {
+	w := rangeRequest{
+		Limit: r.Limit, Revision: r.Revision,
+		SortOrder: r.SortOrder, SortTarget: r.SortTarget,
+		Serializable: r.Serializable, KeysOnly: r.KeysOnly, CountOnly: r.CountOnly,
+		MinModRevision: r.MinModRevision, MaxModRevision: r.MaxModRevision,
+		MinCreateRevision: r.MinCreateRevision, MaxCreateRevision: r.MaxCreateRevision,
+	}
+	var err error
+	w.Key, w.RangeEnd, err = interval(r.Key, r.Prefix, r.FromKey, r.RangeEnd)
+	if err != nil {
+		return w, err
+	}
+	switch {
+	case r.Limit < 0:
+		return w, fmt.Errorf("Limit is negative: %d", r.Limit)
+	case r.Revision < 0:
+		return w, fmt.Errorf("Revision is negative: %d", r.Revision)
+	case r.SortOrder < SortNone || r.SortOrder > Descend:
+		return w, fmt.Errorf("SortOrder is %d; use SortNone, Ascend or Descend", r.SortOrder)
+	case r.SortTarget < SortByKey || r.SortTarget > SortByValue:
+		return w, fmt.Errorf("SortTarget is %d; use one of the SortBy constants", r.SortTarget)
+	case r.KeysOnly && r.CountOnly:
+		return w, errors.New("KeysOnly and CountOnly are both set; CountOnly returns no keys")
+	}
+	if err := checkFilter("ModRevision", r.MinModRevision, r.MaxModRevision); err != nil {
+		return w, err
+	}
+	return w, checkFilter("CreateRevision", r.MinCreateRevision, r.MaxCreateRevision)
+}
+
+func checkFilter(field string, low, high int64) error {
+	switch {
+	case low < 0:
+		return fmt.Errorf("Min%s is negative: %d", field, low)
+	case high < 0:
+		return fmt.Errorf("Max%s is negative: %d", field, high)
+	case high > 0 && low > high:
+		return fmt.Errorf("Min%s %d is above Max%s %d", field, low, field, high)
+	}
+	return nil
+}
+
+func (r DeleteRequest) wire() (deleteRangeRequest, error) {
+	key, end, err := interval(r.Key, r.Prefix, r.FromKey, r.RangeEnd)
+	return deleteRangeRequest{Key: key, RangeEnd: end, PrevKV: r.PrevKV}, err
+}
+
+func (r CompactRequest) wire() (compactionRequest, error) {
+	if r.Revision <= 0 {
+		return compactionRequest{}, fmt.Errorf("Revision is %d; it must be positive", r.Revision)
+	}
+	return compactionRequest{Revision: r.Revision, Physical: r.Physical}, nil
+}
+
+// within names the struct around the field that err begins with:
+// "Key is empty" within "PutRequest" is "PutRequest.Key is empty".
+func within(name string, err error) error {
+	return errors.New(name + "." + err.Error())
+}
+
+// endOfKeys is how etcd's range_end says "to the last key".
+const endOfKeys = "\x00"
+
+// interval turns the four fields that name a range into etcd's key and range_end.
+func interval(key string, prefix, fromKey bool, rangeEnd string) (first, end string, err error) {
+	switch {
+	case prefix && fromKey:
+		return "", "", errors.New("Prefix and FromKey are both set; use one")
+	case prefix && rangeEnd != "":
+		return "", "", errors.New("Prefix and RangeEnd are both set; use one")
+	case fromKey && rangeEnd != "":
+		return "", "", errors.New("FromKey and RangeEnd are both set; use one")
+	case key == "" && (prefix || fromKey):
+		return endOfKeys, endOfKeys, nil
+	case key == "":
+		return "", "", errors.New("Key is empty; set Prefix or FromKey to mean all keys")
+	case prefix:
+		return key, prefixEnd(key), nil
+	case fromKey:
+		return key, endOfKeys, nil
+	case rangeEnd != "" && rangeEnd != endOfKeys && rangeEnd <= key:
+		return "", "", fmt.Errorf("RangeEnd %q is not above Key %q, so the range is empty", rangeEnd, key)
+	}
+	return key, rangeEnd, nil
+}
+
+// prefixEnd is the first key behind all those that begin with prefix.
+func prefixEnd(prefix string) string {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] < 0xff {
+			return prefix[:i] + string([]byte{prefix[i] + 1})
+		}
+	}
+	return endOfKeys // all bytes are 0xff: nothing but the last key bounds it
+}

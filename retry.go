@@ -1,0 +1,177 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/transport"
+)
+
+// call makes a unary call with the retries that r's class allows. The result
+// belongs to the caller; msg is not used after it returns.
+func (c *Client) call(ctx context.Context, r *rpc, msg []byte) ([]byte, error) {
+	for attempts := 1; ; attempts++ {
+		reply, err := c.attempt(ctx, r, msg)
+		if err == nil {
+			return reply, nil
+		}
+		err.Attempts = attempts
+		if attempts > c.retries || ctx.Err() != nil || !c.mayRetry(r, err) {
+			return nil, err
+		}
+		if !sleep(ctx, jitter(c.retrySleep, c.retrySleep/5)) {
+			return nil, err.interrupted(ctx)
+		}
+	}
+}
+
+// mayRetry reports whether a request that ended with err may be sent again.
+func (c *Client) mayRetry(r *rpc, err *Error) bool {
+	if !err.transient || r.class == never {
+		return false
+	}
+	return r.class != write || err.Outcome != OutcomeUnknown || c.retryWrites == AtLeastOnce
+}
+
+// interrupted is err when the context ended in the pause before another attempt.
+func (e *Error) interrupted(ctx context.Context) *Error {
+	out := *e
+	out.Code = codeOfContext(ctx)
+	out.Message = ctx.Err().Error() + "; last error: " + e.text()
+	out.cause = ctx.Err()
+	return &out
+}
+
+const (
+	// electionPause is about how long an attempt waits before it asks again
+	// while the members have no leader.
+	electionPause = 37 * time.Millisecond
+	// maxResends bounds how often one attempt sends a request again at once
+	// because the connection turned out not to have taken it.
+	maxResends = 3
+)
+
+// attempt makes one attempt, bounded by Config.Timeout or the context's
+// deadline. Inside it a request that was not sent moves to another connection,
+// and an election is waited for.
+func (c *Client) attempt(ctx context.Context, r *rpc, msg []byte) ([]byte, *Error) {
+	if ctx.Err() != nil {
+		return nil, &Error{Op: r.op, Code: codeOfContext(ctx), Outcome: NotSent, cause: ctx.Err()}
+	}
+	bound := c.bound(ctx, r)
+	for resends := 0; ; {
+		reply, err := c.try(ctx, r, msg, bound)
+		if err == nil {
+			return reply, nil
+		}
+		switch {
+		case err.election:
+			if bound.left() < 2*electionPause || !sleep(ctx, jitter(electionPause, electionPause/3)) {
+				return nil, err
+			}
+		case err.Outcome == NotSent && err.Endpoint != "" && err.transient && resends < maxResends:
+			resends++
+		default:
+			return nil, err
+		}
+	}
+}
+
+// try sends msg once.
+func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]byte, *Error) {
+	conn, err := c.pick(ctx, r, bound)
+	if err != nil {
+		return nil, callError(r, "", err)
+	}
+	reply, err := conn.Call(ctx, transport.Request{
+		Path: r.path, Message: msg, RequireLeader: true, Timeout: bound.timeout(),
+	})
+	if err != nil {
+		return nil, callError(r, conn.Endpoint, err)
+	}
+	return reply, nil
+}
+
+// pick finds a connection, bringing one up within bound if it must.
+func (c *Client) pick(ctx context.Context, r *rpc, bound bound) (balance.Picked, error) {
+	if p, ok := c.set.Up(r.lane); ok {
+		return p, nil
+	}
+	if t := bound.timeout(); t > 0 {
+		bounded, cancel := context.WithTimeoutCause(ctx, t, transport.ErrTimeout)
+		defer cancel()
+		p, err := c.set.Pick(bounded, r.lane)
+		if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+			err = timedOut(err)
+		}
+		return p, err
+	}
+	return c.set.Pick(ctx, r.lane)
+}
+
+// timedOut is err when it was Config.Timeout that ended the connecting, not the
+// caller's context.
+func timedOut(err error) error {
+	out := &transport.Error{Code: transport.DeadlineExceeded, Outcome: transport.NotSent, Cause: transport.ErrTimeout}
+	var te *transport.Error
+	if errors.As(err, &te) {
+		out.Message = te.Message
+	}
+	return out
+}
+
+// bound is the end of an attempt; the zero value is none.
+type bound struct {
+	end time.Time
+}
+
+// bound returns the bound of an attempt. A context's deadline replaces
+// Config.Timeout, and the context enforces it.
+func (c *Client) bound(ctx context.Context, r *rpc) bound {
+	if c.timeout == 0 || r.unbounded {
+		return bound{}
+	}
+	if _, ok := ctx.Deadline(); ok {
+		return bound{}
+	}
+	return bound{time.Now().Add(c.timeout)}
+}
+
+// timeout is what is left as the transport wants it: 0 means no bound.
+func (b bound) timeout() time.Duration {
+	if b.end.IsZero() {
+		return 0
+	}
+	return max(time.Until(b.end), 1)
+}
+
+// left is what is left, much if there is no bound.
+func (b bound) left() time.Duration {
+	if b.end.IsZero() {
+		return time.Hour
+	}
+	return time.Until(b.end)
+}
+
+// jitter is d, up to spread longer or shorter.
+func jitter(d, spread time.Duration) time.Duration {
+	if spread <= 0 {
+		return d
+	}
+	return d - spread + rand.N(2*spread+1)
+}
+
+// sleep waits for d; it reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,70 @@
+package etcd
+
+import (
+	"sync"
+
+	"silly.store/etcd/internal/balance"
+)
+
+// class says when a failed request may be sent again.
+type class uint8
+
+const (
+	// read changes nothing: again after any transient failure.
+	read class = iota
+	// idempotent may be applied any number of times with one effect: as read.
+	idempotent
+	// write may be sent again only when it was certainly not applied, unless
+	// the user opted for AtLeastOnce.
+	write
+	// never is sent once.
+	never
+)
+
+// rpc is one method of etcd's services.
+type rpc struct {
+	op    string // the Client method, for errors
+	path  string
+	class class
+	lane  balance.Lane
+	// unbounded: Config.Timeout does not apply.
+	unbounded bool
+}
+
+// The RPCs that the client uses, each with its class. This is the one place
+// that says what may be retried.
+var (
+	rpcRange       = rpc{op: "Get", path: "/etcdserverpb.KV/Range", class: read}
+	rpcRangePage   = rpc{op: "Range", path: "/etcdserverpb.KV/Range", class: read, lane: balance.Bulk}
+	rpcRangeStream = rpc{op: "Range", path: "/etcdserverpb.KV/RangeStream", class: read, lane: balance.Bulk, unbounded: true}
+	rpcPut         = rpc{op: "Put", path: "/etcdserverpb.KV/Put", class: write}
+	rpcDelete      = rpc{op: "Delete", path: "/etcdserverpb.KV/DeleteRange", class: write}
+	rpcTxn         = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: write}
+	rpcTxnRead     = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read}
+
+	// A compaction that meets its own earlier success is told that the revision
+	// is compacted, so it is not idempotent to its caller.
+	rpcCompact         = rpc{op: "Compact", path: "/etcdserverpb.KV/Compact", class: write}
+	rpcCompactPhysical = rpc{op: "Compact", path: "/etcdserverpb.KV/Compact", class: write, unbounded: true}
+)
+
+// message is the buffer that a request is encoded into. The transport has
+// copied it by the time a call returns.
+type message struct {
+	bytes []byte
+}
+
+var messages = sync.Pool{New: func() any { return new(message) }}
+
+// maxPooledMessage keeps a few large values from making every buffer large.
+const maxPooledMessage = 64 << 10
+
+func newMessage() *message { return messages.Get().(*message) }
+
+func (m *message) release() {
+	if cap(m.bytes) > maxPooledMessage {
+		return
+	}
+	m.bytes = m.bytes[:0]
+	messages.Put(m)
+}
