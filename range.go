@@ -156,7 +156,7 @@ func (s *scan) run() error {
 			failures = 0
 		}
 		failures++
-		if err := s.recover(err, failures); err != nil {
+		if err := s.afterError(err, failures); err != nil {
 			return err
 		}
 	}
@@ -204,9 +204,9 @@ func (s *scan) mayStream() bool {
 	return since == 0 || time.Since(time.Unix(0, since)) > streamMissingFor
 }
 
-// recover decides about an error in the middle of a scan: nil to go on behind
+// afterError decides about an error in the middle of a scan: nil to go on behind
 // the last pair, after a pause.
-func (s *scan) recover(err error, failures int) error {
+func (s *scan) afterError(err error, failures int) error {
 	c, ctx := s.r.c, s.r.ctx
 	var e *Error
 	if !errors.As(err, &e) {

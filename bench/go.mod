@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	go.etcd.io/etcd/client/v3 v3.7.3
 	go.uber.org/zap v1.27.1
+	silly.store/etcd v0.0.0-00010101000000-000000000000
 	silly.store/etcd/etcdtest v0.0.0
 )
 
