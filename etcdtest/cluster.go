@@ -1,0 +1,143 @@
+package etcdtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Cluster is several child processes that form one etcd. It is safe for
+// concurrent use. Its members are killed, stopped and restarted one by one
+// through [Server].
+type Cluster struct {
+	members []*Server
+}
+
+// StartCluster runs a cluster until the test ends. It fails the test if the
+// cluster doesn't start.
+func StartCluster(t testing.TB, cfg ClusterConfig) *Cluster {
+	t.Helper()
+	c, err := NewCluster(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range c.members {
+		t.Cleanup(func() { finish(t, m) })
+	}
+	return c
+}
+
+// NewCluster runs a cluster and returns when every member serves requests, so
+// that there is a leader. The caller must call [Cluster.Close].
+func NewCluster(cfg ClusterConfig) (_ *Cluster, err error) {
+	size := cfg.Size
+	if size == 0 {
+		size = 3
+	}
+	if size < 1 || size > 9 {
+		return nil, fmt.Errorf("etcdtest: ClusterConfig.Size is %d, want 1 to 9", size)
+	}
+	if cfg.Config.DataDir != "" {
+		return nil, errors.New("etcdtest: ClusterConfig.Config.DataDir must be empty, members can't share one")
+	}
+	member, _, err := cfg.Config.resolved(true)
+	if err != nil {
+		return nil, err
+	}
+	binary, err := serverBinary(member.Version)
+	if err != nil {
+		return nil, err
+	}
+	if member.TLS != NoTLS && member.CA == nil {
+		if member.CA, err = NewCA(); err != nil {
+			return nil, err
+		}
+	}
+	c := &Cluster{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	var peers []string
+	for i := range size {
+		h, err := newHome(fmt.Sprintf("etcd%d", i+1), member)
+		if err != nil {
+			return nil, err
+		}
+		c.members = append(c.members, &Server{home: h, binary: binary})
+		peers = append(peers, h.name+"="+h.peer.String())
+	}
+	for _, m := range c.members {
+		m.args = m.home.flags(strings.Join(peers, ","), "etcdtest")
+	}
+	return c, c.Restart()
+}
+
+// Members returns the members, in a fixed order.
+func (c *Cluster) Members() []*Server { return slices.Clone(c.members) }
+
+// Endpoints returns the client URL of every member, in the order of Members.
+func (c *Cluster) Endpoints() []string {
+	var urls []string
+	for _, m := range c.members {
+		urls = append(urls, m.Endpoints()...)
+	}
+	return urls
+}
+
+// Leader waits until some member says that it leads and can prove it by a
+// linearizable read, and returns that one. One that was cut off from the
+// others, and doesn't know yet that it no longer leads, can't.
+func (c *Cluster) Leader(ctx context.Context) (*Server, error) {
+	var leader *Server
+	err := poll(ctx, func(ctx context.Context) error {
+		leads := make([]bool, len(c.members))
+		c.each(func(i int, m *Server) error {
+			v, err := m.Metric(ctx, "etcd_server_is_leader")
+			leads[i] = err == nil && v == 1 && m.healthy(ctx) == nil
+			return nil
+		})
+		i := slices.Index(leads, true)
+		if i < 0 {
+			return errors.New("no member leads")
+		}
+		leader = c.members[i]
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("etcdtest: waiting for a leader: %w", err)
+	}
+	return leader, nil
+}
+
+// Restart kills and starts every member, and returns when each of them serves
+// requests.
+func (c *Cluster) Restart() error {
+	if err := c.each(func(_ int, m *Server) error { return m.Launch() }); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	return c.each(func(_ int, m *Server) error { return m.Ready(ctx) })
+}
+
+// Close ends every member as [Server.Close] does.
+func (c *Cluster) Close() error {
+	return c.each(func(_ int, m *Server) error { return m.Close() })
+}
+
+// each calls f for all members at once and waits for all.
+func (c *Cluster) each(f func(i int, m *Server) error) error {
+	errs := make([]error, len(c.members))
+	var wg sync.WaitGroup
+	for i, m := range c.members {
+		wg.Go(func() { errs[i] = f(i, m) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,158 @@
+package etcdtest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc"
+)
+
+// stopLimit is how long an embedded server may take to end.
+const stopLimit = 10 * time.Second
+
+// embedded is one run of an etcd in this process.
+type embedded struct {
+	etcd *embed.Etcd
+	log  *os.File
+
+	mu   sync.Mutex // protects grpc
+	grpc []*grpc.Server
+}
+
+// startEmbedded runs an etcd in this process and waits until it serves.
+func startEmbedded(h *home) (_ *embedded, err error) {
+	log, err := os.OpenFile(h.logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("etcdtest: %w", err)
+	}
+	e := &embedded{log: log}
+	defer func() {
+		if err != nil {
+			log.Close()
+		}
+	}()
+	cfg, err := h.embedConfig()
+	if err != nil {
+		return nil, err
+	}
+	var out io.Writer = log
+	if h.cfg.Log != nil {
+		out = io.MultiWriter(log, h.cfg.Log)
+	}
+	level, err := zapcore.ParseLevel(h.cfg.LogLevel)
+	if err != nil {
+		return nil, fmt.Errorf("etcdtest: Config.LogLevel: %w", err)
+	}
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(out)), level)
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(core))
+	if h.cfg.Configure != nil {
+		h.cfg.Configure(cfg)
+	}
+	register := cfg.ServiceRegister
+	cfg.ServiceRegister = func(s *grpc.Server) {
+		e.mu.Lock()
+		e.grpc = append(e.grpc, s)
+		e.mu.Unlock()
+		if register != nil {
+			register(s)
+		}
+	}
+	if e.etcd, err = embed.StartEtcd(cfg); err != nil {
+		return nil, fmt.Errorf("etcdtest: starting etcd: %w", err)
+	}
+	limit := time.NewTimer(startLimit)
+	defer limit.Stop()
+	select {
+	case <-e.etcd.Server.ReadyNotify():
+		return e, nil
+	case err = <-e.etcd.Err():
+		err = fmt.Errorf("etcdtest: etcd failed while it started: %w", err)
+	case <-e.etcd.Server.StopNotify():
+		err = errors.New("etcdtest: etcd stopped while it started")
+	case <-limit.C:
+		err = fmt.Errorf("etcdtest: etcd was not ready within %v", startLimit)
+	}
+	return nil, errors.Join(err, e.stop())
+}
+
+// stop cuts every client connection and ends the server. etcd by itself would
+// wait some seconds for open streams to end, and for good for a connection
+// that never sent a byte, since it can't tell yet which protocol that speaks.
+func (e *embedded) stop() error {
+	e.mu.Lock()
+	servers := e.grpc
+	e.mu.Unlock()
+	for _, s := range servers {
+		s.Stop()
+	}
+	done := make(chan struct{})
+	go func() {
+		e.etcd.Close()
+		close(done)
+	}()
+	limit := time.NewTimer(stopLimit)
+	defer limit.Stop()
+	select {
+	case <-done:
+		return e.log.Close()
+	case <-limit.C:
+		e.etcd.Server.Stop()
+		return fmt.Errorf("etcdtest: etcd was not down within %v; does the test hold a connection on which it has sent nothing?", stopLimit)
+	}
+}
+
+func (h *home) embedConfig() (*embed.Config, error) {
+	cfg := embed.NewConfig()
+	cfg.Name = h.name
+	cfg.Dir = h.dataDir
+	cfg.ListenClientUrls = []url.URL{h.client}
+	cfg.AdvertiseClientUrls = []url.URL{h.client}
+	cfg.ListenPeerUrls = []url.URL{h.peer}
+	cfg.AdvertisePeerUrls = []url.URL{h.peer}
+	cfg.ListenMetricsUrls = []url.URL{h.metrics}
+	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	cfg.SocketOpts.ReusePort = canHoldPorts
+	if h.cfg.GRPCOnly {
+		cfg.ListenClientHttpUrls = []url.URL{h.http}
+	}
+	if h.cfg.TLS != NoTLS {
+		cfg.ClientTLSInfo.CertFile = h.certFile
+		cfg.ClientTLSInfo.KeyFile = h.keyFile
+	}
+	if h.cfg.TLS == MutualTLS {
+		cfg.ClientTLSInfo.TrustedCAFile = h.caFile
+		cfg.ClientTLSInfo.ClientCertAuth = true
+	}
+	cfg.UnsafeNoFsync = !h.cfg.Fsync
+	cfg.BcryptCost = bcryptCost
+	cfg.LogLevel = h.cfg.LogLevel
+	cfg.TickMs = milliseconds(h.cfg.Heartbeat)
+	cfg.ElectionMs = milliseconds(h.cfg.Election)
+	set(&cfg.MaxTxnOps, h.cfg.MaxTxnOps)
+	set(&cfg.MaxRequestBytes, h.cfg.MaxRequestBytes)
+	set(&cfg.MaxConcurrentStreams, h.cfg.MaxConcurrentStreams)
+	set(&cfg.QuotaBackendBytes, h.cfg.QuotaBytes)
+	set(&cfg.SnapshotCount, h.cfg.SnapshotCount)
+	set(&cfg.AuthToken, h.cfg.AuthToken)
+	set(&cfg.AuthTokenTTL, uint(h.cfg.AuthTokenTTL/time.Second))
+	set(&cfg.AutoCompactionMode, h.cfg.AutoCompactionMode)
+	set(&cfg.AutoCompactionRetention, h.cfg.AutoCompactionRetention)
+	set(&cfg.WatchProgressNotifyInterval, h.cfg.WatchProgressInterval)
+	return cfg, nil
+}
+
+// set changes *to unless v is zero.
+func set[T comparable](to *T, v T) {
+	var zero T
+	if v != zero {
+		*to = v
+	}
+}

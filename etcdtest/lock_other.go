@@ -1,0 +1,9 @@
+//go:build !unix
+
+package etcdtest
+
+const exeSuffix = ".exe"
+
+// lockFile does nothing here: several processes may build at once, and the
+// rename keeps one of the results.
+func lockFile(string) (unlock func(), err error) { return func() {}, nil }

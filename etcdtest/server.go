@@ -1,0 +1,292 @@
+package etcdtest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+// startLimit is how long a server may take to become ready.
+const startLimit = 30 * time.Second
+
+// Server is one real etcd, in this process or in one of its own. It is safe
+// for concurrent use.
+type Server struct {
+	home *home
+
+	// For a child process: how to run it.
+	binary string
+	args   []string
+
+	mu       sync.Mutex // protects the fields below; held while the server starts or ends
+	embedded *embedded  // nil when down or not embedded
+	child    *child     // nil before the first run or when embedded
+	stopped  bool       // by Stop
+	closed   bool
+}
+
+// Start runs an embedded etcd with the zero [Config] until the test ends. It
+// fails the test if the server doesn't start.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	return StartConfig(t, Config{})
+}
+
+// StartConfig is [Start] with a configuration.
+func StartConfig(t testing.TB, cfg Config) *Server {
+	t.Helper()
+	s, err := New(cfg)
+	return started(t, s, err)
+}
+
+// StartProcess runs an etcd as a child process until the test ends. It fails
+// the test if the server doesn't start.
+func StartProcess(t testing.TB, cfg Config) *Server {
+	t.Helper()
+	s, err := NewProcess(cfg)
+	return started(t, s, err)
+}
+
+func started(t testing.TB, s *Server, err error) *Server {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { finish(t, s) })
+	return s
+}
+
+// finish closes the server, and shows the end of its log if the test failed.
+func finish(t testing.TB, s *Server) {
+	if t.Failed() {
+		t.Logf("log of etcd %s:\n%s", s.home.name, excerpt(s.Log(), 40))
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// New runs an etcd in this process and returns when it serves requests. It
+// runs as a child process when cfg asks for a version that can't be embedded.
+// The caller must call [Server.Close].
+func New(cfg Config) (*Server, error) { return newServer(cfg, false) }
+
+// NewProcess runs an etcd as a child process and returns when it serves
+// requests. The first use of a version builds it, which takes a minute. The
+// caller must call [Server.Close].
+func NewProcess(cfg Config) (*Server, error) { return newServer(cfg, true) }
+
+func newServer(cfg Config, process bool) (*Server, error) {
+	cfg, isEmbedded, err := cfg.resolved(process)
+	if err != nil {
+		return nil, err
+	}
+	binary := ""
+	if !isEmbedded {
+		if binary, err = serverBinary(cfg.Version); err != nil {
+			return nil, err
+		}
+	}
+	h, err := newHome("etcd", cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{home: h, binary: binary}
+	if !isEmbedded {
+		s.args = h.flags(h.name+"="+h.peer.String(), "etcdtest")
+	}
+	if err := s.Restart(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Endpoints returns the server's client URL, as a client's configuration takes
+// it: http://, https:// or unix://.
+func (s *Server) Endpoints() []string { return []string{s.home.endpoint()} }
+
+// Addr returns where the server listens for clients, as host:port or as the
+// path of its unix socket.
+func (s *Server) Addr() string { return s.home.addr() }
+
+// Version returns the server's minor version, "3.7" for example.
+func (s *Server) Version() string { return s.home.cfg.Version }
+
+// Name returns the member's name.
+func (s *Server) Name() string { return s.home.name }
+
+// DataDir returns the server's data directory.
+func (s *Server) DataDir() string { return s.home.dataDir }
+
+// CA returns the authority that signed the server's certificate, or nil
+// without TLS.
+func (s *Server) CA() *CA { return s.home.ca }
+
+// ClientTLS returns a configuration that the server accepts, with a client
+// certificate, or nil without TLS. Each call returns a copy of its own.
+func (s *Server) ClientTLS() *tls.Config {
+	if s.home.clientTLS == nil {
+		return nil
+	}
+	return s.home.clientTLS.Clone()
+}
+
+// Embedded returns etcd's own handle of a server that runs in this process, or
+// nil.
+func (s *Server) Embedded() *embed.Etcd {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.embedded == nil {
+		return nil
+	}
+	return s.embedded.etcd
+}
+
+// PID returns the process the server runs in, which for an embedded one is
+// this process, or 0 while it is down.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.embedded != nil:
+		return os.Getpid()
+	case s.child != nil && s.child.running():
+		return s.child.cmd.Process.Pid
+	}
+	return 0
+}
+
+// Log returns what the server has logged so far, over all its runs. It is
+// empty after Close.
+func (s *Server) Log() string {
+	b, err := os.ReadFile(s.home.logPath)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// Kill ends a child process with SIGKILL, as a crash would, and returns when
+// it is gone. Its port stays held and refuses connections. An embedded server
+// is shut down instead. Killing one that is down does nothing.
+func (s *Server) Kill() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.killLocked()
+}
+
+// Terminate asks a child process to shut down by SIGTERM, which lets etcd end
+// its connections politely, and returns when it is gone. An embedded server is
+// shut down the same as by Kill.
+func (s *Server) Terminate() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.child == nil || s.stopped {
+		return s.killLocked()
+	}
+	return s.child.end(syscall.SIGTERM)
+}
+
+// Stop holds a child process still with SIGSTOP: its connections stay open and
+// nothing answers, until Continue. It is an error for an embedded server.
+func (s *Server) Stop() error { return s.signal(true) }
+
+// Continue lets a stopped child process run on.
+func (s *Server) Continue() error { return s.signal(false) }
+
+func (s *Server) signal(stop bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.child == nil {
+		return errors.New("etcdtest: only a server that is a child process can be stopped, use StartProcess")
+	}
+	sig := continueSignal
+	if stop {
+		sig = stopSignal
+	}
+	if sig == nil {
+		return fmt.Errorf("etcdtest: stopping a process: %w", errors.ErrUnsupported)
+	}
+	if err := s.child.cmd.Process.Signal(sig); err != nil {
+		return fmt.Errorf("etcdtest: %w", err)
+	}
+	s.stopped = stop
+	return nil
+}
+
+// Restart kills the server if it runs, starts it again on the same addresses
+// and data, and returns when it serves requests. A member of a cluster without
+// quorum can't: use [Server.Launch] for all but the last.
+func (s *Server) Restart() error {
+	if err := s.Launch(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	return s.Ready(ctx)
+}
+
+// Launch is [Server.Restart] without waiting until a child process is ready.
+func (s *Server) Launch() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.New("etcdtest: the server is closed")
+	}
+	err := s.killLocked()
+	if err != nil {
+		return err
+	}
+	if s.binary == "" {
+		s.embedded, err = startEmbedded(s.home)
+	} else {
+		s.child, err = startChild(s.home, s.binary, s.args)
+	}
+	return err
+}
+
+func (s *Server) killLocked() error {
+	var err error
+	if s.embedded != nil {
+		err = s.embedded.stop()
+		s.embedded = nil
+	}
+	if s.child != nil && s.child.running() {
+		err = s.child.kill()
+	}
+	s.stopped = false
+	return err
+}
+
+// Close ends the server at once, gives its ports back and deletes its
+// temporary directory. Calling it again does nothing.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return errors.Join(s.killLocked(), s.home.remove())
+}
+
+// excerpt returns text, or when that is long its first lines, where a command
+// line error is, and its last n.
+func excerpt(text string, n int) string {
+	const first = 3
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	if len(lines) > first+n {
+		lines = slices.Concat(lines[:first], []string{"..."}, lines[len(lines)-n:])
+	}
+	return strings.Join(lines, "\n")
+}
