@@ -88,23 +88,26 @@ type Picked struct {
 	Endpoint string
 }
 
-// Pick chooses a connection for lane: a random one of those that are up, or the
-// first that can be brought up. When every member has refused it fails at once
-// with an *UnreachableError.
-func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
-	at := 0
-	if len(s.members) > 1 {
-		at = rand.IntN(len(s.members))
-	}
-	if c := s.members[at].links[lane].up(); c != nil {
-		return Picked{c, s.members[at].endpoint.Name}, nil
-	}
-	return s.pickSlow(ctx, lane, at)
+// Up chooses a random member and returns its connection if that is up. It never
+// waits; [Set.Pick] is for when it finds none.
+func (s *Set) Up(lane Lane) (Picked, bool) {
+	m := s.members[s.random()]
+	c := m.links[lane].up()
+	return Picked{c, m.endpoint.Name}, c != nil
 }
 
-// pickSlow brings up the member at index at if it may be tried now, and
-// meanwhile takes any other that is up.
-func (s *Set) pickSlow(ctx context.Context, lane Lane, at int) (Picked, error) {
+func (s *Set) random() int {
+	if len(s.members) == 1 {
+		return 0
+	}
+	return rand.IntN(len(s.members))
+}
+
+// Pick brings up a random member if it may be tried now, and meanwhile takes
+// any other that is up. When every member has refused it fails at once, with an
+// *UnreachableError as the cause.
+func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
+	at := s.random()
 	for {
 		p, tried, err := s.tryAll(ctx, lane, at)
 		if err != nil || p.Conn != nil {
@@ -222,7 +225,7 @@ func (s *Set) connect(m *member, lane Lane) (*dial, error) {
 
 // run is the goroutine of one dial.
 func (s *Set) run(m *member, l *link, d *dial) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.dialTimeout)
+	ctx, cancel := context.WithTimeoutCause(s.ctx, s.dialTimeout, fmt.Errorf("no connection within %v", s.dialTimeout))
 	defer cancel()
 	conn, err := s.dial(ctx, m.endpoint.Target)
 

@@ -3,6 +3,7 @@ package transport
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,8 @@ type conn struct {
 	done     chan struct{}  // closed by fail
 	watch    *time.Timer    // the watchdog's tick
 	routines sync.WaitGroup
+
+	state atomic.Uint32 // a State, for readers without the lock; written with mu held
 
 	mu sync.Mutex // guards the fields below
 
@@ -88,18 +91,20 @@ func (c *conn) start(r *frameReader) {
 	go func() { defer c.routines.Done(); c.watchdog() }()
 }
 
-func (c *conn) State() State {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *conn) State() State { return State(c.state.Load()) }
+
+// setStateLocked publishes the state after a change of the fields it stands for.
+func (c *conn) setStateLocked() {
+	state := Ready
 	switch {
 	case c.err != nil:
-		return Closed
+		state = Closed
 	case c.draining:
-		return Draining
+		state = Draining
 	case c.suspect:
-		return Suspect
+		state = Suspect
 	}
-	return Ready
+	c.state.Store(uint32(state))
 }
 
 func (c *conn) Done() <-chan struct{} { return c.done }
@@ -127,6 +132,7 @@ func (c *conn) fail(reason *Error) {
 		return
 	}
 	c.err = reason
+	c.setStateLocked()
 	ended := make([]*stream, 0, len(c.streams))
 	for s := c.opening.head; s != nil; s = c.opening.head {
 		c.endLocked(s, reason.withOutcome(NotSent))
@@ -202,6 +208,7 @@ func (c *conn) abandonLocked(s *stream, err *Error) {
 // as not sent and are returned to be signalled.
 func (c *conn) drainLocked(cause error) (ended []*stream) {
 	c.draining = true
+	c.setStateLocked()
 	for s := c.opening.head; s != nil; s = c.opening.head {
 		c.endLocked(s, &Error{Code: Unavailable, Outcome: NotSent, Cause: cause})
 		ended = append(ended, s)

@@ -79,7 +79,7 @@ func tlsHandshake(socket net.Conn, config *tls.Config) (*tls.Conn, error) {
 		return nil, tlsError(err)
 	}
 	if proto := tc.ConnectionState().NegotiatedProtocol; proto != "h2" {
-		return nil, fmt.Errorf("TLS server does not offer HTTP/2 (ALPN %q); is this etcd's client URL?", proto)
+		return nil, misconfigured(nil, "TLS server does not offer HTTP/2 (ALPN %q); is this etcd's client URL?", proto)
 	}
 	return tc, nil
 }
@@ -109,10 +109,10 @@ func (f *frameReader) expectSettings(target Target) error {
 	}
 	have := f.buf[f.r:f.w]
 	if text := notHTTP2(have); text != "" {
-		return errors.New(text)
+		return misconfigured(nil, "%s", text)
 	}
 	if h := parseFrameHeader(have); h.kind != frameSettings || h.flags&flagAck != 0 || h.streamID != 0 || h.length > defaultMaxFrameSize {
-		return fmt.Errorf("server does not speak HTTP/2 (it began with %q); is this etcd's client URL?", have[:min(len(have), 16)])
+		return misconfigured(nil, "server does not speak HTTP/2 (it began with %q); is this etcd's client URL?", have[:min(len(have), 16)])
 	}
 	return nil
 }
@@ -149,16 +149,34 @@ func tlsError(err error) error {
 	var alert tls.AlertError
 	switch {
 	case errors.As(err, &record):
-		return fmt.Errorf("server does not speak TLS; use http:// for a plain endpoint: %w", err)
+		return misconfigured(err, "server does not speak TLS; use http:// for a plain endpoint")
 	case errors.As(err, &unknownCA):
-		return fmt.Errorf("server certificate is not signed by a known authority; set Config.TLS.RootCAs to etcd's CA: %w", err)
+		return misconfigured(err, "server certificate is not signed by a known authority; set Config.TLS.RootCAs to etcd's CA")
 	case errors.As(err, &hostname):
-		return fmt.Errorf("server certificate is for another name; use that name in the endpoint or set Config.TLS.ServerName: %w", err)
+		return misconfigured(err, "server certificate is for another name; use that name in the endpoint or set Config.TLS.ServerName")
 	case errors.As(err, &alert):
-		return fmt.Errorf("server refused the TLS connection; does it want a client certificate from its CA (Config.TLS.Certificates)?: %w", err)
+		return misconfigured(err, "server refused the TLS connection; does it want a client certificate from its CA (Config.TLS.Certificates)?")
 	}
 	return err
 }
+
+// misconfigured is an error that waiting does not mend.
+func misconfigured(cause error, format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	if cause != nil {
+		text += ": " + cause.Error()
+	}
+	return &misconfiguration{text, cause}
+}
+
+type misconfiguration struct {
+	text  string
+	cause error
+}
+
+func (m *misconfiguration) Error() string { return m.text }
+
+func (m *misconfiguration) Unwrap() []error { return []error{ErrMisconfigured, m.cause} }
 
 func isTimeout(err error) bool {
 	var ne net.Error
@@ -168,12 +186,15 @@ func isTimeout(err error) bool {
 // dialError makes err an *Error; the context's end counts over the I/O error
 // that it has caused.
 func dialError(ctx context.Context, err error) *Error {
-	if ctxErr := ctx.Err(); ctxErr != nil {
-		out := contextError(ctx, NotSent)
-		if !errors.Is(err, ctxErr) {
-			out.Message = err.Error()
-		}
-		return out
+	if ctx.Err() == nil {
+		return &Error{Code: Unavailable, Outcome: NotSent, Cause: err}
 	}
-	return &Error{Code: Unavailable, Outcome: NotSent, Message: "connect", Cause: err}
+	out := contextError(ctx, NotSent)
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		out.Code, out.Cause = Unavailable, cause // a time limit that is not the caller's
+	}
+	if !errors.Is(err, ctx.Err()) {
+		out.Message = err.Error()
+	}
+	return out
 }

@@ -105,6 +105,9 @@ var (
 	ErrDraining = errors.New("connection is shutting down")
 	// ErrTooManyPings: the server closed the connection because of our pings.
 	ErrTooManyPings = errors.New("server complains of too many pings")
+	// ErrMisconfigured: there is no gRPC server behind the target, or TLS does
+	// not work with it as configured. Waiting does not help.
+	ErrMisconfigured = errors.New("endpoint is not usable as configured")
 	// ErrTooLarge: a message is larger than Options.MaxMessage.
 	ErrTooLarge = errors.New("message too large")
 	// ErrTimeout: the call's own time limit passed, not its context's.

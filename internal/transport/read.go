@@ -9,7 +9,7 @@ import (
 
 // readBufferSize is what one read of the socket may bring; it holds at least
 // one frame of the largest size.
-const readBufferSize = 64 << 10
+const readBufferSize = 256 << 10
 
 // frameReader cuts what a socket brings into frames.
 type frameReader struct {
@@ -83,7 +83,7 @@ func (c *conn) read(in *frameReader) {
 	r := &reader{c: c, in: in, dec: newHeaderDecoder()}
 	for {
 		c.mu.Lock()
-		c.heard, c.suspect = true, false
+		c.heardLocked()
 		err := r.framesLocked()
 		over := c.err != nil
 		if !over && c.draining && len(c.streams) == 0 && c.opening.head == nil && err == nil {

@@ -29,6 +29,15 @@ func (c *conn) watchLocked() {
 	c.watch.Reset(tick)
 }
 
+// heardLocked notes that bytes have arrived.
+func (c *conn) heardLocked() {
+	c.heard = true
+	if c.suspect {
+		c.suspect = false
+		c.setStateLocked()
+	}
+}
+
 func (c *conn) watchdog() {
 	defer c.watch.Stop()
 	for {
@@ -37,20 +46,24 @@ func (c *conn) watchdog() {
 		case <-c.done:
 			return
 		}
-		if !c.onTick() {
-			c.fail(&Error{Code: Unavailable, Cause: ErrSilent})
+		if err := c.onTick(); err != nil {
+			c.fail(&Error{Code: Unavailable, Cause: err})
 			return
 		}
 	}
 }
 
-// onTick reports false when the peer is dead.
-func (c *conn) onTick() bool {
+// onTick returns why the connection is to end, if it is.
+func (c *conn) onTick() error {
 	c.mu.Lock()
 	if len(c.streams) == 0 && c.opening.head == nil {
+		draining := c.draining
 		c.ticking = false
 		c.mu.Unlock()
-		return true
+		if draining {
+			return ErrDraining // its last stream ended on our side
+		}
+		return nil
 	}
 	if c.heard {
 		c.heard = false
@@ -60,16 +73,19 @@ func (c *conn) onTick() bool {
 	}
 	if c.silentTicks >= deadTicks {
 		c.mu.Unlock()
-		return false
+		return ErrSilent
 	}
-	c.suspect = c.silentTicks >= suspectTicks && c.pingWaiting
+	if c.silentTicks >= suspectTicks && c.pingWaiting && !c.suspect {
+		c.suspect = true
+		c.setStateLocked()
+	}
 	if c.silentTicks > 0 && c.mayPingLocked() {
 		c.control = appendPing(c.control, false, [8]byte{})
 		c.pingSent, c.pingWaiting, c.traffic = time.Now(), true, false
 	}
 	c.watch.Reset(tick)
 	c.flush()
-	return true
+	return nil
 }
 
 // mayPingLocked: etcd closes a connection on the third PING that comes within

@@ -162,7 +162,11 @@ func (c *conn) openLocked(b []byte, s *stream) []byte {
 	s.id = c.nextID
 	c.nextID += 2
 	if c.nextID > maxStreamID {
-		c.draining = true // stream ids are used up; s is the last one
+		// Stream ids are used up and s is the last one; those behind it in line
+		// go to another connection.
+		for _, refused := range c.drainLocked(ErrDraining) {
+			refused.signal()
+		}
 	}
 	c.streams[s.id] = s
 	s.start = c.assembled + uint64(len(b))
