@@ -46,7 +46,8 @@ type Config struct {
 	// directory, which is not.
 	DataDir string
 
-	// Unix listens for clients on a unix socket instead of a TCP port.
+	// Unix listens for clients on a unix socket instead of a TCP port. The
+	// member list of a 3.5 or 3.6 server can't name it.
 	Unix bool
 
 	// TLS is the security of the client listener.

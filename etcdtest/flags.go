@@ -16,7 +16,7 @@ func (h *home) flags(cluster, token string) []string {
 	add("name", h.name)
 	add("data-dir", h.dataDir)
 	add("listen-client-urls", h.client.String())
-	add("advertise-client-urls", h.client.String())
+	add("advertise-client-urls", h.advertised())
 	add("listen-peer-urls", h.peer.String())
 	add("initial-advertise-peer-urls", h.peer.String())
 	add("listen-metrics-urls", h.metrics.String())
@@ -75,4 +75,14 @@ func (h *home) flags(cluster, token string) []string {
 		add(name, h.cfg.WatchProgressInterval)
 	}
 	return append(args, h.cfg.Args...)
+}
+
+// advertised is the client URL that the server puts into its member list.
+// Before 3.7 etcd takes none without a port, so a unix socket is advertised
+// there by a name that can't be used.
+func (h *home) advertised() string {
+	if h.cfg.Unix && h.cfg.Version != defaultVersion {
+		return h.client.Scheme + "://client.sock:0"
+	}
+	return h.client.String()
 }

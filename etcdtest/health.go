@@ -21,7 +21,7 @@ var probes = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 const probeLimit = time.Second
 
 // pollInterval is the time between two questions of a wait.
-const pollInterval = 10 * time.Millisecond
+const pollInterval = 20 * time.Millisecond
 
 // Ready waits until the server answers a linearizable read, so that its
 // cluster has a leader it can reach. It fails early if the process ends.

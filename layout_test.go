@@ -1,0 +1,177 @@
+package etcd_test
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "silly.store/etcd"
+
+// layout is who may import whom. Dependencies count, not only direct imports.
+// The rules of the siblings hold in the workspace only: with GOWORK=off their
+// modules need not be there.
+var layout = []struct {
+	packages string
+	sibling  bool
+	// only is what a package may import beside the standard library; nil means
+	// anything that isn't in never. An entry ending in /... means a whole tree.
+	only  []string
+	never []string
+}{
+	{packages: "./internal/wire/...", only: []string{module + "/internal/wire/..."}},
+	{packages: "./internal/transport/...", only: []string{
+		module + "/internal/transport/...", "golang.org/x/net/http2/hpack",
+	}},
+	{packages: "./internal/balance/...", only: []string{
+		module + "/internal/balance/...", module + "/internal/transport/...", "golang.org/x/net/http2/hpack",
+	}},
+	{packages: "./...", only: []string{module, module + "/internal/...", "golang.org/x/net/http2/hpack"}},
+
+	{packages: "./etcdtest/...", sibling: true, never: []string{module + "/v3compat/..."}},
+	{packages: "./v3compat/...", sibling: true, never: []string{"go.etcd.io/etcd/server/v3/..."}},
+}
+
+func TestLayout(t *testing.T) {
+	workspace := inWorkspace(t)
+	for _, rule := range layout {
+		if rule.sibling && (!workspace || !isDir(strings.TrimSuffix(rule.packages, "/..."))) {
+			continue
+		}
+		for _, dep := range dependencies(t, rule.packages) {
+			if rule.only != nil && !matches(rule.only, dep) {
+				t.Errorf("%s depends on %s, which the layout doesn't allow", rule.packages, dep)
+			}
+			if matches(rule.never, dep) {
+				t.Errorf("%s depends on %s, which the layout forbids", rule.packages, dep)
+			}
+		}
+	}
+}
+
+// TestExamplesUseThePublicPackage holds the examples to what a reader can use.
+// Their own imports count: what a public package imports is its affair.
+func TestExamplesUseThePublicPackage(t *testing.T) {
+	if !inWorkspace(t) {
+		return
+	}
+	for _, line := range goList(t, "{{.ImportPath}} {{join .Imports \" \"}}", "./examples/...") {
+		name, imports, _ := strings.Cut(line, " ")
+		for _, path := range strings.Fields(imports) {
+			if strings.HasPrefix(path, module+"/internal/") {
+				t.Errorf("%s imports %s, which its readers can't", name, path)
+			}
+		}
+	}
+}
+
+// TestFewRequirements holds the promise that this module conflicts with
+// nothing: go.mod requires two modules at most, indirect ones included.
+func TestFewRequirements(t *testing.T) {
+	out, err := exec.Command("go", "mod", "edit", "-json").Output()
+	if err != nil {
+		t.Fatal("go mod edit: ", explain(err))
+	}
+	var mod struct {
+		Require []struct{ Path string }
+		Replace []struct{ Old struct{ Path string } }
+	}
+	if err := json.Unmarshal(out, &mod); err != nil {
+		t.Fatal(err)
+	}
+	if len(mod.Require) > 2 {
+		t.Errorf("go.mod requires %d modules, want at most 2: %v", len(mod.Require), mod.Require)
+	}
+	for _, r := range mod.Require {
+		if !slices.Contains([]string{"golang.org/x/net", "google.golang.org/protobuf"}, r.Path) {
+			t.Errorf("go.mod requires %s", r.Path)
+		}
+	}
+	if len(mod.Replace) > 0 {
+		t.Errorf("go.mod replaces %v, which users of the module don't see", mod.Replace)
+	}
+}
+
+// dependencies lists what the packages need beside the standard library,
+// themselves included.
+func dependencies(t *testing.T, packages string) []string {
+	t.Helper()
+	touchSources(t, strings.TrimSuffix(packages, "/..."))
+	args := []string{"list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", packages}
+	return run(t, args)
+}
+
+func goList(t *testing.T, format, packages string) []string {
+	t.Helper()
+	touchSources(t, strings.TrimSuffix(packages, "/..."))
+	return run(t, []string{"list", "-f", format, packages})
+}
+
+func run(t *testing.T, args []string) []string {
+	t.Helper()
+	out, err := exec.Command("go", args...).Output()
+	if err != nil {
+		t.Fatalf("go %s: %s", strings.Join(args, " "), explain(err))
+	}
+	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
+}
+
+// touchSources looks at every Go file below dir, so that "go test" knows that
+// a result depends on them and doesn't answer from its cache.
+func touchSources(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != dir && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		case strings.HasSuffix(path, ".go"):
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inWorkspace says whether the go command uses this repository's go.work.
+func inWorkspace(t *testing.T) bool {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOWORK").Output()
+	if err != nil {
+		t.Fatal("go env: ", explain(err))
+	}
+	here, err := filepath.Abs("go.work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out)) == here
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// matches says whether one of the patterns is path or a tree that has it.
+func matches(patterns []string, path string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		tree, ok := strings.CutSuffix(p, "/...")
+		return path == tree || ok && strings.HasPrefix(path, tree+"/")
+	})
+}
+
+// explain is err with what the command wrote.
+func explain(err error) string {
+	if exit, ok := err.(*exec.ExitError); ok {
+		return err.Error() + "\n" + string(exit.Stderr)
+	}
+	return err.Error()
+}
