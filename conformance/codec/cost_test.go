@@ -183,7 +183,7 @@ func allocated(do func()) uint64 {
 // Input that holds as many and as small elements as it can, whole, in parts
 // that are to be merged, and cut short.
 func TestHostileAllocations(t *testing.T) {
-	const size = 1 << 18
+	const size = 1 << 16
 	eachMessage(t, func(t *testing.T, msg etcd.CodecMessage, _ *rand.Rand) {
 		md := official(t, msg.Proto).ProtoReflect().Descriptor()
 		if !strings.Contains(msg.Proto, "Response") {

@@ -15,7 +15,7 @@ func seed(t testing.TB, name string, add func([]byte)) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	for i := range 4 {
 		m := official(t, name)
-		f := filler{Rand: rnd, sparse: i%2 == 1, unknown: i >= 2, depth: maxFill - 4}
+		f := filler{Rand: rnd, sparse: i%2 == 1, unknown: i >= 2, depth: maxFill - 3 - i/2}
 		f.message(m.ProtoReflect())
 		add(marshal(t, m))
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 type element struct {
-	p *int
+	_ *int // has the garbage collector look
 	n int
 }
 
