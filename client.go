@@ -20,7 +20,8 @@ type Client struct {
 	timeout     time.Duration
 	retryWrites RetryWrites
 
-	set *balance.Set
+	set     *balance.Set
+	watches *watchHub
 
 	// streamMissingSince is when a member last said that it has no RangeStream,
 	// in Unix nanoseconds; 0: never.
@@ -54,6 +55,7 @@ func New(config Config) (*Client, error) {
 			},
 		}),
 	}
+	c.watches = newWatchHub(c)
 	return c, nil
 }
 
@@ -61,6 +63,7 @@ func New(config Config) (*Client, error) {
 // closed, and when Close returns no goroutine of the client is left. It may be
 // called again. It does not revoke leases and its error is always nil.
 func (c *Client) Close() error {
+	c.watches.close()
 	c.set.Close()
 	return nil
 }

@@ -160,6 +160,11 @@ func undecodable(r *rpc, err error) error {
 	}
 }
 
+// clientClosed is the error of what the client's Close ends.
+func clientClosed(op string) error {
+	return &Error{Op: op, Code: CodeCanceled, Outcome: NotSent, Message: "the client is closed", sentinel: ErrClosed}
+}
+
 func codeOfContext(ctx context.Context) Code {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return CodeDeadlineExceeded

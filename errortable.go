@@ -53,6 +53,18 @@ var (
 	// ErrDuplicateKey: a Txn puts a key twice, or puts what it also deletes.
 	ErrDuplicateKey = errors.New("duplicate key in a transaction")
 
+	// Of watches.
+
+	// ErrWatchClosed: the watch was closed.
+	ErrWatchClosed = errors.New("watch is closed")
+	// ErrHistoryReset: the cluster's revisions run backwards, most likely
+	// because it was restored from a backup. What was read before need no
+	// longer be so: read the keys anew and watch from behind that.
+	ErrHistoryReset = errors.New("revisions run backwards; was the cluster restored from a backup?")
+	// ErrRevisionTooLarge: the events of one revision are too large to be put
+	// together.
+	ErrRevisionTooLarge = errors.New("the events of one revision exceed 256 MiB")
+
 	// Of the server, about who asks.
 
 	// ErrPermissionDenied: the user may not do this.

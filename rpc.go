@@ -42,6 +42,14 @@ var (
 	rpcTxn         = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: write}
 	rpcTxnRead     = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read}
 
+	// rpcWatchNow learns the revision that a watch from now starts behind, and
+	// whether the member of a watch is still of the cluster.
+	rpcWatchNow = rpc{op: "Watch", path: "/etcdserverpb.KV/Range", class: read}
+	rpcWatch    = rpc{op: "Watch", path: "/etcdserverpb.Watch/Watch", class: read, lane: balance.Watch, unbounded: true}
+
+	// rpcStatus tells a member's version.
+	rpcStatus = rpc{op: "Status", path: "/etcdserverpb.Maintenance/Status", class: read}
+
 	// A compaction that meets its own earlier success is told that the revision
 	// is compacted, so it is not idempotent to its caller.
 	rpcCompact         = rpc{op: "Compact", path: "/etcdserverpb.KV/Compact", class: write}

@@ -1,0 +1,331 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+)
+
+// Watcher is one watch, made by [Client.Watch]. Read it from one goroutine at a
+// time; Close and the other methods may be called from any.
+type Watcher struct {
+	hub    *watchHub
+	create watchCreateRequest // StartRevision is that of the first creation
+	// progress: the user asked for progress responses.
+	progress  bool
+	maxBuffer int
+
+	mu sync.Mutex // guards the fields below
+
+	stream  *watchStream // nil while it waits for one
+	id      int64        // on stream
+	next    int64        // the next revision to be delivered; where it resumes
+	seen    int64        // the highest revision that it knows to have existed; 0: none
+	created bool         // confirmed at least once
+	// alone: its reader is slow, so it has a stream of its own.
+	alone bool
+	asked bool // for progress, by RequestProgress
+
+	queue    []watchItem // complete responses
+	buffered int         // their bytes
+	partial  partialRevision
+
+	err    error         // the terminal error; nil while the watch lives
+	notify chan struct{} // capacity 1: something changed; nil until somebody waits
+	room   chan struct{} // capacity 1: the reader made room; nil until a stream waits
+}
+
+// watchItem is a response with what it weighs.
+type watchItem struct {
+	resp  *WatchResponse
+	bytes int
+}
+
+// newWatcher makes a watcher; seen is the revision behind which it starts from
+// now, 0 when the user gave the revision.
+func newWatcher(hub *watchHub, req *WatchRequest, create watchCreateRequest, seen int64) *Watcher {
+	w := &Watcher{
+		hub: hub, create: create, progress: req.ProgressNotify,
+		maxBuffer: req.BufferBytes, next: create.StartRevision, seen: seen,
+	}
+	if w.maxBuffer == 0 {
+		w.maxBuffer = defaultWatchBuffer
+	}
+	return w
+}
+
+// Revision is the first revision whose events are delivered: the one that was
+// asked for, or the first after Watch was called.
+func (w *Watcher) Revision() int64 { return w.create.StartRevision }
+
+// Read waits for the next response. An error of ctx leaves the watch as it is.
+// Any other error ends it: it comes after everything that was delivered before,
+// and every later Read returns it again.
+//
+// Errors: ErrWatchClosed after Close, ErrClosed after the client's Close,
+// *[CompactedError], ErrPermissionDenied, ErrHistoryReset, ErrRevisionTooLarge.
+func (w *Watcher) Read(ctx context.Context) (*WatchResponse, error) {
+	if ctx == nil {
+		return nil, invalid("Watch", errNilContext)
+	}
+	for {
+		w.mu.Lock()
+		if len(w.queue) > 0 {
+			resp := w.popLocked()
+			w.mu.Unlock()
+			return resp, nil
+		}
+		if w.err != nil {
+			defer w.mu.Unlock()
+			return nil, w.err
+		}
+		notify := w.notifyLocked()
+		w.mu.Unlock()
+		select {
+		case <-notify:
+		case <-ctx.Done():
+			return nil, &Error{Op: "Watch", Code: codeOfContext(ctx), cause: ctx.Err()}
+		}
+	}
+}
+
+// All reads until the watch ends or ctx does, and yields that error last. After
+// a break the watch is still there: Close it, or go on reading.
+func (w *Watcher) All(ctx context.Context) iter.Seq2[*WatchResponse, error] {
+	return func(yield func(*WatchResponse, error) bool) {
+		for {
+			resp, err := w.Read(ctx)
+			if !yield(resp, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Close ends the watch and a Read that waits. What has been delivered can still
+// be read; after it Read returns ErrWatchClosed. Close does not block, and may
+// be called again; its error is always nil.
+func (w *Watcher) Close() error {
+	w.hub.remove(w, &Error{Op: "Watch", Code: CodeCanceled, sentinel: ErrWatchClosed})
+	return nil
+}
+
+// RequestProgress asks the server to confirm how far the watch is. The answer
+// is a response without events, see [WatchResponse.IsProgress]. There may be
+// none: the server is silent while any watch that shares the stream is behind
+// or waits for a future revision.
+//
+// etcd: Watch/Watch (since 3.4; reliable since 3.5.13)
+func (w *Watcher) RequestProgress() {
+	w.mu.Lock()
+	w.asked = true
+	stream := w.stream
+	w.mu.Unlock()
+	if stream != nil {
+		stream.requestProgress()
+	}
+}
+
+func (w *Watcher) notifyLocked() chan struct{} {
+	if w.notify == nil {
+		w.notify = make(chan struct{}, 1)
+	}
+	return w.notify
+}
+
+// wakeLocked wakes who waits for the watcher. It never blocks.
+func (w *Watcher) wakeLocked() { signal(w.notify) }
+
+// signal sends on a channel of capacity 1 that may be nil. It never blocks.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (w *Watcher) popLocked() *WatchResponse {
+	item := w.queue[0]
+	w.queue[0] = watchItem{}
+	w.queue = w.queue[1:]
+	if len(w.queue) == 0 {
+		w.queue = nil // an idle watch holds no buffer
+	}
+	w.buffered -= item.bytes
+	if w.buffered <= w.maxBuffer/2 {
+		signal(w.room)
+	}
+	return item.resp
+}
+
+// end ends the watch with err; the first end counts. It reports whether this
+// was the first, and the stream that the watcher was on.
+func (w *Watcher) end(err error) (stream *watchStream, id int64, first bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return nil, 0, false
+	}
+	w.err = err
+	w.partial = partialRevision{}
+	stream, id = w.stream, w.id
+	w.stream = nil
+	w.wakeLocked()
+	signal(w.room)
+	return stream, id, true
+}
+
+// waitCreated waits until the watch is confirmed, has ended or ctx does.
+func (w *Watcher) waitCreated(ctx context.Context) error {
+	for {
+		w.mu.Lock()
+		if w.created || w.err != nil && errors.Is(w.err, ErrCompacted) {
+			w.wakeLocked() // a response may be there already
+			w.mu.Unlock()
+			return nil // Read tells of the compaction
+		}
+		if w.err != nil {
+			defer w.mu.Unlock()
+			return w.err
+		}
+		notify := w.notifyLocked()
+		w.mu.Unlock()
+		select {
+		case <-notify:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (w *Watcher) isCreated() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.created
+}
+
+// confirm notes that the server has created the watch.
+func (w *Watcher) confirm() {
+	w.mu.Lock()
+	if !w.created {
+		w.created = true
+		w.wakeLocked()
+	}
+	w.mu.Unlock()
+}
+
+// deliver takes a response with events off the stream. overflow: the reader is
+// too far behind for a stream that others share.
+func (w *Watcher) deliver(r *watchResponse, weight int) (overflow bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return false, nil
+	}
+	if !w.alone && w.buffered+weight > w.maxBuffer && len(w.queue) > 0 {
+		// What is buffered stays; the rest comes again from next on.
+		w.partial = partialRevision{}
+		return true, nil
+	}
+	events := fromRevision(r.Events, w.next)
+	events, weight = w.partial.add(events, weight, r.Fragment)
+	if w.partial.bytes > maxRevisionBytes {
+		return false, &Error{Op: "Watch", Code: CodeResourceExhausted, sentinel: ErrRevisionTooLarge}
+	}
+	if len(events) == 0 {
+		return false, nil
+	}
+	w.seen = events[len(events)-1].KV.ModRevision
+	w.next = w.seen + 1
+	w.pushLocked(&WatchResponse{Header: r.Header, Events: events}, weight)
+	return false, nil
+}
+
+func (w *Watcher) pushLocked(resp *WatchResponse, weight int) {
+	w.queue = append(w.queue, watchItem{resp, weight})
+	w.buffered += weight
+	w.wakeLocked()
+}
+
+// progressed takes a response without events: everything up to its revision has
+// been delivered. trusted: the server keeps that promise.
+func (w *Watcher) progressed(h ResponseHeader, trusted bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil || h.Revision < w.next-1 {
+		return
+	}
+	w.seen = max(w.seen, h.Revision)
+	if trusted {
+		w.next = h.Revision + 1
+	}
+	if w.progress || w.asked {
+		w.asked = false
+		w.pushLocked(&WatchResponse{Header: h}, 64)
+	}
+}
+
+// waitRoom blocks a stream that serves w alone while the buffer is full.
+func (w *Watcher) waitRoom(ctx context.Context) {
+	for {
+		w.mu.Lock()
+		if w.err != nil || w.buffered <= w.maxBuffer/2 || len(w.queue) == 0 {
+			w.mu.Unlock()
+			return
+		}
+		if w.room == nil {
+			w.room = make(chan struct{}, 1)
+		}
+		room := w.room
+		w.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fromRevision drops the events below a revision. The server sends none, but a
+// watch must not go back even if a server does.
+func fromRevision(events []Event, revision int64) []Event {
+	for len(events) > 0 && events[0].KV.ModRevision < revision {
+		events = events[1:]
+	}
+	return events
+}
+
+// maxRevisionBytes is the most that is kept of one revision before it is complete.
+const maxRevisionBytes = 256 << 20
+
+// partialRevision is the beginning of a revision whose end is yet to come: the
+// server cuts large responses into fragments anywhere between two events.
+type partialRevision struct {
+	events []Event
+	bytes  int
+}
+
+// add takes the events of a response of weight bytes and returns those that are
+// of complete revisions, with their weight. fragment: more of the last revision
+// may follow.
+func (p *partialRevision) add(events []Event, weight int, fragment bool) ([]Event, int) {
+	if len(p.events) > 0 {
+		events = append(p.events, events...)
+		weight += p.bytes
+		*p = partialRevision{}
+	}
+	if !fragment || len(events) == 0 {
+		return events, weight
+	}
+	last := events[len(events)-1].KV.ModRevision
+	cut := len(events)
+	for cut > 0 && events[cut-1].KV.ModRevision == last {
+		cut--
+	}
+	whole := int(int64(weight) * int64(cut) / int64(len(events)))
+	// The tail keeps its capacity: a deletion of a million keys is one revision
+	// in many fragments, and is gathered by appending.
+	p.events, p.bytes = events[cut:], weight-whole
+	return events[:cut:cut], whole
+}

@@ -1,0 +1,313 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// watchHub puts watchers on streams: new ones, those whose stream has ended, and
+// those that need one of their own.
+//
+// Locks are taken in the order hub.mu, watchStream.mu, Watcher.mu. A watcher is
+// put on a stream by the hub, and taken off by that stream's receiver or by its
+// own end; so once it is off, nothing of the old stream reaches it.
+type watchHub struct {
+	c        *Client
+	now      nowReader
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	routines sync.WaitGroup // streams and the opener
+
+	mu      sync.Mutex // guards the fields below
+	closed  bool
+	streams map[*watchStream]struct{}
+	waiting []*Watcher // for a stream, in order
+	opening bool       // the opener runs
+	// failures in a row of streams that ended before they had confirmed
+	// anything, and why the last one did.
+	failures int
+	lastErr  error
+}
+
+const (
+	// watchersPerStream: the server keeps up to 128 responses for a stream; with
+	// more watchers than that on one key, each change would overflow it.
+	watchersPerStream = 100
+	// creationsPerStream is when a stream takes no new watchers: the server
+	// never quite forgets a cancelled one.
+	creationsPerStream = 10_000
+	// Opening streams backs off between these while it fails.
+	watchBackoffFirst = 20 * time.Millisecond
+	watchBackoffCap   = 2 * time.Second
+)
+
+func newWatchHub(c *Client) *watchHub {
+	h := &watchHub{c: c, now: nowReader{c: c}, streams: make(map[*watchStream]struct{})}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	return h
+}
+
+// add puts a new watcher on a stream and waits until it is confirmed.
+func (h *watchHub) add(ctx context.Context, w *Watcher) error {
+	bounded, cancel := h.c.createTimeout(ctx)
+	defer cancel()
+	if err := h.place(w); err != nil {
+		return err
+	}
+	err := w.waitCreated(bounded)
+	if err == nil {
+		return nil
+	}
+	var own *Error
+	if errors.As(err, &own) {
+		return err
+	}
+	h.remove(w, &Error{Op: "Watch", Code: CodeCanceled, sentinel: ErrWatchClosed})
+	return h.giveUp(ctx, bounded)
+}
+
+// giveUp is the error of a Watch whose time ran out before it was confirmed.
+func (h *watchHub) giveUp(ctx, bounded context.Context) error {
+	e := &Error{Op: "Watch", Code: codeOfContext(bounded), cause: context.Cause(bounded)}
+	if ctx.Err() == nil {
+		e.sentinel = ErrTimeout
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lastErr != nil {
+		e.Message = e.cause.Error() + "; last error: " + h.lastErr.Error()
+	}
+	return e
+}
+
+// place puts w on a stream with room, or in line for one.
+func (h *watchHub) place(w *Watcher) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return &Error{Op: "Watch", Code: CodeCanceled, Outcome: NotSent, Message: "the client is closed", sentinel: ErrClosed}
+	}
+	if len(h.waiting) == 0 {
+		for s := range h.streams {
+			if s.attach(w) {
+				return nil
+			}
+		}
+	}
+	h.waitLocked(w)
+	return nil
+}
+
+// waitLocked puts w in line and sees that somebody opens a stream for it.
+func (h *watchHub) waitLocked(w *Watcher) {
+	h.waiting = append(h.waiting, w)
+	if !h.opening {
+		h.opening = true
+		h.routines.Go(h.open)
+	}
+}
+
+// open is the opener: it opens streams until no watcher waits for one.
+func (h *watchHub) open() {
+	for {
+		batch, pause := h.nextBatch()
+		if batch == nil {
+			return
+		}
+		if pause > 0 && !sleep(h.ctx, pause) {
+			h.endAll(batch)
+			return
+		}
+		s, err := h.openStream()
+		if err != nil {
+			h.failed(err)
+			h.requeue(batch, err)
+			continue
+		}
+		h.start(s, batch)
+	}
+}
+
+// nextBatch takes watchers that will share a stream out of the line, and how
+// long to wait before opening it. It ends the opener when there are none.
+func (h *watchHub) nextBatch() ([]*Watcher, time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.waiting) == 0 || h.closed {
+		h.opening = false
+		return nil, 0
+	}
+	n := 0
+	for n < len(h.waiting) && n < watchersPerStream && !h.waiting[n].wantsAlone() {
+		n++
+	}
+	n = max(n, 1) // the first wants a stream of its own
+	batch := h.waiting[:n:n]
+	h.waiting = h.waiting[n:]
+	if len(h.waiting) == 0 {
+		h.waiting = nil
+	}
+	if h.failures == 0 {
+		return batch, 0
+	}
+	span := min(watchBackoffFirst<<min(h.failures-1, 10), watchBackoffCap)
+	return batch, rand.N(span) + 1
+}
+
+// openStream opens a stream to a member.
+func (h *watchHub) openStream() (*watchStream, error) {
+	conn, err := h.c.pick(h.ctx, &rpcWatch, h.c.bound(h.ctx, &rpcRange))
+	if err != nil {
+		return nil, callError(&rpcWatch, "", err)
+	}
+	return newWatchStream(h, conn)
+}
+
+// start puts a batch on a new stream and starts its goroutines.
+func (h *watchHub) start(s *watchStream, batch []*Watcher) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		s.stream.Close()
+		h.endAll(batch)
+		return
+	}
+	h.streams[s] = struct{}{}
+	for _, w := range batch {
+		if !s.attach(w) {
+			h.waitLocked(w)
+		}
+	}
+	h.routines.Go(s.send)
+	h.routines.Go(s.receive)
+	h.mu.Unlock()
+}
+
+// requeue puts a batch back in line after err. Those that were never confirmed
+// are told when there is no hope; a watch that has run goes on trying.
+func (h *watchHub) requeue(batch []*Watcher, err error) {
+	if hopeless(err) {
+		kept := batch[:0]
+		for _, w := range batch {
+			if w.isCreated() {
+				kept = append(kept, w)
+			} else {
+				w.end(err)
+			}
+		}
+		batch = kept
+	}
+	h.mu.Lock()
+	closed := h.closed
+	if !closed {
+		h.waiting = append(batch, h.waiting...)
+	}
+	h.mu.Unlock()
+	if closed {
+		h.endAll(batch)
+	}
+}
+
+// failed notes that a stream could not be opened, or ended at once.
+func (h *watchHub) failed(err error) {
+	h.mu.Lock()
+	h.failures++
+	h.lastErr = err
+	h.mu.Unlock()
+}
+
+// worked notes that a stream has confirmed a watch.
+func (h *watchHub) worked() {
+	h.mu.Lock()
+	h.failures, h.lastErr = 0, nil
+	h.mu.Unlock()
+}
+
+// resume takes the watchers of a stream that has ended and puts them in line.
+func (h *watchHub) resume(s *watchStream, err error) {
+	orphans := s.detachAll()
+	h.mu.Lock()
+	delete(h.streams, s)
+	if !s.confirmed {
+		h.failures++
+		h.lastErr = err
+	}
+	closed := h.closed
+	if !closed && !hopeless(err) {
+		for _, w := range orphans {
+			h.waitLocked(w)
+		}
+		orphans = nil
+	}
+	h.mu.Unlock()
+	switch {
+	case closed:
+		h.endAll(orphans)
+	default:
+		for _, w := range orphans {
+			w.end(err)
+		}
+	}
+}
+
+// hopeless: another stream would end in the same way.
+func hopeless(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case CodeUnimplemented, CodePermissionDenied, CodeUnauthenticated, CodeInvalidArgument:
+		return true
+	}
+	return e.sentinel == ErrResponseTooLarge || e.sentinel == ErrBadEndpoint
+}
+
+// move puts one watcher that has been taken off its stream in line.
+func (h *watchHub) move(w *Watcher) {
+	h.mu.Lock()
+	closed := h.closed
+	if !closed {
+		h.waitLocked(w)
+	}
+	h.mu.Unlock()
+	if closed {
+		h.endAll([]*Watcher{w})
+	}
+}
+
+// remove ends a watch with err, if it has not ended, and tells the server.
+func (h *watchHub) remove(w *Watcher, err error) {
+	stream, id, first := w.end(err)
+	if first && stream != nil {
+		stream.detach(id)
+	}
+}
+
+func (h *watchHub) endAll(watchers []*Watcher) {
+	for _, w := range watchers {
+		w.end(clientClosed("Watch"))
+	}
+}
+
+// close ends every watch with ErrClosed and waits for the goroutines.
+func (h *watchHub) close() {
+	h.mu.Lock()
+	h.closed = true
+	waiting := h.waiting
+	h.waiting = nil
+	streams := make([]*watchStream, 0, len(h.streams))
+	for s := range h.streams {
+		streams = append(streams, s)
+	}
+	h.mu.Unlock()
+	h.cancel()
+	h.endAll(waiting)
+	for _, s := range streams {
+		s.stream.Close() // its receiver hands the watchers to resume
+	}
+	h.routines.Wait()
+}

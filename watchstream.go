@@ -1,0 +1,455 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/transport"
+)
+
+// watchStream is one watch stream to a member, with the watchers on it. It has
+// two goroutines: send writes requests in the order of the outbox, receive
+// reads responses and hands them out.
+type watchStream struct {
+	hub    *watchHub
+	conn   balance.Picked
+	stream transport.Stream
+	ctx    context.Context // ends with the stream
+	cancel context.CancelFunc
+	wake   chan struct{} // capacity 1: there is something in outbox
+
+	// confirmed: the server has created a watch on it. Only the receiver writes it.
+	confirmed bool
+	// progress is what is known of the member's progress responses. Only the
+	// receiver uses it.
+	progress progressTrust
+
+	mu sync.Mutex // guards the fields below
+
+	ended    bool
+	reason   error              // why we have ended it; nil when the server has
+	resumed  bool               // it has watchers whose history must be checked
+	alone    *Watcher           // the only one it may have
+	watchers map[int64]*Watcher // by watch id
+	lastID   int64              // ids are never reused on a stream
+	outbox   []watchRequest
+	// creations that the server has not answered. It answers in order; a
+	// creation that it refuses has no id in its answer.
+	unanswered []int64
+	heard      time.Time // when the last response came
+}
+
+func newWatchStream(h *watchHub, conn balance.Picked) (*watchStream, error) {
+	stream, err := conn.Open(h.ctx, transport.Request{Path: rpcWatch.path, RequireLeader: true})
+	if err != nil {
+		return nil, callError(&rpcWatch, conn.Endpoint, err)
+	}
+	s := &watchStream{
+		hub: h, conn: conn, stream: stream,
+		wake:     make(chan struct{}, 1),
+		watchers: make(map[int64]*Watcher),
+		heard:    time.Now(),
+	}
+	s.ctx, s.cancel = context.WithCancel(h.ctx)
+	return s, nil
+}
+
+// attach puts w on the stream and queues its creation. It reports false when
+// the stream takes no more.
+func (s *watchStream) attach(w *Watcher) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.alone != nil || len(s.watchers) >= watchersPerStream || s.lastID >= creationsPerStream {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return true // it has ended meanwhile: nothing to do
+	}
+	if w.alone {
+		if len(s.watchers) > 0 {
+			return false
+		}
+		s.alone = w
+	}
+	s.lastID++
+	w.stream, w.id = s, s.lastID
+	w.partial = partialRevision{}
+	create := w.create
+	create.WatchID = w.id
+	create.StartRevision = w.next
+	s.watchers[w.id] = w
+	s.resumed = s.resumed || w.created
+	s.outbox = append(s.outbox, watchRequest{Create: &create})
+	signal(s.wake)
+	return true
+}
+
+// detach forgets a watcher and has the server cancel it. The last one takes the
+// stream with it.
+func (s *watchStream) detach(id int64) {
+	s.mu.Lock()
+	delete(s.watchers, id)
+	last := len(s.watchers) == 0
+	if last {
+		s.ended = true
+	} else {
+		s.outbox = append(s.outbox, watchRequest{Cancel: &watchCancelRequest{WatchID: id}})
+		signal(s.wake)
+	}
+	s.mu.Unlock()
+	if last {
+		s.stream.Close()
+	}
+}
+
+// detachAll takes every watcher off a stream that has ended.
+func (s *watchStream) detachAll() []*Watcher {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	orphans := make([]*Watcher, 0, len(s.watchers))
+	// In the order in which they were created, which is the order in which
+	// their users wait.
+	for id := int64(1); id <= s.lastID && len(orphans) < len(s.watchers); id++ {
+		w, ok := s.watchers[id]
+		if !ok {
+			continue
+		}
+		w.mu.Lock()
+		if w.err == nil && w.stream == s {
+			w.stream = nil
+			w.alone = w.alone && w.buffered > w.maxBuffer/2 // it may have caught up
+			orphans = append(orphans, w)
+		}
+		w.mu.Unlock()
+	}
+	s.watchers = nil
+	return orphans
+}
+
+func (s *watchStream) requestProgress() {
+	s.mu.Lock()
+	if !s.ended {
+		s.outbox = append(s.outbox, watchRequest{Progress: &watchProgressRequest{}})
+		signal(s.wake)
+	}
+	s.mu.Unlock()
+}
+
+// send is the sender.
+func (s *watchStream) send() {
+	quiet := time.NewTicker(watchQuiet)
+	defer quiet.Stop()
+	m := newMessage()
+	defer m.release()
+	for {
+		for _, req := range s.takeOutbox() {
+			m.bytes = req.appendWire(m.bytes[:0])
+			if err := s.stream.Send(s.ctx, m.bytes); err != nil {
+				return // the receiver learns it too
+			}
+		}
+		if s.takeResumed() {
+			s.checkHistory()
+		}
+		select {
+		case <-s.wake:
+		case <-quiet.C:
+			if err := s.probe(); err != nil {
+				s.end(err)
+				return
+			}
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *watchStream) takeOutbox() []watchRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.outbox
+	s.outbox = nil
+	for i := range out {
+		if out[i].Create != nil {
+			s.unanswered = append(s.unanswered, out[i].Create.WatchID)
+		}
+	}
+	return out
+}
+
+const (
+	// watchQuiet is how long a stream may be silent before its member is asked
+	// whether it still follows the cluster.
+	watchQuiet = 5 * time.Second
+	// watchProbe bounds that question.
+	watchProbe = 5 * time.Second
+)
+
+// probe asks a quiet stream's member whether it still follows the cluster, by a
+// linearizable read on the same connection. A member that answers PINGs but has
+// come to a stop inside fails it. A member without a leader does not: it ends
+// the stream itself when that lasts.
+func (s *watchStream) probe() error {
+	s.mu.Lock()
+	recent := time.Since(s.heard) < watchQuiet
+	s.mu.Unlock()
+	w := s.anyWatcher()
+	if recent || w == nil {
+		return nil
+	}
+	_, err := s.revision(w.create.Key)
+	var e *Error
+	if errors.As(err, &e) && (e.sentinel == ErrTimeout || e.sentinel == ErrServerTimeout || e.sentinel == ErrUnavailable) {
+		return err
+	}
+	return nil
+}
+
+func (s *watchStream) takeResumed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	resumed := s.resumed
+	s.resumed = false
+	return resumed
+}
+
+// checkHistory ends the watchers that have seen revisions which the cluster no
+// longer has. Such a watcher would wait in silence until the revisions are
+// reached again, and then deliver another history.
+func (s *watchStream) checkHistory() {
+	w := s.anyWatcher()
+	if w == nil {
+		return
+	}
+	before := s.seen()
+	now, err := s.revision(w.create.Key)
+	if err != nil {
+		return // the connection's or the member's trouble, which shows elsewhere
+	}
+	for w, seen := range before {
+		if seen > now {
+			s.hub.remove(w, &Error{Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeOutOfRange, sentinel: ErrHistoryReset})
+		}
+	}
+}
+
+// seen is, for each watcher, the highest revision of which it knows.
+func (s *watchStream) seen() map[*Watcher]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[*Watcher]int64, len(s.watchers))
+	for _, w := range s.watchers {
+		w.mu.Lock()
+		out[w] = w.seen
+		w.mu.Unlock()
+	}
+	return out
+}
+
+func (s *watchStream) anyWatcher() *Watcher {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.watchers {
+		return w
+	}
+	return nil
+}
+
+// end ends the stream from our side; its watchers go elsewhere.
+func (s *watchStream) end(reason error) {
+	s.mu.Lock()
+	if s.reason == nil {
+		s.reason = reason
+	}
+	s.mu.Unlock()
+	s.stream.Close()
+}
+
+// revision reads the current revision from the stream's member.
+func (s *watchStream) revision(key string) (int64, error) {
+	m := newMessage()
+	defer m.release()
+	m.bytes = (&rangeRequest{Key: key, CountOnly: true}).appendWire(m.bytes)
+	reply, err := s.conn.Call(s.ctx, transport.Request{
+		Path: rpcWatchNow.path, Message: m.bytes, RequireLeader: true, Timeout: watchProbe,
+	})
+	if err != nil {
+		return 0, callError(&rpcWatchNow, s.conn.Endpoint, err)
+	}
+	var resp GetResponse
+	if err := resp.decodeWire(reply); err != nil {
+		return 0, undecodable(&rpcWatchNow, err)
+	}
+	return resp.Header.Revision, nil
+}
+
+// receive is the receiver. When the stream ends it hands its watchers back.
+func (s *watchStream) receive() {
+	err := s.receiveAll()
+	s.cancel()
+	s.mu.Lock()
+	if s.reason != nil {
+		err = s.reason
+	}
+	s.mu.Unlock()
+	s.stream.Close()
+	s.hub.resume(s, err)
+}
+
+func (s *watchStream) receiveAll() error {
+	for {
+		if w := s.solitary(); w != nil {
+			w.waitRoom(s.ctx)
+		}
+		reply, err := s.stream.Recv(s.ctx)
+		if err == io.EOF {
+			return &Error{Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeUnavailable, Message: "the server ended the watch stream", transient: true}
+		}
+		if err != nil {
+			return callError(&rpcWatch, s.conn.Endpoint, err)
+		}
+		var r watchResponse
+		if err := r.decodeWire(reply); err != nil {
+			return undecodable(&rpcWatch, err)
+		}
+		if err := s.dispatch(&r, len(reply)); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *watchStream) solitary() *Watcher {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.alone
+}
+
+// dispatch hands a response to the watcher that it is for.
+func (s *watchStream) dispatch(r *watchResponse, weight int) error {
+	s.mu.Lock()
+	s.heard = time.Now()
+	w := s.watchers[r.WatchID]
+	s.mu.Unlock()
+	switch {
+	case r.Created:
+		return s.answered(r)
+	case r.WatchID == allWatches && len(r.Events) == 0 && !r.Canceled:
+		s.broadcast(r.Header)
+	case w == nil: // cancelled by us
+	case r.Canceled || r.CompactRevision != 0:
+		s.canceled(w, r)
+	case len(r.Events) == 0:
+		w.progressed(r.Header, s.progressTrusted())
+	default:
+		overflow, err := w.deliver(r, weight)
+		if err != nil {
+			s.hub.remove(w, err)
+		}
+		if overflow {
+			s.isolate(w)
+		}
+	}
+	return nil
+}
+
+// allWatches is the watch id of responses that are for no watch in particular.
+const allWatches = -1
+
+// answered takes the answer to the oldest creation without one.
+func (s *watchStream) answered(r *watchResponse) error {
+	if !s.confirmed {
+		s.confirmed = true
+		s.hub.worked()
+	}
+	s.mu.Lock()
+	if len(s.unanswered) == 0 || !r.Canceled && r.WatchID != s.unanswered[0] {
+		s.mu.Unlock()
+		return &Error{
+			Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeInternal,
+			Message: fmt.Sprintf("the server confirms watch %d, which is not the next one", r.WatchID),
+		}
+	}
+	w := s.watchers[s.unanswered[0]]
+	s.unanswered = s.unanswered[1:]
+	s.mu.Unlock()
+	switch {
+	case w == nil: // closed meanwhile; its cancellation follows its creation
+	case r.Canceled:
+		s.canceled(w, r)
+	default:
+		w.confirm()
+	}
+	return nil
+}
+
+func (s *watchStream) broadcast(h ResponseHeader) {
+	s.mu.Lock()
+	all := make([]*Watcher, 0, len(s.watchers))
+	for _, w := range s.watchers {
+		all = append(all, w)
+	}
+	s.mu.Unlock()
+	trusted := s.progressTrusted()
+	for _, w := range all {
+		w.progressed(h, trusted)
+	}
+}
+
+// canceled: the server has ended a watch. What may pass is tried again on
+// another stream.
+func (s *watchStream) canceled(w *Watcher, r *watchResponse) {
+	e := &Error{Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeUnknown, Message: r.CancelReason}
+	if r.CompactRevision != 0 {
+		e.Code = CodeOutOfRange
+		e.cause = &CompactedError{Revision: r.CompactRevision}
+	} else {
+		e.classifyAnswer()
+	}
+	if e.transient {
+		s.hub.failed(e)
+		if s.release(w) {
+			s.hub.move(w)
+		}
+		return
+	}
+	s.hub.remove(w, e)
+}
+
+// release takes w off the stream, for it to go to another.
+func (s *watchStream) release(w *Watcher) bool {
+	w.mu.Lock()
+	id, mine := w.id, w.stream == s && w.err == nil
+	if mine {
+		w.stream = nil
+	}
+	w.mu.Unlock()
+	if mine {
+		s.detach(id)
+	}
+	return mine
+}
+
+// isolate moves a watcher whose reader is slow to a stream of its own. There
+// the server is made to wait, and nobody else with it.
+func (s *watchStream) isolate(w *Watcher) {
+	w.mu.Lock()
+	w.alone = true
+	w.mu.Unlock()
+	if s.release(w) {
+		s.hub.move(w)
+	}
+}
+
+func (w *Watcher) wantsAlone() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.alone
+}
