@@ -104,7 +104,7 @@ var errStreamEnded = errors.New("stream has ended")
 // maxQueuedSend is how many unsent bytes make Send wait.
 const maxQueuedSend = 256 << 10
 
-func (s *stream) Send(ctx context.Context, msg []byte) error {
+func (s *stream) Send(ctx context.Context, msgs ...[]byte) error {
 	c := s.conn
 	for {
 		c.mu.Lock()
@@ -117,7 +117,9 @@ func (s *stream) Send(ctx context.Context, msg []byte) error {
 			return err
 		}
 		if len(s.body) < maxQueuedSend {
-			s.queueMessage(msg)
+			for _, msg := range msgs {
+				s.queueMessage(msg)
+			}
 			c.queueOutputLocked(s)
 			c.flush()
 			return nil

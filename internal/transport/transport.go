@@ -30,8 +30,9 @@ type Conn interface {
 // Stream is one streaming call. Send and Recv may be called from one goroutine
 // each; Close from any.
 type Stream interface {
-	// Send copies msg and queues it. It waits only when a lot is queued already.
-	Send(ctx context.Context, msg []byte) error
+	// Send copies the messages and queues them, to go out together. It waits only
+	// when a lot is queued already.
+	Send(ctx context.Context, msgs ...[]byte) error
 	// CloseSend says that no further Send will come.
 	CloseSend()
 	// Recv waits for the next message, which belongs to the caller. It returns
