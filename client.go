@@ -3,8 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +21,9 @@ type Client struct {
 
 	set     *balance.Set
 	watches *watchHub
+
+	done      chan struct{} // closed by Close: nothing is waited for any longer
+	closeOnce sync.Once
 
 	// streamMissingSince is when a member last said that it has no RangeStream,
 	// in Unix nanoseconds; 0: never.
@@ -48,6 +50,7 @@ func New(config Config) (*Client, error) {
 		retrySleep:  config.retrySleep(),
 		timeout:     config.timeout(),
 		retryWrites: config.RetryWrites,
+		done:        make(chan struct{}),
 		set: balance.New(balance.Config{
 			Endpoints: endpoints,
 			Dial: func(ctx context.Context, target transport.Target) (transport.Conn, error) {
@@ -63,6 +66,7 @@ func New(config Config) (*Client, error) {
 // closed, and when Close returns no goroutine of the client is left. It may be
 // called again. It does not revoke leases and its error is always nil.
 func (c *Client) Close() error {
+	c.closeOnce.Do(func() { close(c.done) })
 	c.watches.close()
 	c.set.Close()
 	return nil
@@ -87,21 +91,15 @@ func (c *Client) Ready(ctx context.Context) error {
 	defer m.release()
 	m.bytes = (&rangeRequest{Key: "\x00", CountOnly: true}).appendWire(m.bytes)
 	for {
-		_, err := c.attempt(ctx, &rpcRange, m.bytes)
-		var e *Error
+		_, err := c.attempt(ctx, &rpcReady, m.bytes)
 		switch {
 		case err == nil || errors.Is(err, ErrPermissionDenied):
 			return nil // it answered, and to tell us this it had to know who we are
-		case errors.As(err, &e) && !e.transient || ctx.Err() != nil:
+		case !err.transient:
 			return err
 		}
-		select {
-		case <-time.After(readyPause/2 + rand.N(readyPause)):
-		case <-ctx.Done():
-			return &Error{
-				Op: "Ready", Code: codeOfContext(ctx), Outcome: NotSent,
-				Message: fmt.Sprintf("%v; last error: %v", ctx.Err(), err), cause: ctx.Err(),
-			}
+		if end := c.pause(ctx, jitter(readyPause, readyPause/2), err); end != nil {
+			return end
 		}
 	}
 }

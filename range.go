@@ -221,11 +221,15 @@ func (s *scan) afterError(err error, failures int) error {
 		// A member that lags behind the one that named the revision.
 		s.req.Serializable = false
 		return nil
-	case !e.transient || failures > c.retries || ctx.Err() != nil:
+	case !e.transient || failures > c.retries:
 		return e
 	}
-	if failures > 1 && !sleep(ctx, jitter(c.retrySleep, c.retrySleep/5)) {
-		return e.interrupted(ctx)
+	pause := time.Duration(0)
+	if failures > 1 {
+		pause = jitter(c.retrySleep, c.retrySleep/5)
+	}
+	if end := c.pause(ctx, pause, e); end != nil {
+		return end
 	}
 	return nil
 }

@@ -19,11 +19,11 @@ func (c *Client) call(ctx context.Context, r *rpc, msg []byte) ([]byte, error) {
 			return reply, nil
 		}
 		err.Attempts = attempts
-		if attempts > c.retries || ctx.Err() != nil || !c.mayRetry(r, err) {
+		if attempts > c.retries || !c.mayRetry(r, err) {
 			return nil, err
 		}
-		if !sleep(ctx, jitter(c.retrySleep, c.retrySleep/5)) {
-			return nil, err.interrupted(ctx)
+		if end := c.pause(ctx, jitter(c.retrySleep, c.retrySleep/5), err); end != nil {
+			return nil, end
 		}
 	}
 }
@@ -36,13 +36,24 @@ func (c *Client) mayRetry(r *rpc, err *Error) bool {
 	return r.class != write || err.Outcome != OutcomeUnknown || c.retryWrites == AtLeastOnce
 }
 
-// interrupted is err when the context ended in the pause before another attempt.
-func (e *Error) interrupted(ctx context.Context) *Error {
-	out := *e
-	out.Code = codeOfContext(ctx)
-	out.Message = ctx.Err().Error() + "; last error: " + e.text()
-	out.cause = ctx.Err()
-	return &out
+// pause waits for d after err, before another try. It returns nil when that may
+// be made, and else what err becomes because the context or the client ended.
+func (c *Client) pause(ctx context.Context, d time.Duration, err *Error) *Error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	end := *err
+	end.transient, end.election = false, false
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		end.Code, end.cause = codeOfContext(ctx), ctx.Err()
+		end.Message = ctx.Err().Error() + "; last error: " + err.text()
+	case <-c.done:
+		end.Code, end.cause, end.sentinel = CodeCanceled, nil, ErrClosed
+		end.Message = "the client is closed; last error: " + err.text()
+	}
+	return &end
 }
 
 const (
@@ -69,8 +80,11 @@ func (c *Client) attempt(ctx context.Context, r *rpc, msg []byte) ([]byte, *Erro
 		}
 		switch {
 		case err.election:
-			if bound.left() < 2*electionPause || !sleep(ctx, jitter(electionPause, electionPause/3)) {
+			if bound.left() < 2*electionPause {
 				return nil, err
+			}
+			if end := c.pause(ctx, jitter(electionPause, electionPause/3), err); end != nil {
+				return nil, end
 			}
 		case err.Outcome == NotSent && err.Endpoint != "" && err.transient && resends < maxResends:
 			resends++

@@ -35,6 +35,7 @@ type rpc struct {
 // that says what may be retried.
 var (
 	rpcRange       = rpc{op: "Get", path: "/etcdserverpb.KV/Range", class: read}
+	rpcReady       = rpc{op: "Ready", path: "/etcdserverpb.KV/Range", class: read}
 	rpcRangePage   = rpc{op: "Range", path: "/etcdserverpb.KV/Range", class: read, lane: balance.Bulk}
 	rpcRangeStream = rpc{op: "Range", path: "/etcdserverpb.KV/RangeStream", class: read, lane: balance.Bulk, unbounded: true}
 	rpcPut         = rpc{op: "Put", path: "/etcdserverpb.KV/Put", class: write}

@@ -234,7 +234,10 @@ func (s *Set) run(m *member, l *link, d *dial) {
 		s.mu.Unlock()
 		_ = conn.Close()
 		s.mu.Lock()
-		conn, err = nil, closedError()
+		conn = nil
+	}
+	if s.closed {
+		err = closedError() // not what the end of s.ctx made of it
 	}
 	l.settleLocked(conn, err)
 	d.conn = conn
@@ -306,6 +309,9 @@ func (e *UnreachableError) Unwrap() []error {
 func (s *Set) unreachable(lane Lane) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return closedError()
+	}
 	e := &UnreachableError{}
 	for _, m := range s.members {
 		err := m.links[lane].lastErr
