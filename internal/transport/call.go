@@ -11,7 +11,7 @@ func (c *conn) Call(ctx context.Context, req Request) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, contextError(ctx, NotSent)
 	}
-	s := streamPool.Get().(*stream)
+	s := c.pool.Get().(*stream)
 	s.init(c, req)
 	s.unary, s.closeSend = true, true
 	s.setPrefix(len(req.Message))
@@ -94,7 +94,7 @@ func (c *conn) Open(ctx context.Context, req Request) (Stream, error) {
 	if ctx.Err() != nil {
 		return nil, contextError(ctx, NotSent)
 	}
-	s := &stream{notify: make(chan struct{}, 1)}
+	s := newStream()
 	s.init(c, req)
 	if req.Message != nil {
 		s.queueMessage(req.Message)

@@ -18,6 +18,10 @@ type conn struct {
 	watch    *time.Timer    // the watchdog's tick
 	routines sync.WaitGroup
 
+	// pool keeps streams of unary calls that ended in the ordinary way: the
+	// reader's last act was the send on notify, and the caller has received it.
+	pool sync.Pool
+
 	state atomic.Uint32 // a State, for readers without the lock; written with mu held
 
 	mu sync.Mutex // guards the fields below
@@ -75,6 +79,7 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 		headers:    newHeaderEncoder(scheme, target.Authority, opts.UserAgent),
 		heard:      true,
 	}
+	c.pool.New = func() any { return newStream() }
 	if target.TLS == nil {
 		c.inPlace = newInPlaceWriter(nc)
 	}

@@ -7,9 +7,13 @@ import (
 	"unsafe"
 )
 
-// maxEagerAlloc is the most that is allocated on the word of a message's length
-// prefix alone; beyond it the buffer grows with what arrives.
-const maxEagerAlloc = 64 << 20
+const (
+	// maxEagerAlloc is the most that is allocated on the word of a message's
+	// length prefix alone. Beyond it the buffer grows with what arrives, by
+	// growthFactor at a time.
+	maxEagerAlloc = 4 << 20
+	growthFactor  = 4
+)
 
 // dataLocked takes the payload of a DATA frame apart into gRPC messages.
 func (r *reader) dataLocked(h frameHeader, payload []byte) error {
@@ -36,8 +40,8 @@ func (r *reader) dataLocked(h frameHeader, payload []byte) error {
 		return nil
 	}
 	bad := r.messagesLocked(s, data)
-	if s.done {
-		return nil // ended by its caller while the lock was released
+	if c.streams[h.streamID] != s {
+		return nil // ended while the lock was released, and perhaps used again
 	}
 	if bad != nil {
 		r.rejectLocked(s, bad)
@@ -53,7 +57,8 @@ func (r *reader) dataLocked(h frameHeader, payload []byte) error {
 }
 
 // messagesLocked adds data to the message that s is receiving and delivers what
-// is complete.
+// is complete. It may release the lock; the caller has to look whether s is
+// still open.
 func (r *reader) messagesLocked(s *stream, data []byte) *Error {
 	for len(data) > 0 {
 		if s.inNeed < 0 {
@@ -63,27 +68,32 @@ func (r *reader) messagesLocked(s *stream, data []byte) *Error {
 			if s.inPrefixLen < messagePrefixLen {
 				return nil
 			}
-			if err := r.beginMessageLocked(s); err != nil || s.done {
+			if err, open := r.beginMessageLocked(s); err != nil || !open {
 				return err
 			}
 			continue
 		}
 		n := min(s.inNeed-len(s.in), len(data))
+		if len(s.in)+n > cap(s.in) && !r.growLocked(s) {
+			return nil
+		}
 		s.in = append(s.in, data[:n]...)
 		data = data[n:]
 		if len(s.in) == s.inNeed {
-			if err := r.deliverLocked(s); err != nil {
-				return err
-			}
+			r.deliverLocked(s)
 		}
 	}
 	return nil
 }
 
 // beginMessageLocked reads a complete prefix and makes room for the message.
-func (r *reader) beginMessageLocked(s *stream) *Error {
+// open is false when s has ended meanwhile.
+func (r *reader) beginMessageLocked(s *stream) (err *Error, open bool) {
+	if s.unary && s.reply != nil {
+		return &Error{Code: Internal, Message: "server sent two messages where one was due"}, true
+	}
 	if s.inPrefix[0] != 0 {
-		return &Error{Code: Internal, Message: "server sent a compressed message, which was not asked for"}
+		return &Error{Code: Internal, Message: "server sent a compressed message, which was not asked for"}, true
 	}
 	n := binary.BigEndian.Uint32(s.inPrefix[1:])
 	if uint64(n) > uint64(r.c.opts.MaxMessage) {
@@ -91,15 +101,28 @@ func (r *reader) beginMessageLocked(s *stream) *Error {
 			Code:    ResourceExhausted,
 			Message: fmt.Sprintf("response of %d bytes is larger than the limit of %d", n, r.c.opts.MaxMessage),
 			Cause:   ErrTooLarge,
-		}
+		}, true
 	}
 	s.inNeed = int(n)
 	if n == 0 {
 		s.in = []byte{}
-		return r.deliverLocked(s)
+		r.deliverLocked(s)
+		return nil, true
 	}
-	s.in = r.makeRoomLocked(min(s.inNeed, maxEagerAlloc))
-	return nil
+	return nil, r.growLocked(s)
+}
+
+// growLocked makes room for more of the message that s is receiving. It reports
+// false when s has ended meanwhile: then s may already belong to another call
+// and must not be touched.
+func (r *reader) growLocked(s *stream) bool {
+	id := s.id
+	room := r.makeRoomLocked(min(s.inNeed, max(growthFactor*len(s.in), maxEagerAlloc)))
+	if r.c.streams[id] != s {
+		return false
+	}
+	s.in = append(room, s.in...)
+	return true
 }
 
 // largeMessage is where the cost of a buffer begins to show.
@@ -128,20 +151,16 @@ func uncleared(n int) []byte {
 }
 
 // deliverLocked hands a complete message over.
-func (r *reader) deliverLocked(s *stream) *Error {
+func (r *reader) deliverLocked(s *stream) {
 	msg := s.in
 	s.in, s.inNeed, s.inPrefixLen = nil, -1, 0
 	if s.unary {
-		if s.reply != nil {
-			return &Error{Code: Internal, Message: "server sent two messages where one was due"}
-		}
 		s.reply = msg
-		return nil
+		return
 	}
 	s.inbox = append(s.inbox, msg)
-	s.unread += len(msg)
+	s.unread += messagePrefixLen + len(msg)
 	r.woken = append(r.woken, s)
-	return nil
 }
 
 // incomplete is what is wrong with a stream that ends here with status OK; nil

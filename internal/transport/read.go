@@ -305,6 +305,15 @@ func (r *reader) serverDoneLocked(s *stream, err *Error) {
 	r.finishLocked(s, err)
 }
 
+// refuted is err without the server's word that it has not processed s if it has
+// begun to answer s.
+func (s *stream) refuted(err *Error) *Error {
+	if s.gotHeader {
+		err.Outcome = MaybeSent
+	}
+	return err
+}
+
 func (r *reader) rstStreamLocked(h frameHeader, payload []byte) error {
 	if len(payload) != 4 {
 		return protocolError(codeFrameSizeError, "RST_STREAM of %d bytes", len(payload))
@@ -313,7 +322,7 @@ func (r *reader) rstStreamLocked(h frameHeader, payload []byte) error {
 	if err != nil || s == nil {
 		return err
 	}
-	r.finishLocked(s, errorOfReset(errCode(binary.BigEndian.Uint32(payload))))
+	r.finishLocked(s, s.refuted(errorOfReset(errCode(binary.BigEndian.Uint32(payload)))))
 	return nil
 }
 
@@ -400,7 +409,7 @@ func (r *reader) goAwayLocked(h frameHeader, payload []byte) error {
 	r.woken = append(r.woken, r.c.drainLocked(cause)...)
 	for id, s := range r.c.streams {
 		if id > last {
-			r.finishLocked(s, &Error{Code: Unavailable, Outcome: NotSent, Cause: cause})
+			r.finishLocked(s, s.refuted(&Error{Code: Unavailable, Outcome: NotSent, Cause: cause}))
 		}
 	}
 	if code != codeNoError {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"sync"
 	"time"
 )
 
@@ -37,7 +36,7 @@ type stream struct {
 	sendWindow int64
 
 	recvWindow int64 // what the server may still send
-	unread     int   // bytes of complete messages not yet received by Recv
+	unread     int   // bytes of complete messages not yet received by Recv, prefixes included
 
 	gotHeader bool
 	// The message being received: its prefix, then its bytes.
@@ -56,16 +55,13 @@ type stream struct {
 	timer  *time.Timer   // of a unary call with a Timeout
 }
 
-// streamPool keeps streams of unary calls that ended in the ordinary way: the
-// reader's last act was the send on notify, and the caller has received it.
-var streamPool = sync.Pool{New: func() any {
-	return &stream{notify: make(chan struct{}, 1)}
-}}
+func newStream() *stream { return &stream{notify: make(chan struct{}, 1)} }
 
 // release puts s back; the caller must have received from s.notify with s done.
 func (s *stream) release() {
+	c := s.conn
 	*s = stream{notify: s.notify, timer: s.timer}
-	streamPool.Put(s)
+	c.pool.Put(s)
 }
 
 func (s *stream) setPrefix(n int) {
@@ -177,7 +173,7 @@ func (s *stream) Recv(ctx context.Context) ([]byte, error) {
 			msg := s.inbox[0]
 			s.inbox[0] = nil
 			s.inbox = s.inbox[1:]
-			s.unread -= len(msg)
+			s.unread -= messagePrefixLen + len(msg)
 			if !s.done {
 				c.creditStreamLocked(s)
 			}
