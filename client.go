@@ -90,14 +90,19 @@ func (c *Client) Ready(ctx context.Context) error {
 	m := newMessage()
 	defer m.release()
 	m.bytes = (&rangeRequest{Key: "\x00", CountOnly: true}).appendWire(m.bytes)
+	var last *Error
 	for {
 		_, err := c.attempt(ctx, &rpcReady, m.bytes)
 		switch {
 		case err == nil || errors.Is(err, ErrPermissionDenied):
 			return nil // it answered, and to tell us this it had to know who we are
+		case !err.transient && ctx.Err() != nil && last != nil:
+			err.Message = err.text() + "; last error: " + last.text()
+			return err
 		case !err.transient:
 			return err
 		}
+		last = err
 		if end := c.pause(ctx, jitter(readyPause, readyPause/2), err); end != nil {
 			return end
 		}

@@ -194,6 +194,21 @@ func callError(r *rpc, endpoint string, err error) *Error {
 	return e
 }
 
+// misconfigured reports whether waiting cannot help: when several endpoints
+// failed, it is enough for one of them to be merely down.
+func misconfigured(err error) bool {
+	var u *balance.UnreachableError
+	if !errors.As(err, &u) {
+		return errors.Is(err, transport.ErrMisconfigured)
+	}
+	for _, f := range u.Failures {
+		if !errors.Is(f.Err, transport.ErrMisconfigured) {
+			return false
+		}
+	}
+	return true
+}
+
 // classifyLocal fills e for a failure that the server did not report.
 func (e *Error) classifyLocal(te *transport.Error) {
 	switch {
@@ -204,7 +219,7 @@ func (e *Error) classifyLocal(te *transport.Error) {
 	case errors.Is(te, transport.ErrTooLarge):
 		e.sentinel = ErrResponseTooLarge
 		e.Message = te.Message + " (Config.MaxResponseBytes); read less with Limit, or use Range"
-	case errors.Is(te, transport.ErrMisconfigured):
+	case misconfigured(te):
 		e.sentinel = ErrBadEndpoint
 	case errors.Is(te, context.Canceled), errors.Is(te, context.DeadlineExceeded):
 	default:
