@@ -222,18 +222,18 @@ func (c *conn) drainLocked(cause error) (ended []*stream) {
 }
 
 // creditStreamLocked tells the server how much more it may send on s: a
-// window's worth of unread messages, and always the rest of one that is under
-// way, so that a message larger than the window can complete.
+// window's worth of unread messages, and when all have been read the rest of the
+// one that is under way, so that a message larger than the window can complete.
 func (c *conn) creditStreamLocked(s *stream) {
 	window := int64(c.opts.StreamWindow)
-	rest := int64(0)
-	if s.inNeed > len(s.in) {
+	want, rest := window-int64(s.unread), int64(0)
+	if s.unread == 0 && s.inNeed > len(s.in) {
 		rest = int64(s.inNeed - len(s.in))
+		want = max(want, rest)
 	}
-	want := min(max(window-int64(s.unread), rest+messagePrefixLen), maxWindow)
 	missing := want - s.recvWindow
 	starving := s.recvWindow < rest && s.recvWindow < window/2
-	if missing >= window/2 || starving {
+	if missing > 0 && (missing >= window/2 || starving) {
 		c.control = appendWindowUpdate(c.control, s.id, int(missing))
 		s.recvWindow = want
 	}

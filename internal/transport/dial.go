@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -146,7 +147,8 @@ func tlsError(err error) error {
 	var record tls.RecordHeaderError
 	var unknownCA x509.UnknownAuthorityError
 	var hostname x509.HostnameError
-	var alert tls.AlertError
+	var invalid x509.CertificateInvalidError
+	var remote *net.OpError
 	switch {
 	case errors.As(err, &record):
 		return misconfigured(err, "server does not speak TLS; use http:// for a plain endpoint")
@@ -154,7 +156,11 @@ func tlsError(err error) error {
 		return misconfigured(err, "server certificate is not signed by a known authority; set Config.TLS.RootCAs to etcd's CA")
 	case errors.As(err, &hostname):
 		return misconfigured(err, "server certificate is for another name; use that name in the endpoint or set Config.TLS.ServerName")
-	case errors.As(err, &alert):
+	case errors.As(err, &invalid):
+		return misconfigured(err, "server certificate is not valid")
+	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "no application protocol"):
+		return misconfigured(err, "TLS server does not offer HTTP/2; is this etcd's client URL?")
+	case errors.As(err, &remote) && remote.Op == "remote error": // a TLS alert
 		return misconfigured(err, "server refused the TLS connection; does it want a client certificate from its CA (Config.TLS.Certificates)?")
 	}
 	return err

@@ -43,8 +43,13 @@ type headerBlock struct {
 	bytes      []byte
 }
 
-// maxHeaderTable is the most dynamic table we use, however much is offered.
-const maxHeaderTable = 4096
+const (
+	// maxHeaderTable is the most dynamic table we use, however much is offered.
+	maxHeaderTable = 4096
+	// maxBlocks bounds the blocks that are kept. There is one for each method,
+	// twice as many with and without hasleader, for each token in use.
+	maxBlocks = 256
+)
 
 func newHeaderEncoder(scheme, authority, userAgent string) *headerEncoder {
 	e := &headerEncoder{
@@ -109,6 +114,9 @@ func (e *headerEncoder) encode(key blockKey) []byte {
 	}
 	block := e.buf.Bytes()
 	if e.generation == before && !e.pendingUpdate {
+		if len(e.blocks) >= maxBlocks {
+			clear(e.blocks) // tokens that are too long for the table have gone by
+		}
 		e.blocks[key] = headerBlock{generation: before, bytes: bytes.Clone(block)}
 	}
 	e.pendingUpdate = false

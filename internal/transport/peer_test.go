@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -327,6 +328,38 @@ func (p *peer) roundTrip(c Conn) {
 	}
 }
 
+func (p *peer) roundTripAt(c Conn, id uint32) {
+	p.t.Helper()
+	pending := start(c, simple)
+	if got := p.request().id; got != id {
+		p.t.Fatalf("stream id is %d, want %d", got, id)
+	}
+	p.reply(id, "x")
+	if got := pending.wait(p.t); got.err != nil {
+		p.t.Fatal(got.err)
+	}
+}
+
+// queued counts the calls that wait in line.
+func (c *conn) queued() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s := c.opening.head; s != nil; s = s.next {
+		n++
+	}
+	return n
+}
+
+// waitFor waits for a state that nothing announces.
+func waitFor(t testing.TB, reached func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !reached(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("the state that is waited for does not come")
+		}
+	}
+}
+
 // pending is a Call under way.
 type pending chan result
 
@@ -397,4 +430,11 @@ func ended(t testing.TB, c Conn) error {
 		t.Fatal("the connection does not end")
 		return nil
 	}
+}
+
+// allocated is how many bytes this process has allocated so far.
+func allocated() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.TotalAlloc)
 }

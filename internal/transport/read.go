@@ -366,6 +366,7 @@ func (r *reader) settingsLocked(h frameHeader, payload []byte) error {
 	if err := c.peer.apply(payload); err != nil {
 		return err
 	}
+	c.headers.setTableSize(c.peer.headerTableLeast) // HPACK: what has shrunk, even if only for a moment, is empty
 	c.headers.setTableSize(c.peer.headerTableSize)
 	if delta := c.peer.initialWindow - before; delta != 0 {
 		for _, s := range c.streams {

@@ -16,6 +16,7 @@ const (
 // useful; start from defaultPeerSettings.
 type peerSettings struct {
 	headerTableSize   uint32
+	headerTableLeast  uint32 // the smallest size that the last SETTINGS named on the way
 	maxStreams        uint32
 	initialWindow     int64
 	maxFrameSize      int
@@ -37,11 +38,13 @@ func (p *peerSettings) apply(payload []byte) error {
 	if len(payload)%6 != 0 {
 		return protocolError(codeFrameSizeError, "SETTINGS of %d bytes", len(payload))
 	}
+	p.headerTableLeast = p.headerTableSize
 	for ; len(payload) > 0; payload = payload[6:] {
 		value := binary.BigEndian.Uint32(payload[2:])
 		switch binary.BigEndian.Uint16(payload) {
 		case settingHeaderTableSize:
 			p.headerTableSize = value
+			p.headerTableLeast = min(p.headerTableLeast, value)
 		case settingEnablePush:
 			if value != 0 {
 				return protocolError(codeProtocolError, "server sets ENABLE_PUSH to %d", value)

@@ -56,7 +56,8 @@ func (c *conn) watchdog() {
 // onTick returns why the connection is to end, if it is.
 func (c *conn) onTick() error {
 	c.mu.Lock()
-	if len(c.streams) == 0 && c.opening.head == nil {
+	idle := len(c.streams) == 0 && c.opening.head == nil
+	if idle && (c.draining || !c.pingWaiting) {
 		draining := c.draining
 		c.ticking = false
 		c.mu.Unlock()
@@ -79,7 +80,7 @@ func (c *conn) onTick() error {
 		c.suspect = true
 		c.setStateLocked()
 	}
-	if c.silentTicks > 0 && c.mayPingLocked() {
+	if c.silentTicks > 0 && !idle && c.mayPingLocked() {
 		c.control = appendPing(c.control, false, [8]byte{})
 		c.pingSent, c.pingWaiting, c.traffic = time.Now(), true, false
 	}
