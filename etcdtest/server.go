@@ -280,11 +280,14 @@ func (s *Server) Close() error {
 	return errors.Join(s.killLocked(), s.home.remove())
 }
 
-// excerpt returns text, or when that is long its first lines, where a command
-// line error is, and its last n.
-func excerpt(text string, n int) string {
+// excerpt returns a log, or when that is long its first lines, where a command
+// line error is, and its last n. What etcd says to each of our own questions
+// while it isn't ready is left out.
+func excerpt(log string, n int) string {
 	const first = 3
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	lines := slices.DeleteFunc(strings.Split(strings.TrimRight(log, "\n"), "\n"), func(line string) bool {
+		return strings.Contains(line, `"caller":"etcdhttp/health.go`)
+	})
 	if len(lines) > first+n {
 		lines = slices.Concat(lines[:first], []string{"..."}, lines[len(lines)-n:])
 	}
