@@ -350,6 +350,12 @@ func (c *conn) queued() (n int) {
 	return n
 }
 
+func (c *conn) writeSideIsFree() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.writing
+}
+
 // waitFor waits for a state that nothing announces.
 func waitFor(t testing.TB, reached func() bool) {
 	t.Helper()
