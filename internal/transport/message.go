@@ -11,7 +11,7 @@ const (
 	// maxEagerAlloc is the most that is allocated on the word of a message's
 	// length prefix alone. Beyond it the buffer grows with what arrives, by
 	// growthFactor at a time.
-	maxEagerAlloc = 4 << 20
+	maxEagerAlloc = 64 << 20
 	growthFactor  = 4
 )
 
