@@ -21,6 +21,7 @@ type Client struct {
 
 	set     *balance.Set
 	watches *watchHub
+	leases  keeper
 
 	done      chan struct{} // closed by Close: nothing is waited for any longer
 	closeOnce sync.Once
@@ -59,6 +60,7 @@ func New(config Config) (*Client, error) {
 		}),
 	}
 	c.watches = newWatchHub(c)
+	c.leases.init(c)
 	return c, nil
 }
 
@@ -68,6 +70,7 @@ func New(config Config) (*Client, error) {
 func (c *Client) Close() error {
 	c.closeOnce.Do(func() { close(c.done) })
 	c.watches.close()
+	c.leases.close()
 	c.set.Close()
 	return nil
 }

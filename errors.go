@@ -35,6 +35,8 @@ type Error struct {
 	transient bool
 	// election: the member has no leader, or is losing it; asking again soon helps.
 	election bool
+	// answered: it is the server's word, and not what became of the connection.
+	answered bool
 	sentinel error
 	cause    error
 }
@@ -155,7 +157,7 @@ func invalid(op string, err error) error {
 // answered with OK, so a write was applied.
 func undecodable(r *rpc, err error) error {
 	return &Error{
-		Op: r.op, Code: CodeInternal, Outcome: OutcomeUnknown, write: r.class == write,
+		Op: r.op, Code: CodeInternal, Outcome: OutcomeUnknown, write: r.class != read,
 		Message: "the server's answer cannot be decoded: " + err.Error(), cause: err,
 	}
 }
@@ -175,7 +177,7 @@ func codeOfContext(ctx context.Context) Code {
 // callError makes err, as transport or balance returned it, an *Error. This is
 // the one place where their errors become ours.
 func callError(r *rpc, endpoint string, err error) *Error {
-	e := &Error{Op: r.op, Endpoint: endpoint, write: r.class == write || r.class == never}
+	e := &Error{Op: r.op, Endpoint: endpoint, write: r.class != read}
 	var te *transport.Error
 	if !errors.As(err, &te) {
 		e.Code, e.cause = CodeUnknown, err
@@ -184,6 +186,7 @@ func callError(r *rpc, endpoint string, err error) *Error {
 	e.Code, e.Message, e.cause = Code(te.Code), te.Error(), te.Cause
 	switch te.Outcome {
 	case transport.Answered:
+		e.answered = true
 		e.classifyAnswer()
 	case transport.NotSent:
 		e.Outcome = NotSent

@@ -53,6 +53,18 @@ var (
 	// ErrDuplicateKey: a Txn puts a key twice, or puts what it also deletes.
 	ErrDuplicateKey = errors.New("duplicate key in a transaction")
 
+	// Of leases: why one is over, see Lease.Err.
+
+	// ErrLeaseExpired: the lease was not renewed in time, or the server does not
+	// know it any longer.
+	ErrLeaseExpired = errors.New("lease has expired")
+	// ErrLeaseRevoked: this client has revoked the lease.
+	ErrLeaseRevoked = errors.New("lease was revoked")
+	// ErrLeaseNotRenewed: the lease could not be renewed until its deadline.
+	ErrLeaseNotRenewed = errors.New("lease could not be renewed in time")
+	// ErrStreamClosed: the KeepAliveStream was closed.
+	ErrStreamClosed = errors.New("stream is closed")
+
 	// Of watches.
 
 	// ErrWatchClosed: the watch was closed.
@@ -154,6 +166,9 @@ var answers = map[string]answer{
 	"etcdserver: leader changed": {sentinel: ErrLeaderChanged, outcome: Rejected, transient: true, election: true},
 	// raft refuses to append while leadership moves; arrives as codes.Unknown.
 	"raft proposal dropped": {sentinel: ErrLeaderChanged, outcome: Rejected, transient: true, election: true},
+
+	// A leader that cannot make sure that it still is; arrives as codes.Unknown.
+	"not a primary lessor": {sentinel: ErrLeaderChanged, outcome: Rejected, transient: true, election: true},
 
 	// auth, before anything is proposed or applied.
 	"etcdserver: permission denied":                                  {sentinel: ErrPermissionDenied, outcome: Rejected},

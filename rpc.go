@@ -29,6 +29,8 @@ type rpc struct {
 	lane  balance.Lane
 	// unbounded: Config.Timeout does not apply.
 	unbounded bool
+	// local: a member without leader may answer too. All others ask it to refuse.
+	local bool
 }
 
 // The RPCs that the client uses, each with its class. This is the one place
@@ -38,15 +40,32 @@ var (
 	rpcReady       = rpc{op: "Ready", path: "/etcdserverpb.KV/Range", class: read}
 	rpcRangePage   = rpc{op: "Range", path: "/etcdserverpb.KV/Range", class: read, lane: balance.Bulk}
 	rpcRangeStream = rpc{op: "Range", path: "/etcdserverpb.KV/RangeStream", class: read, lane: balance.Bulk, unbounded: true}
+	rpcRangeLocal  = rpc{op: "Get", path: "/etcdserverpb.KV/Range", class: read, local: true}
+	rpcPageLocal   = rpc{op: "Range", path: "/etcdserverpb.KV/Range", class: read, lane: balance.Bulk, local: true}
 	rpcPut         = rpc{op: "Put", path: "/etcdserverpb.KV/Put", class: write}
 	rpcDelete      = rpc{op: "Delete", path: "/etcdserverpb.KV/DeleteRange", class: write}
 	rpcTxn         = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: write}
 	rpcTxnRead     = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read}
+	rpcTxnLocal    = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read, local: true}
 
 	// rpcWatchNow learns the revision that a watch from now starts behind, and
 	// whether the member of a watch is still of the cluster.
 	rpcWatchNow = rpc{op: "Watch", path: "/etcdserverpb.KV/Range", class: read}
 	rpcWatch    = rpc{op: "Watch", path: "/etcdserverpb.Watch/Watch", class: read, lane: balance.Watch, unbounded: true}
+
+	// A Grant names the ID itself, so that it meets its own earlier success as
+	// "exists", and a Revoke as "not found". Renewing twice is renewing later.
+	rpcGrant  = rpc{op: "Grant", path: "/etcdserverpb.Lease/LeaseGrant", class: idempotent}
+	rpcRevoke = rpc{op: "Revoke", path: "/etcdserverpb.Lease/LeaseRevoke", class: idempotent}
+	rpcTTL    = rpc{op: "TTL", path: "/etcdserverpb.Lease/LeaseTimeToLive", class: read}
+	rpcLeases = rpc{op: "Leases", path: "/etcdserverpb.Lease/LeaseLeases", class: read}
+	// rpcRenew is the keeper's streams; those below it ride on them, but for
+	// rpcKeepAlive, which is a stream of its own.
+	rpcRenew         = rpc{op: "KeepAlive", path: "/etcdserverpb.Lease/LeaseKeepAlive", class: idempotent, unbounded: true}
+	rpcGrantRenew    = rpc{op: "Grant", path: rpcRenew.path, class: idempotent}
+	rpcAdopt         = rpc{op: "Adopt", path: rpcRenew.path, class: idempotent}
+	rpcKeepAliveOnce = rpc{op: "KeepAliveOnce", path: rpcRenew.path, class: idempotent}
+	rpcKeepAlive     = rpc{op: "KeepAlive", path: rpcRenew.path, class: idempotent}
 
 	// rpcStatus tells a member's version.
 	rpcStatus = rpc{op: "Status", path: "/etcdserverpb.Maintenance/Status", class: read}

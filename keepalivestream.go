@@ -1,0 +1,340 @@
+package etcd
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/transport"
+)
+
+// renewStream is a keep-alive stream with the renewals that are under way on it.
+type renewStream struct {
+	pool   *pool
+	conn   balance.Picked
+	stream transport.Stream
+
+	// The fields below are guarded by keeper.mu.
+
+	sent     renewals // in the order in which they will be answered
+	window   int      // how many may be under way
+	base     int64    // the shortest time that an answer has taken
+	progress int64    // when it last answered, or was given something to do
+	answers  int
+	stalled  bool // it is held up: nothing more is put on it
+	given    bool // back: we have closed it
+}
+
+// renewal is a request under way: of a lease or a call.
+type renewal struct {
+	lease *Lease
+	call  *renewCall
+	at    int64
+}
+
+func (r *renewal) id() LeaseID {
+	if r.call != nil {
+		return r.call.id
+	}
+	return r.lease.ID
+}
+
+// renewals is a queue.
+type renewals struct {
+	items []renewal
+	head  int
+}
+
+func (q *renewals) len() int { return len(q.items) - q.head }
+
+func (q *renewals) all() []renewal { return q.items[q.head:] }
+
+func (q *renewals) push(r renewal) {
+	if q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+	} else if q.head > 64 && q.head > len(q.items)/2 {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, r)
+}
+
+func (q *renewals) pop() renewal {
+	r := q.items[q.head]
+	q.items[q.head] = renewal{}
+	q.head++
+	return r
+}
+
+// pick chooses the connection for a stream, if possible to another member than
+// the one to avoid. A follower forwards every renewal to the leader, so here is
+// where the leader would be preferred if the set knew it.
+func (k *keeper) pick(ctx context.Context, avoid string) (balance.Picked, error) {
+	for range 4 {
+		if p, ok := k.c.set.Up(rpcRenew.lane); ok && p.Endpoint != avoid {
+			return p, nil
+		}
+	}
+	return k.c.set.Pick(ctx, rpcRenew.lane)
+}
+
+func (s *renewStream) request() transport.Request {
+	return transport.Request{Path: rpcRenew.path, RequireLeader: true}
+}
+
+// usableLocked: renewals may be put on it.
+func (s *renewStream) usableLocked() bool {
+	if s.stalled || s.given {
+		return false
+	}
+	state := s.conn.State()
+	return state == transport.Ready || state == transport.Suspect
+}
+
+// fillLocked puts waiting renewals on the stream as far as it has room. A little
+// room is left for later, so that renewals go in batches.
+func (s *renewStream) fillLocked(now int64, b *batch) {
+	p, k := s.pool, s.pool.k
+	room := s.window - s.sent.len()
+	if room <= 0 || s.sent.len() > 0 && room < s.window/2 || !s.usableLocked() {
+		return
+	}
+	if s.sent.len() == 0 {
+		s.progress = now
+	}
+	b.begin(s)
+	for ; room > 0 && p.waitingLocked(); room-- {
+		if len(p.calls) > 0 {
+			c := p.calls[0]
+			p.calls[0] = nil
+			p.calls = p.calls[1:]
+			if c.finished || c.abandoned {
+				continue
+			}
+			c.sent = now
+			s.sent.push(renewal{call: c, at: now})
+			b.add(c.id)
+			continue
+		}
+		l := p.due.first().lease
+		l.leaveHeap()
+		l.lastSend = now
+		l.next = now + k.intervalLocked(l.ttl)
+		k.timers.push(l, l.wakeLocked())
+		s.sent.push(renewal{lease: l, at: now})
+		b.add(l.ID)
+	}
+}
+
+// checkStallLocked finds a stream that is held up, most likely by an expired
+// lease, for whose deletion the server waits before it answers. What is behind
+// that one goes elsewhere, and it is tried alone. The stream stays: its answers
+// are good when they come.
+func (s *renewStream) checkStallLocked(now int64) {
+	p := s.pool
+	if s.stalled || s.sent.len() == 0 || now-s.progress < p.stallAfterLocked() {
+		return
+	}
+	s.stalled = true
+	p.stalls++
+	p.avoid = s.conn.Endpoint
+	s.resendLocked(0)
+}
+
+// resendLocked puts what is under way in line again, for another stream; the
+// first blamed of them go to quarantine.
+func (s *renewStream) resendLocked(blamed int) {
+	k := s.pool.k
+	for i, r := range s.sent.all() {
+		if r.call != nil {
+			if !r.call.finished && !r.call.abandoned {
+				s.pool.calls = append(s.pool.calls, r.call)
+			}
+			continue
+		}
+		l := r.lease
+		if l.ended.Load() != nil || l.lastSend != r.at || l.heap != &k.timers {
+			continue // over, sent again since, or in line already
+		}
+		if i < blamed {
+			l.alone = true
+		}
+		l.leaveHeap()
+		l.poolLocked().pushLocked(l)
+	}
+}
+
+// lookAgainLocked is when the stream has to be looked at again; false when it is
+// to be given back.
+func (s *renewStream) lookAgainLocked(now int64) (at int64, keep bool) {
+	switch {
+	case s.sent.len() == 0 && !s.usableLocked():
+		return 0, false
+	case s.sent.len() == 0:
+		at = s.progress + streamIdle
+		return at, at > now
+	case s.stalled:
+		at = s.progress + s.uselessAfterLocked()
+		return at, at > now
+	}
+	return s.progress + s.pool.stallAfterLocked(), true
+}
+
+// uselessAfterLocked is how old answers may become before none can be of use.
+func (s *renewStream) uselessAfterLocked() int64 {
+	longest := 4 * stallMost
+	for _, r := range s.sent.all() {
+		if r.lease != nil && r.lease.ended.Load() == nil {
+			longest = max(longest, r.lease.ttl)
+		}
+	}
+	return min(longest, 64*stallMost)
+}
+
+// receiveAll reads answers until the stream ends.
+func (s *renewStream) receiveAll() *Error {
+	k := s.pool.k
+	for {
+		reply, err := s.stream.Recv(k.ctx)
+		if err == io.EOF {
+			return &Error{Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeUnavailable, Message: "the server ended the keep-alive stream", sentinel: ErrUnavailable, transient: true}
+		}
+		if err != nil {
+			return callError(&rpcRenew, s.conn.Endpoint, err)
+		}
+		var resp leaseKeepAliveResponse
+		if err := resp.decodeWire(reply); err != nil {
+			return &Error{Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeInternal, Message: "the answer cannot be decoded: " + err.Error(), cause: err, transient: true}
+		}
+		k.mu.Lock()
+		ok := s.answeredLocked(&resp)
+		k.mu.Unlock()
+		if !ok {
+			return &Error{Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeInternal, Message: "the server answered a renewal that it was not asked for", sentinel: ErrUnavailable, transient: true}
+		}
+	}
+}
+
+// answeredLocked takes an answer: it is for the first of those under way.
+func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse) bool {
+	p, k := s.pool, s.pool.k
+	if s.sent.len() == 0 || s.sent.all()[0].id() != resp.ID {
+		return false
+	}
+	r := s.sent.pop()
+	now := k.clock.now()
+	s.progress = now
+	s.answers++
+	p.failures, p.stalls, p.lastErr, p.avoid = 0, 0, nil, ""
+	s.adaptLocked(now - r.at)
+	if s.sent.len() == 0 {
+		s.stalled = false
+	}
+	l := r.lease
+	if r.call != nil {
+		r.call.succeedLocked(s.conn.Endpoint, r.at, resp)
+		l = k.leases[resp.ID]
+	}
+	if l != nil {
+		k.answeredLocked(l, r.at, seconds(resp.TTL))
+	}
+	if p.waitingLocked() && s.window-s.sent.len() >= (s.window+1)/2 {
+		k.wakeByLocked(now)
+	}
+	return true
+}
+
+// adaptLocked learns from an answer that took the given time. What it took more
+// than the quickest was spent waiting behind others.
+func (s *renewStream) adaptLocked(took int64) {
+	p, k := s.pool, s.pool.k
+	s.base = min(s.base, took)
+	switch waited, goal := took-s.base, p.queueGoalLocked(); {
+	case waited > goal:
+		s.window = max(s.window-1, min(4, p.window))
+	case waited < goal/2:
+		s.window = min(s.window+1, p.window)
+	}
+	if p.first < p.window {
+		p.first = min(p.first+1, 32, p.window)
+	}
+	k.latency += (took - k.latency) / 8
+}
+
+// endedLocked takes a stream that has ended off its pool.
+func (s *renewStream) endedLocked(err *Error) {
+	p, k := s.pool, s.pool.k
+	for i := range p.open {
+		if p.open[i] == s {
+			p.open = append(p.open[:i], p.open[i+1:]...)
+			break
+		}
+	}
+	if k.closed || s.given && s.sent.len() == 0 {
+		for _, r := range s.sent.all() {
+			if r.call != nil {
+				r.call.failLocked(closedError(r.call.op))
+			}
+		}
+		return
+	}
+	if s.given {
+		err = &Error{Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeUnavailable, Message: "the server did not answer", sentinel: ErrUnavailable, transient: true}
+	}
+	if s.sent.len() == 0 || !err.blamesOne() {
+		p.avoid = s.conn.Endpoint
+		if s.answers == 0 || err.answered {
+			p.failedLocked(err)
+		} else {
+			p.lastErr = err
+		}
+		s.resendLocked(0)
+		return
+	}
+	// The server has ended the stream for the first of those under way.
+	p.first = max(p.first/2, 1)
+	r := s.sent.pop()
+	if r.call != nil {
+		r.call.failLocked(err)
+	} else {
+		k.blameLocked(r.lease, p, err)
+	}
+	s.resendLocked(0)
+}
+
+// blamesOne: the server's error is about the lease that it was renewing, and not
+// about the stream or the member.
+func (e *Error) blamesOne() bool {
+	if !e.answered {
+		return false
+	}
+	switch e.sentinel {
+	case ErrNoLeader, ErrLeaderChanged, ErrServerStopped, ErrUnavailable, ErrUnauthenticated,
+		ErrInvalidAuthToken, ErrNotSupportedForLearner, ErrTooManyRequests:
+		return false
+	}
+	return e.Code != CodeCanceled && e.Code != CodeUnimplemented
+}
+
+// blameLocked puts a lease in quarantine, or keeps it there a while longer.
+func (k *keeper) blameLocked(l *Lease, p *pool, err *Error) {
+	if l.ended.Load() != nil {
+		return
+	}
+	l.lastErr = err
+	if p != &k.alone {
+		l.alone = true
+		l.leaveHeap()
+		k.alone.pushLocked(l)
+		return
+	}
+	// From a tenth of a second on, twice as long each time, at most a third of
+	// the TTL.
+	pause := min(int64(100*time.Millisecond)<<min(l.failures, 20), l.ttl/3)
+	l.failures++
+	l.leaveHeap()
+	l.next = k.clock.now() + int64(jitter(time.Duration(pause), time.Duration(pause/5)))
+	k.timers.push(l, l.wakeLocked())
+}

@@ -1,0 +1,81 @@
+package etcd
+
+// leaseHeap is a binary heap of leases by a time. A lease is in at most one heap
+// and knows its place there, so that it can be taken out.
+type leaseHeap struct {
+	slots []leaseSlot
+}
+
+type leaseSlot struct {
+	at    int64
+	lease *Lease
+}
+
+func (h *leaseHeap) empty() bool { return len(h.slots) == 0 }
+
+// first is the lease with the earliest time; the heap must not be empty.
+func (h *leaseHeap) first() leaseSlot { return h.slots[0] }
+
+func (h *leaseHeap) push(l *Lease, at int64) {
+	h.slots = append(h.slots, leaseSlot{at, l})
+	l.heap = h
+	h.up(len(h.slots) - 1)
+}
+
+// remove takes l out of the heap that holds it, if any.
+func (l *Lease) leaveHeap() {
+	h, i := l.heap, int(l.place)
+	if h == nil {
+		return
+	}
+	l.heap = nil
+	last := len(h.slots) - 1
+	moved := h.slots[last]
+	h.slots[last] = leaseSlot{}
+	h.slots = h.slots[:last]
+	if i < last {
+		h.slots[i] = moved
+		h.down(i)
+		h.up(int(moved.lease.place))
+	}
+	if cap(h.slots) > 64 && last < cap(h.slots)/4 {
+		h.slots = append(make([]leaseSlot, 0, cap(h.slots)/2), h.slots...)
+	}
+}
+
+func (h *leaseHeap) up(i int) {
+	s := h.slots[i]
+	for i > 0 {
+		parent := (i - 1) / 2
+		if h.slots[parent].at <= s.at {
+			break
+		}
+		h.set(i, h.slots[parent])
+		i = parent
+	}
+	h.set(i, s)
+}
+
+func (h *leaseHeap) down(i int) {
+	s := h.slots[i]
+	for {
+		child := 2*i + 1
+		if child >= len(h.slots) {
+			break
+		}
+		if child+1 < len(h.slots) && h.slots[child+1].at < h.slots[child].at {
+			child++
+		}
+		if s.at <= h.slots[child].at {
+			break
+		}
+		h.set(i, h.slots[child])
+		i = child
+	}
+	h.set(i, s)
+}
+
+func (h *leaseHeap) set(i int, s leaseSlot) {
+	h.slots[i] = s
+	s.lease.place = int32(i)
+}
