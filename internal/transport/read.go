@@ -7,15 +7,21 @@ import (
 	"net"
 )
 
-// readBufferSize is what one read of the socket may bring; it holds at least
-// one frame of the largest size.
-const readBufferSize = 256 << 10
+const (
+	// readBufferSize is what one read of the socket may bring; it holds at
+	// least one frame of the largest size.
+	readBufferSize = 32 << 10
+	// bulkBufferSize takes its place for good once a large message has come:
+	// fewer reads, each of more bytes.
+	bulkBufferSize = 256 << 10
+)
 
 // frameReader cuts what a socket brings into frames.
 type frameReader struct {
 	nc   io.Reader
 	buf  []byte
 	r, w int // unread bytes are buf[r:w]
+	bulk bool
 }
 
 func newFrameReader(nc io.Reader) *frameReader {
@@ -24,11 +30,11 @@ func newFrameReader(nc io.Reader) *frameReader {
 
 // fill reads once, behind what is not yet used.
 func (f *frameReader) fill() error {
-	if f.r == f.w {
-		f.r, f.w = 0, 0
-	} else if f.r > 0 && len(f.buf)-f.w < frameHeaderLen+defaultMaxFrameSize {
-		f.w = copy(f.buf, f.buf[f.r:f.w])
-		f.r = 0
+	switch {
+	case f.bulk && len(f.buf) < bulkBufferSize:
+		f.moveTo(make([]byte, bulkBufferSize))
+	case f.r == f.w || len(f.buf)-f.w < frameHeaderLen+defaultMaxFrameSize:
+		f.moveTo(f.buf)
 	}
 	n, err := f.nc.Read(f.buf[f.w:])
 	f.w += n
@@ -39,6 +45,12 @@ func (f *frameReader) fill() error {
 		err = io.ErrNoProgress
 	}
 	return err
+}
+
+// moveTo puts what is unread at the beginning of buf, which may be f's own.
+func (f *frameReader) moveTo(buf []byte) {
+	f.w = copy(buf, f.buf[f.r:f.w])
+	f.buf, f.r = buf, 0
 }
 
 // next is the next complete frame; ok is false when fill must bring more. The

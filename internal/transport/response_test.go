@@ -217,3 +217,11 @@ func TestResponses(t *testing.T) {
 func rst(code errCode) func(p *peer, id uint32) {
 	return func(p *peer, id uint32) { p.reset(id, code) }
 }
+
+// A Read that brings nothing and no error, as net.Pipe's does for an empty
+// Write, once ended the connection.
+func TestEmptyReadIsNoError(t *testing.T) {
+	conn, p := connect(t, pipeLink, Options{})
+	p.write()
+	p.roundTrip(conn)
+}
