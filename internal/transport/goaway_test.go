@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"net"
 	"testing"
 )
 
@@ -96,6 +97,8 @@ func TestGoAwayWithAnErrorCode(t *testing.T) {
 			notSent := c.want
 			notSent.outcome, notSent.text = NotSent, ""
 			notSent.check(t, above.wait(t).err)
+			_ = p.nc.(*net.TCPConn).SetLinger(0) // a reset, which hides no GOAWAY
+			p.quiet()
 			_ = p.nc.Close()
 			c.want.check(t, below.wait(t).err)
 			c.want.check(t, ended(t, conn))

@@ -162,7 +162,7 @@ func TestOutcomeWhenTheAnswerIsCut(t *testing.T) {
 		pending := start(conn, simple)
 		p.write(whole(p, p.request().id)[:cut]...)
 		_ = p.nc.Close()
-		want{code: Unavailable, outcome: MaybeSent, text: "server closed the connection"}.check(t, pending.wait(t).err)
+		want{code: Unavailable, outcome: MaybeSent}.check(t, pending.wait(t).err)
 		want{code: Unavailable}.check(t, ended(t, conn))
 		_ = conn.Close()
 	}

@@ -36,16 +36,22 @@ func (f *frameReader) fill() error {
 	case f.r == f.w || len(f.buf)-f.w < frameHeaderLen+defaultMaxFrameSize:
 		f.moveTo(f.buf)
 	}
-	n, err := f.nc.Read(f.buf[f.w:])
-	f.w += n
-	if n > 0 {
-		return nil
+	for range maxEmptyReads {
+		n, err := f.nc.Read(f.buf[f.w:])
+		f.w += n
+		if n > 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = io.ErrNoProgress
-	}
-	return err
+	return io.ErrNoProgress
 }
+
+// maxEmptyReads is how many reads in a row may bring neither bytes nor an
+// error, as io.Reader allows.
+const maxEmptyReads = 100
 
 // moveTo puts what is unread at the beginning of buf, which may be f's own.
 func (f *frameReader) moveTo(buf []byte) {
@@ -140,22 +146,23 @@ func (c *conn) readFailed(err error) {
 		c.flush()
 		c.fail(&Error{Code: Internal, Cause: violation})
 	case errors.Is(err, io.EOF), errors.Is(err, ErrDraining):
-		c.fail(c.endReason(err))
+		c.fail(c.endReason(&Error{Code: Unavailable, Message: "server closed the connection", Cause: err}))
 	case errors.Is(err, net.ErrClosed):
 		c.fail(&Error{Code: Unavailable, Cause: ErrClosed})
 	default:
-		c.fail(&Error{Code: Unavailable, Message: "read", Cause: err})
+		c.fail(c.endReason(&Error{Code: Unavailable, Message: "read", Cause: err}))
 	}
 }
 
-// endReason is the error of a connection that the server has ended in order.
-func (c *conn) endReason(err error) *Error {
+// endReason is what the server's GOAWAY said when that was an error, else err:
+// how the socket ended behind a GOAWAY says nothing.
+func (c *conn) endReason(err *Error) *Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.goAway != nil {
 		return c.goAway
 	}
-	return &Error{Code: Unavailable, Message: "server closed the connection", Cause: err}
+	return err
 }
 
 // framesLocked handles every complete frame that is there.

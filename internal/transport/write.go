@@ -112,7 +112,7 @@ func (c *conn) writeFailed(unsent int, err error) {
 	c.mu.Lock()
 	c.handed = c.assembled - uint64(unsent)
 	c.mu.Unlock()
-	c.fail(&Error{Code: Unavailable, Message: "write", Cause: err})
+	c.fail(c.endReason(&Error{Code: Unavailable, Message: "write", Cause: err}))
 }
 
 func (c *conn) hasOutputLocked() bool {
