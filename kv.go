@@ -125,10 +125,18 @@ func (c *Client) Put(ctx context.Context, req PutRequest) (*PutResponse, error) 
 func (c *Client) Get(ctx context.Context, req GetRequest) (*GetResponse, error) {
 	resp := new(GetResponse)
 	wire, err := req.wire()
-	if err := c.do(ctx, &rpcRange, &wire, err, resp); err != nil {
+	if err := c.do(ctx, rangeRPC(&wire), &wire, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
+}
+
+// rangeRPC is how a range that is not paged is read.
+func rangeRPC(w *rangeRequest) *rpc {
+	if w.Serializable {
+		return &rpcRangeLocal
+	}
+	return &rpcRange
 }
 
 // Delete deletes a key or a range of keys. Deleting what does not exist is no

@@ -72,7 +72,7 @@ func (c *Client) Range(ctx context.Context, req GetRequest) (*Range, error) {
 		wire.Limit = min(req.Limit, firstPage)
 	}
 	// On the lane of unary calls: most ranges are small and end here.
-	if err := c.page(ctx, &rpcRange, &wire, &r.first); err != nil {
+	if err := c.page(ctx, rangeRPC(&wire), &wire, &r.first); err != nil {
 		return nil, err
 	}
 	r.revision = r.first.Header.Revision
@@ -214,7 +214,7 @@ func (s *scan) afterError(err error, failures int) error {
 	}
 	e.Attempts = failures
 	switch {
-	case e.Code == CodeUnimplemented:
+	case e.Code == CodeUnimplemented && s.mayStream():
 		c.streamMissingSince.Store(time.Now().UnixNano())
 		return nil
 	case e.sentinel == ErrFutureRevision && s.req.Serializable:
@@ -249,7 +249,7 @@ func (s *scan) stream() (more bool, err error) {
 		return true, callError(&rpcRangeStream, "", err)
 	}
 	stream, err := conn.Open(ctx, transport.Request{
-		Path: rpcRangeStream.path, Message: m.bytes, RequireLeader: true, CloseSend: true,
+		Path: rpcRangeStream.path, Message: m.bytes, RequireLeader: !req.Serializable, CloseSend: true,
 	})
 	if err != nil {
 		return true, callError(&rpcRangeStream, conn.Endpoint, err)
@@ -280,7 +280,11 @@ func (s *scan) nextPage() (more bool, err error) {
 		req.Limit = min(req.Limit, rest)
 	}
 	var page GetResponse
-	if err := s.r.c.page(s.r.ctx, &rpcRangePage, &req, &page); err != nil {
+	rpc := &rpcRangePage
+	if req.Serializable {
+		rpc = &rpcPageLocal
+	}
+	if err := s.r.c.page(s.r.ctx, rpc, &req, &page); err != nil {
 		return true, err
 	}
 	s.pageSize = nextPageSize(&page)

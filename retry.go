@@ -101,7 +101,7 @@ func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]by
 		return nil, callError(r, "", err)
 	}
 	reply, err := conn.Call(ctx, transport.Request{
-		Path: r.path, Message: msg, RequireLeader: true, Timeout: bound.timeout(),
+		Path: r.path, Message: msg, RequireLeader: !r.local, Timeout: bound.timeout(),
 	})
 	if err != nil {
 		return nil, callError(r, conn.Endpoint, err)

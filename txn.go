@@ -102,12 +102,13 @@ func (c *Client) Txn(ctx context.Context, req TxnRequest) (*TxnResponse, error) 
 	if err == nil && wire.readOnly() {
 		r = &rpcTxnRead
 		if req.Serializable {
+			r = &rpcTxnLocal
 			wire.makeSerializable()
 		} else {
 			added = wire.makeLinearizable()
 		}
 	}
-	if err == nil && req.Serializable && r != &rpcTxnRead {
+	if err == nil && req.Serializable && r != &rpcTxnLocal {
 		err = errors.New("Serializable is set, but the transaction writes")
 	}
 	if err := c.do(ctx, r, &wire, err, resp); err != nil {
