@@ -134,6 +134,7 @@ func (r *reader) makeRoomLocked(n int) []byte {
 	if n < largeMessage {
 		return make([]byte, 0, n)
 	}
+	r.in.bulk = true
 	r.c.mu.Unlock()
 	defer r.c.mu.Lock()
 	return uncleared(n)
