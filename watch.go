@@ -125,8 +125,7 @@ func (c *Client) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) 
 	}
 	var now int64
 	if wire.StartRevision == 0 {
-		now, err := c.watches.now.read(ctx, wire.Key)
-		if err != nil {
+		if now, err = c.watches.now.read(ctx, wire.Key); err != nil {
 			return nil, err
 		}
 		wire.StartRevision = now + 1

@@ -23,6 +23,7 @@ type Watcher struct {
 	next    int64        // the next revision to be delivered; where it resumes
 	seen    int64        // the highest revision that it knows to have existed; 0: none
 	created bool         // confirmed at least once
+	place   placement    // on stream
 	// alone: its reader is slow, so it has a stream of its own.
 	alone bool
 	asked bool // for progress, by RequestProgress
@@ -205,9 +206,36 @@ func (w *Watcher) isCreated() bool {
 	return w.created
 }
 
+// placement is what is known of a watch on one stream.
+type placement struct {
+	// confirmed: the server has created it, and was at revision then.
+	confirmed bool
+	revision  int64
+	// doubt: a progress response that is for all watches of the stream may have
+	// been made before this one was created, and not know of it.
+	doubt bool
+}
+
+// covers reports whether a progress response for all watches of the stream, at
+// the given revision, counts for this one. The server holds events back until
+// their watch is confirmed, but not progress; and progress does not wait for
+// confirmations either. A progress response that is older than the watch is of
+// no higher revision than its confirmation.
+func (p *placement) covers(revision int64) bool {
+	if !p.confirmed {
+		return false
+	}
+	if revision > p.revision {
+		p.doubt = false
+	}
+	return !p.doubt
+}
+
 // confirm notes that the server has created the watch.
-func (w *Watcher) confirm() {
+func (w *Watcher) confirm(h ResponseHeader) {
 	w.mu.Lock()
+	w.place.confirmed, w.place.revision = true, h.Revision
+	w.seen = max(w.seen, h.Revision)
 	if !w.created {
 		w.created = true
 		w.wakeLocked()
@@ -249,11 +277,12 @@ func (w *Watcher) pushLocked(resp *WatchResponse, weight int) {
 }
 
 // progressed takes a response without events: everything up to its revision has
-// been delivered. trusted: the server keeps that promise.
-func (w *Watcher) progressed(h ResponseHeader, trusted bool) {
+// been delivered. trusted: the server keeps that promise. all: it is for all
+// watches of the stream.
+func (w *Watcher) progressed(h ResponseHeader, trusted, all bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil || h.Revision < w.next-1 {
+	if w.err != nil || h.Revision < w.next-1 || all && !w.place.covers(h.Revision) {
 		return
 	}
 	w.seen = max(w.seen, h.Revision)

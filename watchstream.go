@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +42,9 @@ type watchStream struct {
 	// creations that the server has not answered. It answers in order; a
 	// creation that it refuses has no id in its answer.
 	unanswered []int64
+	// progressOpen counts requests for progress without an answer; there need
+	// never be one.
+	progressOpen int
 	heard      time.Time // when the last response came
 }
 
@@ -81,6 +85,7 @@ func (s *watchStream) attach(w *Watcher) bool {
 	s.lastID++
 	w.stream, w.id = s, s.lastID
 	w.partial = partialRevision{}
+	w.place = placement{doubt: s.progressOpen > 0}
 	create := w.create
 	create.WatchID = w.id
 	create.StartRevision = w.next
@@ -137,6 +142,7 @@ func (s *watchStream) detachAll() []*Watcher {
 func (s *watchStream) requestProgress() {
 	s.mu.Lock()
 	if !s.ended {
+		s.progressOpen++
 		s.outbox = append(s.outbox, watchRequest{Progress: &watchProgressRequest{}})
 		signal(s.wake)
 	}
@@ -232,7 +238,13 @@ func (s *watchStream) checkHistory() {
 	before := s.seen()
 	now, err := s.revision(w.create.Key)
 	if err != nil {
-		return // the connection's or the member's trouble, which shows elsewhere
+		var e *Error
+		if errors.As(err, &e) && e.transient {
+			s.mu.Lock()
+			s.resumed = true // asked again, at the latest when it is quiet
+			s.mu.Unlock()
+		}
+		return
 	}
 	for w, seen := range before {
 		if seen > now {
@@ -347,7 +359,7 @@ func (s *watchStream) dispatch(r *watchResponse, weight int) error {
 	case r.Canceled || r.CompactRevision != 0:
 		s.canceled(w, r)
 	case len(r.Events) == 0:
-		w.progressed(r.Header, s.progressTrusted())
+		w.progressed(r.Header, s.progressTrusted(), false)
 	default:
 		overflow, err := w.deliver(r, weight)
 		if err != nil {
@@ -385,13 +397,14 @@ func (s *watchStream) answered(r *watchResponse) error {
 	case r.Canceled:
 		s.canceled(w, r)
 	default:
-		w.confirm()
+		w.confirm(r.Header)
 	}
 	return nil
 }
 
 func (s *watchStream) broadcast(h ResponseHeader) {
 	s.mu.Lock()
+	s.progressOpen = max(s.progressOpen-1, 0)
 	all := make([]*Watcher, 0, len(s.watchers))
 	for _, w := range s.watchers {
 		all = append(all, w)
@@ -399,14 +412,15 @@ func (s *watchStream) broadcast(h ResponseHeader) {
 	s.mu.Unlock()
 	trusted := s.progressTrusted()
 	for _, w := range all {
-		w.progressed(h, trusted)
+		w.progressed(h, trusted, true)
 	}
 }
 
 // canceled: the server has ended a watch. What may pass is tried again on
 // another stream.
 func (s *watchStream) canceled(w *Watcher, r *watchResponse) {
-	e := &Error{Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeUnknown, Message: r.CancelReason}
+	e := &Error{Op: "Watch", Endpoint: s.conn.Endpoint}
+	e.Code, e.Message = cancelReason(r.CancelReason)
 	if r.CompactRevision != 0 {
 		e.Code = CodeOutOfRange
 		e.cause = &CompactedError{Revision: r.CompactRevision}
@@ -421,6 +435,24 @@ func (s *watchStream) canceled(w *Watcher, r *watchResponse) {
 		return
 	}
 	s.hub.remove(w, e)
+}
+
+// cancelReason reads why the server ended a watch. It writes a gRPC status there
+// as Go prints one: "rpc error: code = PermissionDenied desc = etcdserver: ...".
+func cancelReason(reason string) (Code, string) {
+	if reason == "" {
+		return CodeUnknown, "the server ended the watch and gave no reason"
+	}
+	status, ok := strings.CutPrefix(reason, "rpc error: code = ")
+	name, text, isStatus := strings.Cut(status, " desc = ")
+	if ok && isStatus {
+		for code := CodeCanceled; code <= CodeUnauthenticated; code++ {
+			if code.String() == name {
+				return code, text
+			}
+		}
+	}
+	return CodeUnknown, reason
 }
 
 // release takes w off the stream, for it to go to another.

@@ -1,0 +1,384 @@
+package etcd
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"silly.store/etcd/internal/transport"
+)
+
+// begin makes a watch from a revision on a scripted member and takes its
+// creation.
+func begin(t testing.TB, c *Client, m *watchPeer, req WatchRequest) (*Watcher, *watchPeerStream, watchCreateRequest) {
+	t.Helper()
+	type result struct {
+		w   *Watcher
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		w, err := c.Watch(t.Context(), req)
+		done <- result{w, err}
+	}()
+	s := m.next(t)
+	create := s.created(t)
+	r := <-done
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	return r.w, s, create
+}
+
+// beginOn makes a further watch, whose creation comes on s.
+func beginOn(t testing.TB, c *Client, s *watchPeerStream, req WatchRequest) (*Watcher, watchCreateRequest) {
+	t.Helper()
+	done := make(chan *Watcher, 1)
+	go func() {
+		w, err := c.Watch(t.Context(), req)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- w
+	}()
+	create := s.created(t)
+	return <-done, create
+}
+
+// readAll is the revisions of all that there is to read.
+func readAll(t testing.TB, w *Watcher) []int64 {
+	t.Helper()
+	synctest.Wait()
+	var out []int64
+	for {
+		w.mu.Lock()
+		n, err := len(w.queue), w.err
+		w.mu.Unlock()
+		if n == 0 {
+			if err != nil {
+				t.Errorf("the watch has ended: %v", err)
+			}
+			return out
+		}
+		resp, err := w.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ev := range resp.Events {
+			out = append(out, ev.KV.ModRevision)
+		}
+	}
+}
+
+func wantRevisions(t testing.TB, w *Watcher, want ...int64) {
+	t.Helper()
+	if got := readAll(t, w); !slices.Equal(got, want) {
+		t.Errorf("events of revisions %v, want %v", got, want)
+	}
+}
+
+// A progress response may be older than a watch on its stream, and says nothing
+// of it then. A watch that took it for its own would drop the events that the
+// server is about to replay: two ways in which that comes about.
+func TestProgressOlderThanTheWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		first, s, _ := begin(t, c, m, WatchRequest{Key: "a", Revision: 101})
+		first.RequestProgress()
+		if s.request(t).Progress == nil {
+			t.Fatal("no request for progress")
+		}
+		m.set(func(m *watchPeer) { m.revision = 200 })
+		// The member has answered; the answer has been overtaken by the creation.
+		w, create := beginOn(t, c, s, WatchRequest{Key: "b", Revision: 50})
+		s.send(watchResponse{Header: ResponseHeader{Revision: 200}, WatchID: allWatches})
+		s.send(eventsOf(create.WatchID, puts("b", 60, 200)...))
+		wantRevisions(t, w, 60, 200)
+
+		// An event that comes before its watch is confirmed is kept back by the
+		// member until it is; progress is not.
+		done := make(chan *Watcher, 1)
+		go func() {
+			w, err := c.Watch(t.Context(), WatchRequest{Key: "c", Revision: 201})
+			if err != nil {
+				t.Error(err)
+			}
+			done <- w
+		}()
+		r := s.request(t)
+		first.RequestProgress()
+		s.request(t)
+		s.send(
+			watchResponse{Header: ResponseHeader{Revision: 201}, WatchID: allWatches},
+			watchResponse{Header: ResponseHeader{Revision: 201}, WatchID: r.Create.WatchID, Created: true},
+			eventsOf(r.Create.WatchID, puts("c", 201)...),
+		)
+		wantRevisions(t, <-done, 201)
+	})
+}
+
+// Once its watch is older than the question, progress moves it.
+func TestProgressMovesTheResumePoint(t *testing.T) {
+	for version, trusted := range map[string]bool{
+		"3.5.12": false, "3.5.13": true, "3.5.27": true, "3.6.0": true, "3.6.0-rc.1": true, "3.7.3": true, "3.4.30": false,
+		"4.0.0": true, "": false, "three": false, "3.5": false, "3.5.x": false,
+	} {
+		t.Run(version, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newWatchPeer("127.0.0.1:1")
+				m.version = version
+				c := scripted(t, Config{}, m)
+				one, s, create := begin(t, c, m, WatchRequest{Key: "a", Revision: 101})
+				two, createTwo := beginOn(t, c, s, WatchRequest{Key: "b", Revision: 101})
+				// For one watch, and for all of them.
+				m.set(func(m *watchPeer) { m.revision = 200 })
+				s.send(watchResponse{Header: ResponseHeader{Revision: 120}, WatchID: create.WatchID})
+				s.send(watchResponse{Header: ResponseHeader{Revision: 110}, WatchID: allWatches})
+				synctest.Wait()
+				s.end(nil)
+				s = m.next(t)
+				got := []int64{s.created(t).StartRevision, s.created(t).StartRevision}
+				slices.Sort(got)
+				want := []int64{101, 101}
+				if trusted {
+					want = []int64{111, 121}
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("resumed at %v, want %v", got, want)
+				}
+				_, _, _ = one, two, createTwo
+			})
+		})
+	}
+}
+
+// It resumes behind the last event, whatever a server sends again.
+func TestResumeAtNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		w, s, create := begin(t, c, m, WatchRequest{Key: "a", Revision: 50})
+		if create.StartRevision != 50 || create.WatchID == 0 {
+			t.Errorf("creation %+v", create)
+		}
+		s.send(eventsOf(create.WatchID, puts("a", 50, 60)...), eventsOf(create.WatchID, puts("a", 70)...))
+		synctest.Wait()
+		m.cut()
+		s = m.next(t)
+		create = s.created(t)
+		if create.StartRevision != 71 {
+			t.Errorf("resumed at %d, want 71", create.StartRevision)
+		}
+		s.send(eventsOf(create.WatchID, puts("a", 60, 70, 80)...))
+		wantRevisions(t, w, 50, 60, 70, 80)
+		// Without an event in between it resumes where it was.
+		s.end(nil)
+		if create := m.next(t).created(t); create.StartRevision != 81 {
+			t.Errorf("resumed at %d, want 81", create.StartRevision)
+		}
+	})
+}
+
+// A watch that has seen nothing yet resumes at its start, also from revision 0.
+func TestResumeBeforeTheFirstEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		w, s, create := begin(t, c, m, WatchRequest{Key: "a"})
+		if create.StartRevision != 101 || w.Revision() != 101 {
+			t.Errorf("created at %d, Revision is %d; want 101", create.StartRevision, w.Revision())
+		}
+		m.set(func(m *watchPeer) { m.revision = 150 })
+		s.end(nil)
+		if create := m.next(t).created(t); create.StartRevision != 101 {
+			t.Errorf("resumed at %d, want 101", create.StartRevision)
+		}
+	})
+}
+
+// A cluster that has lost revisions ends the watches that knew of them, also
+// those that have had no event.
+func TestHistoryReset(t *testing.T) {
+	for name, test := range map[string]struct {
+		req   WatchRequest
+		event bool
+		back  int64 // the revision the cluster is found at
+		reset bool
+	}{
+		"from now, idle":                  {WatchRequest{Key: "a"}, false, 99, true},
+		"from now, nothing lost":          {WatchRequest{Key: "a"}, false, 100, false},
+		"an event lost":                   {WatchRequest{Key: "a", Revision: 90}, true, 109, true},
+		"no event lost":                   {WatchRequest{Key: "a", Revision: 90}, true, 110, false},
+		"the revision of its creation":    {WatchRequest{Key: "a", Revision: 90}, false, 99, true},
+		"a future revision is not missed": {WatchRequest{Key: "a", Revision: 1000}, false, 100, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newWatchPeer("127.0.0.1:1")
+				c := scripted(t, Config{}, m)
+				w, s, create := begin(t, c, m, test.req)
+				if test.event {
+					s.send(eventsOf(create.WatchID, puts("a", 110)...))
+					wantRevisions(t, w, 110)
+				}
+				m.set(func(m *watchPeer) { m.revision = test.back })
+				m.cut()
+				m.next(t).created(t)
+				wantEnd(t, w, test.reset)
+			})
+		})
+	}
+}
+
+// The check of history is made again when it fails.
+func TestHistoryResetAfterAFailedCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		w, _, _ := begin(t, c, m, WatchRequest{Key: "a"})
+		m.set(func(m *watchPeer) { m.revision, m.readErr = 50, errNoLeader })
+		m.cut()
+		m.next(t).created(t)
+		synctest.Wait()
+		m.set(func(m *watchPeer) { m.readErr = nil })
+		time.Sleep(30 * time.Second)
+		wantEnd(t, w, true)
+	})
+}
+
+// A creation that the server refuses has no id in its answer: it is the oldest
+// that is unanswered.
+func TestRefusedCreations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		_, s, _ := begin(t, c, m, WatchRequest{Key: "first", Revision: 1})
+		type result struct {
+			w   *Watcher
+			err error
+		}
+		results := map[string]chan result{}
+		ids := map[string]int64{}
+		for _, key := range []string{"a", "no b", "c", "no d", "no e", "f"} {
+			done := make(chan result, 1)
+			results[key] = done
+			go func() {
+				w, err := c.Watch(t.Context(), WatchRequest{Key: key, Revision: 1})
+				done <- result{w, err}
+			}()
+			r := s.request(t)
+			ids[r.Create.Key] = r.Create.WatchID
+		}
+		for _, key := range []string{"a", "no b", "c", "no d", "no e", "f"} {
+			if key[0] == 'n' {
+				s.send(watchResponse{WatchID: -1, Created: true, Canceled: true, CancelReason: "rpc error: code = PermissionDenied desc = etcdserver: permission denied"})
+			} else {
+				s.send(watchResponse{WatchID: ids[key], Created: true})
+			}
+		}
+		for key, done := range results {
+			r := <-done
+			if key[0] != 'n' {
+				if r.err != nil {
+					t.Errorf("%s: %v", key, r.err)
+				}
+				s.send(eventsOf(ids[key], puts(key, 7)...))
+				wantRevisions(t, r.w, 7)
+				continue
+			}
+			var e *Error
+			if !errors.Is(r.err, ErrPermissionDenied) || !errors.As(r.err, &e) || e.Code != CodePermissionDenied {
+				t.Errorf("%s: error %v, want ErrPermissionDenied", key, r.err)
+			}
+		}
+		if s.isClosed() {
+			t.Error("the stream was closed for refused watches")
+		}
+	})
+}
+
+// Why a server ends a watch, in the texts of etcd 3.5 to 3.7, and what becomes
+// of it.
+func TestCancelReasons(t *testing.T) {
+	for reason, test := range map[string]struct {
+		code Code
+		is   error
+	}{
+		"rpc error: code = PermissionDenied desc = etcdserver: permission denied": {CodePermissionDenied, ErrPermissionDenied},
+		"rpc error: code = InvalidArgument desc = etcdserver: user name is empty": {CodeInvalidArgument, ErrUnauthenticated},
+		"rpc error: code = Unauthenticated desc = etcdserver: invalid auth token": {CodeUnauthenticated, ErrInvalidAuthToken},
+		"etcdserver: permission denied":                                           {CodeUnknown, ErrPermissionDenied},
+		"mvcc: duplicate watch ID":                                                {CodeUnknown, nil},
+		"":                                                                        {CodeUnknown, nil},
+		"rpc error: code = Whatever desc = no such code":                          {CodeUnknown, nil},
+		"rpc error: code = OutOfRange desc = etcdserver: mvcc: required revision has been compacted": {CodeOutOfRange, ErrCompacted},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newWatchPeer("127.0.0.1:1")
+			c := scripted(t, Config{}, m)
+			w, s, create := begin(t, c, m, WatchRequest{Key: "a", Revision: 101})
+			s.send(eventsOf(create.WatchID, puts("a", 105)...),
+				watchResponse{WatchID: create.WatchID, Canceled: true, CancelReason: reason})
+			wantNext(t, w, 105)
+			_, err := w.Read(t.Context())
+			var e *Error
+			if !errors.As(err, &e) || e.Code != test.code || test.is != nil && !errors.Is(err, test.is) || e.Message == "" {
+				t.Errorf("%q: error %v, want %v, %v", reason, err, test.code, test.is)
+			}
+			if _, again := w.Read(t.Context()); again != err {
+				t.Errorf("a second Read returned %v", again)
+			}
+			// It was the only one, so its stream goes too.
+			if !s.isClosed() {
+				t.Errorf("%q: its stream is still open", reason)
+			}
+		})
+	}
+}
+
+// What may pass is tried again: the watch goes to another stream.
+func TestTransientCancellation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		w, s, create := begin(t, c, m, WatchRequest{Key: "a", Revision: 50})
+		s.send(eventsOf(create.WatchID, puts("a", 60)...), watchResponse{
+			WatchID: create.WatchID, Canceled: true, CancelReason: "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old",
+		})
+		s = m.next(t)
+		if create = s.created(t); create.StartRevision != 61 {
+			t.Errorf("created again at %d, want 61", create.StartRevision)
+		}
+		s.send(eventsOf(create.WatchID, puts("a", 61)...))
+		wantRevisions(t, w, 60, 61)
+	})
+}
+
+// wantNext reads one response.
+func wantNext(t testing.TB, w *Watcher, revision int64) {
+	t.Helper()
+	resp, err := w.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := resp.Events[len(resp.Events)-1].KV.ModRevision; got != revision {
+		t.Errorf("an event of revision %d, want %d", got, revision)
+	}
+}
+
+// wantEnd checks whether the watch has ended with ErrHistoryReset.
+func wantEnd(t testing.TB, w *Watcher, reset bool) {
+	t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	err := w.err
+	w.mu.Unlock()
+	if errors.Is(err, ErrHistoryReset) != reset || !reset && err != nil {
+		t.Errorf("the watch ended with %v; history reset: %v", err, reset)
+	}
+}
+
+var errNoLeader = &transport.Error{Code: transport.Unavailable, Message: "etcdserver: no leader", Outcome: transport.Answered}
