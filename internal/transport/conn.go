@@ -183,7 +183,11 @@ func (c *conn) enqueueLocked(s *stream) {
 
 // queueOutputLocked puts an open stream in line for the writer.
 func (c *conn) queueOutputLocked(s *stream) {
-	if s.id != 0 && !s.done && s.queue == nil && s.hasOutput() {
+	switch {
+	case s.id == 0 || s.done || s.queue != nil || !s.hasOutput():
+	case len(s.head)+len(s.body) == 0:
+		c.ready.pushFront(s) // END_STREAM needs no window: not behind those that wait for one
+	default:
 		c.ready.push(s)
 	}
 }

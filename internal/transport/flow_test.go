@@ -91,32 +91,38 @@ func TestShrinkingInitialWindow(t *testing.T) {
 }
 
 // An exhausted connection window holds up every stream; its first bytes are
-// shared out, and END_STREAM needs none.
+// shared out. END_STREAM needs none; it once waited behind those that do.
 func TestConnectionWindowExhausted(t *testing.T) {
 	conn, p := connect(t, tcpLink, Options{}, setting{settingInitialWindowSize, 1 << 20})
 	p.quiet()
 	one := start(conn, Request{Path: "/test.S/M", Message: make([]byte, defaultWindow-messagePrefixLen+100)})
 	id := p.until(frameHeaders).streamID
 	p.sent(id, defaultWindow)
-	two := start(conn, simple)
-	for p.until(frameHeaders).streamID == id {
+	calls := []pending{one}
+	for range 10 {
+		calls = append(calls, start(conn, simple))
+		p.until(frameHeaders)
 	}
 	p.quiet()
 	s, err := conn.Open(context.Background(), Request{Path: "/test.S/Stream"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	began := time.Now()
 	s.CloseSend()
 	if r := p.request(); len(r.body) != 0 {
 		t.Errorf("stream's body is %q", r.body)
 	}
 	s.Close()
+	if since := time.Since(began); since > tick {
+		t.Errorf("END_STREAM took %v", since)
+	}
 	p.window(0, 50)
 	p.window(0, 1000)
-	for range 2 {
+	for range calls {
 		p.reply(p.request().id, "x")
 	}
-	for _, c := range []pending{one, two} {
+	for _, c := range calls {
 		if got := c.wait(t); got.err != nil {
 			t.Error(got.err)
 		}
@@ -287,17 +293,23 @@ func TestHugePrefixAllocatesLittle(t *testing.T) {
 	}
 }
 
-// A message grows into its buffer in steps; all of its bytes stay.
-func TestMessageLargerThanTheFirstBuffer(t *testing.T) {
+// A message beyond the first buffer grows; all of its bytes stay.
+func TestMessageLargerThanItsFirstBuffer(t *testing.T) {
 	conn, p := connect(t, tcpLink, Options{})
-	big := make([]byte, 2*growthFactor*maxEagerAlloc+12345)
+	big := make([]byte, 300_000)
 	for i := range big {
 		big[i] = byte(i * 7 >> 3)
 	}
 	pending := start(conn, simple)
 	id := p.request().id
 	p.responseHeaders(id)
-	p.sendOnce(id, message(string(big)), defaultStreamWindow)
+	p.send(frameData, 0, id, message(string(big))[:1005]...)
+	p.quiet()
+	conn.mu.Lock()
+	s := conn.streams[id]
+	s.in = s.in[:len(s.in):1010] // as if this were all that was dared
+	conn.mu.Unlock()
+	p.sendOnce(id, message(string(big))[1005:], defaultStreamWindow)
 	p.trailers(id, "0")
 	if got := pending.wait(t); !bytes.Equal(got.reply, big) {
 		t.Fatalf("reply of %d bytes differs, %v", len(got.reply), got.err)

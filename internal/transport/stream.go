@@ -234,6 +234,16 @@ func (q *streamQueue) push(s *stream) {
 	q.tail = s
 }
 
+func (q *streamQueue) pushFront(s *stream) {
+	s.queue, s.prev, s.next = q, nil, q.head
+	if q.head != nil {
+		q.head.prev = s
+	} else {
+		q.tail = s
+	}
+	q.head = s
+}
+
 // dequeue takes s out of the queue that holds it, if any.
 func (s *stream) dequeue() {
 	q := s.queue
