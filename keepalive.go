@@ -201,7 +201,8 @@ func (k *keeper) step(b *batch) (wait time.Duration, more bool) {
 		return 0, false
 	}
 	now := k.clock.now()
-	next := min(k.dueLocked(now), now+leaseTick)
+	k.dueLocked(now)
+	next := now + leaseTick
 	idle := len(k.leases) == 0
 	for _, p := range k.pools() {
 		next = min(next, p.stepLocked(now, b))
@@ -211,6 +212,9 @@ func (k *keeper) step(b *batch) (wait time.Duration, more bool) {
 		k.running = false
 		k.shortest, k.latency = 0, 0
 		return 0, false
+	}
+	if !k.timers.empty() {
+		next = min(next, k.timers.first().at)
 	}
 	k.wakeAt = next
 	return max(time.Duration(next-now), 0), true
@@ -223,8 +227,8 @@ func (k *keeper) togetherLocked() int64 {
 }
 
 // dueLocked ends the leases whose time is up and moves those that are to be
-// renewed to their pool. It returns when the next is due.
-func (k *keeper) dueLocked(now int64) (next int64) {
+// renewed to their pool.
+func (k *keeper) dueLocked(now int64) {
 	horizon := now + k.togetherLocked()
 	var again []*Lease
 	for !k.timers.empty() && k.timers.first().at <= horizon {
@@ -242,10 +246,6 @@ func (k *keeper) dueLocked(now int64) (next int64) {
 	for _, l := range again {
 		k.timers.push(l, l.wakeLocked())
 	}
-	if k.timers.empty() {
-		return noTime
-	}
-	return k.timers.first().at
 }
 
 func (l *Lease) poolLocked() *pool {

@@ -226,7 +226,7 @@ func (p *pool) openStream() (*renewStream, *Error) {
 		return nil, callError(&rpcRenew, conn.Endpoint, err)
 	}
 	k.mu.Lock()
-	s.window, s.progress, s.base = p.first, k.clock.now(), noTime
+	s.window, s.progress, s.base = p.first, k.clock.now(), int64(time.Hour)
 	k.mu.Unlock()
 	return s, nil
 }

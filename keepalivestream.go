@@ -250,7 +250,9 @@ func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse) bool {
 // than the quickest was spent waiting behind others.
 func (s *renewStream) adaptLocked(took int64) {
 	p, k := s.pool, s.pool.k
-	s.base = min(s.base, took)
+	// The quickest rises slowly, so that one quick answer of long ago does not
+	// make a way that has become longer look like waiting.
+	s.base = min(s.base+max(took-s.base, 0)/32, took)
 	switch waited, goal := took-s.base, p.queueGoalLocked(); {
 	case waited > goal:
 		s.window = max(s.window-1, min(4, p.window))

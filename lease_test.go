@@ -1,0 +1,374 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+)
+
+// The answer of a Grant is lost: it is sent again with the same ID, and that the
+// lease exists then is its success.
+func TestGrantAnswerLost(t *testing.T) {
+	for _, id := range []LeaseID{0, 4711} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newLessor()
+			c := p.client(t, 1)
+			p.noReply = 2
+			start := time.Now()
+			l, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, ID: id})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(p.leases) != 1 || l.TTL != 10*time.Second || id != 0 && l.ID != id {
+				t.Errorf("%d leases after one Grant: %+v", len(p.leases), l)
+			}
+			if n := len(p.renewals(l.ID)); n != 1 {
+				t.Errorf("it was renewed %d times to learn its TTL", n)
+			}
+			if d := l.Deadline(); d.After(p.expires(l.ID)) || d.Before(start.Add(9*time.Second)) {
+				t.Errorf("Deadline %v, the server's is %v", d, p.expires(l.ID))
+			}
+			time.Sleep(time.Minute)
+			isAlive(t, l)
+		})
+	}
+}
+
+// A lease with the user's ID that was there before is an error, also when the
+// Grant before was rejected or not sent.
+func TestGrantExists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		p.leases[4711] = &lessorLease{ttl: time.Hour, expires: time.Now().Add(time.Hour)}
+		p.down["a:1"] = true
+		go func() {
+			time.Sleep(15 * time.Millisecond)
+			p.set(func() { p.down["a:1"] = false })
+		}()
+		_, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, ID: 4711})
+		if !errors.Is(err, ErrLeaseExists) || MaybeApplied(err) {
+			t.Errorf("%v, want ErrLeaseExists", err)
+		}
+	})
+}
+
+// Nobody knows what became of the Grant, and the error says so.
+func TestGrantUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		p.noReply = 100
+		_, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second})
+		if !errors.Is(err, ErrUnavailable) || !MaybeApplied(err) {
+			t.Errorf("%v; MaybeApplied %v", err, MaybeApplied(err))
+		}
+		if len(c.leases.leases) != 0 {
+			t.Error("the keeper has it")
+		}
+	})
+}
+
+// A Grant that has taken longer than the lease lives is renewed before it is
+// handed out.
+func TestGrantTakesLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		p.after = 1300 * time.Millisecond
+		go func() {
+			time.Sleep(1200 * time.Millisecond)
+			p.set(func() { p.after = 0 })
+		}()
+		l, err := c.Grant(t.Context(), GrantRequest{TTL: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := time.Until(l.Deadline()); left < 1900*time.Millisecond {
+			t.Errorf("%v left of 2 s", left)
+		}
+	})
+}
+
+func TestNoKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		l, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, NoKeepAlive: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			time.Sleep(6 * time.Second)
+			if _, err := c.KeepAliveOnce(t.Context(), KeepAliveRequest{ID: l.ID}); err != nil {
+				t.Fatal(err)
+			}
+			isAlive(t, l)
+		}
+		if n := len(p.renewals(l.ID)); n != 3 {
+			t.Errorf("%d renewals, want 3", n)
+		}
+		left := time.Until(p.expires(l.ID))
+		start := time.Now()
+		if d := isLost(t, l, time.Minute, ErrLeaseExpired).Sub(start); d > left || d < left-20*time.Millisecond {
+			t.Errorf("lost after %v with %v left", d, left)
+		}
+	})
+}
+
+func TestAdopt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		before, after := p.client(t, 1), p.client(t, 1)
+		l := kept(t, before, 10*time.Second)
+		time.Sleep(time.Minute)
+		_ = before.Close()
+		time.Sleep(5 * time.Second)
+		a, err := after.Adopt(t.Context(), l.ID)
+		if err != nil || a.TTL != 10*time.Second || a.ID != l.ID {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		time.Sleep(time.Minute)
+		isAlive(t, a)
+		again, err := after.Adopt(t.Context(), l.ID)
+		if err != nil || again != a {
+			t.Errorf("adopted again: %p, %v; want %p", again, err, a)
+		}
+		if _, err := after.Adopt(t.Context(), 12345); !errors.Is(err, ErrLeaseNotFound) {
+			t.Errorf("adopted what does not exist: %v", err)
+		}
+
+		// One that was not to be kept alive is from then on.
+		m, err := after.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, NoKeepAlive: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := after.Adopt(t.Context(), m.ID); err != nil || n != m {
+			t.Errorf("%p, %v; want %p", n, err, m)
+		}
+		time.Sleep(time.Minute)
+		isAlive(t, a, m)
+	})
+}
+
+// A Revoke whose answer was lost meets its own success.
+func TestRevokeAnswerLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		l := kept(t, c, 10*time.Second)
+		p.set(func() { p.noReply = 1 })
+		if _, err := c.Revoke(t.Context(), RevokeRequest{ID: l.ID}); err != nil {
+			t.Fatal(err)
+		}
+		isLost(t, l, time.Second, ErrLeaseRevoked)
+		if _, err := c.Revoke(t.Context(), RevokeRequest{ID: l.ID}); !errors.Is(err, ErrLeaseNotFound) {
+			t.Errorf("revoked again: %v", err)
+		}
+	})
+}
+
+// A Revoke that fails does not stop the renewing; one that was applied though its
+// answer never came does not hide the loss.
+func TestRevokeFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		l := kept(t, c, 10*time.Second)
+		p.set(func() { p.down["a:1"] = true })
+		p.cut("")
+		if _, err := c.Revoke(t.Context(), RevokeRequest{ID: l.ID}); !errors.Is(err, ErrUnavailable) || MaybeApplied(err) {
+			t.Fatal(err)
+		}
+		p.set(func() { p.down["a:1"] = false })
+		time.Sleep(time.Minute)
+		isAlive(t, l)
+
+		p.set(func() { p.noReply = 100 })
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer cancel()
+		if _, err := c.Revoke(ctx, RevokeRequest{ID: l.ID}); !MaybeApplied(err) {
+			t.Fatalf("%v: MaybeApplied is false", err)
+		}
+		isLost(t, l, 4*time.Second, ErrLeaseExpired)
+	})
+}
+
+// A renewal learns that the lease is gone while the Revoke that did it is under
+// way: the reason is the Revoke.
+func TestRevokeSeenByRenewalFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		l := kept(t, c, 2*time.Second)
+		done := make(chan error)
+		p.set(func() { p.after = 1900 * time.Millisecond })
+		go func() {
+			_, err := c.Revoke(t.Context(), RevokeRequest{ID: l.ID})
+			done <- err
+		}()
+		time.Sleep(time.Millisecond)
+		p.set(func() { p.after = 0 })
+		time.Sleep(1500 * time.Millisecond)
+		if len(p.renewals(l.ID)) == 0 {
+			t.Error("nothing was renewed")
+		}
+		isAlive(t, l)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		isLost(t, l, time.Millisecond, ErrLeaseRevoked)
+	})
+}
+
+// The server has forgotten a lease, and its ID is granted again.
+func TestGrantSameIDAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		first, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, ID: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.set(func() { p.revokeLocked(5) })
+		second, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, ID: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		isLost(t, first, time.Millisecond, ErrLeaseExpired)
+		time.Sleep(time.Minute)
+		isAlive(t, second)
+	})
+}
+
+// Many calls share streams; one that ends a stream fails alone.
+func TestKeepAliveOnceShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		p.set(func() { p.before, p.service = time.Millisecond, 20*time.Microsecond })
+		c := p.client(t, 1)
+		const n = 2000
+		p.set(func() {
+			for id := LeaseID(1); id <= n; id++ {
+				p.leases[id] = &lessorLease{ttl: time.Minute, expires: time.Now().Add(time.Minute)}
+			}
+			p.forbidden[700] = true
+			delete(p.leases, 900)
+		})
+		errs := make([]error, n+1)
+		done := make(chan struct{})
+		for id := 1; id <= n; id++ {
+			go func() {
+				_, errs[id] = c.KeepAliveOnce(t.Context(), KeepAliveRequest{ID: LeaseID(id)})
+				done <- struct{}{}
+			}()
+		}
+		for range n {
+			<-done
+		}
+		for id, err := range errs {
+			want := error(nil)
+			switch id {
+			case 700:
+				want = ErrPermissionDenied
+			case 900:
+				want = ErrLeaseNotFound
+			}
+			if !errors.Is(err, want) {
+				t.Errorf("lease %d: %v, want %v", id, err, want)
+			}
+		}
+		if _, opened, _ := p.count(); opened > 12 {
+			t.Errorf("%d streams were opened", opened)
+		}
+	})
+}
+
+func TestKeepAliveOnceFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		p.leases[1] = &lessorLease{ttl: time.Hour, expires: time.Now().Add(time.Hour)}
+		once := func(d time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			_, err := c.KeepAliveOnce(ctx, KeepAliveRequest{ID: 1})
+			return err
+		}
+		p.set(func() { p.silent = true })
+		start := time.Now()
+		if err := once(3 * time.Second); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 3*time.Second {
+			t.Errorf("a silent server: %v after %v", err, time.Since(start))
+		}
+		_, err := c.KeepAliveOnce(t.Context(), KeepAliveRequest{ID: 1})
+		if !errors.Is(err, ErrTimeout) {
+			t.Errorf("a silent server and no deadline: %v", err)
+		}
+		p.set(func() { p.silent = false; p.down["a:1"] = true })
+		p.cut("")
+		if err := once(time.Minute); !errors.Is(err, ErrUnavailable) || time.Since(start) > 10*time.Minute {
+			t.Errorf("no server: %v", err)
+		}
+		p.set(func() { p.down["a:1"] = false })
+		if err := once(time.Minute); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestGrantRequestWire(t *testing.T) {
+	for _, test := range []struct {
+		ttl     time.Duration
+		seconds int64
+		ok      bool
+	}{
+		{0, 0, false}, {-1, 0, false}, {-1 << 63, 0, false},
+		{1, 1, true}, {time.Second, 1, true}, {time.Second + 1, 2, true},
+		{maxLeaseTTL * time.Second, maxLeaseTTL, true}, {maxLeaseTTL*time.Second + 1, 0, false}, {1<<63 - 1, 0, false},
+	} {
+		w, err := (&GrantRequest{TTL: test.ttl}).wire()
+		if (err == nil) != test.ok || test.ok && w.TTL != test.seconds || w.ID < 0 {
+			t.Errorf("TTL %v: %+v, %v; want %d s, ok %v", test.ttl, w, err, test.seconds, test.ok)
+		}
+	}
+}
+
+func TestLeaseHeap(t *testing.T) {
+	var h leaseHeap
+	var leases []*Lease
+	for i := range 1000 {
+		l := &Lease{ID: LeaseID(i)}
+		leases = append(leases, l)
+		h.push(l, int64(i*7919%1000))
+	}
+	var want []int64
+	for i, l := range leases {
+		if i%3 == 0 {
+			l.leaveHeap()
+		} else {
+			want = append(want, int64(i*7919%1000))
+		}
+	}
+	slices.Sort(want)
+	for _, at := range want {
+		s := h.first()
+		if s.at != at {
+			t.Fatalf("%d comes out, want %d", s.at, at)
+		}
+		s.lease.leaveHeap()
+	}
+	if !h.empty() {
+		t.Error("not empty")
+	}
+}
+
+// What a lease costs is its handle, a slot in the heap and one in the map.
+func TestLeaseSize(t *testing.T) {
+	if n := unsafe.Sizeof(Lease{}); n > 192 {
+		t.Errorf("a Lease is %d bytes", n)
+	}
+}
