@@ -55,6 +55,7 @@ type conn struct {
 	silentTicks int
 	pingSent    time.Time // zero: none yet
 	pingWaiting bool      // and not answered
+	pingTicks   int       // for so long
 	traffic     bool      // HEADERS or DATA arrived since the last PING
 }
 

@@ -109,7 +109,7 @@ func connect(t testing.TB, l link, opts Options, settings ...setting) (*conn, *p
 	t.Helper()
 	client, server := l.join(t)
 	p := newPeer(t, l, server)
-	opts.DialContext = func(context.Context, string, string) (net.Conn, error) { return client, nil }
+	opts.DialContext = dialTo(client)
 	greeted := make(chan error, 1)
 	go func() {
 		greeted <- p.greet(settings...)
@@ -125,6 +125,11 @@ func connect(t testing.TB, l link, opts Options, settings ...setting) (*conn, *p
 		t.Fatalf("greeting: %v", err)
 	}
 	return c.(*conn), p
+}
+
+// dialTo is a DialContext that hands out nc.
+func dialTo(nc net.Conn) func(context.Context, string, string) (net.Conn, error) {
+	return func(context.Context, string, string) (net.Conn, error) { return nc, nil }
 }
 
 // greet reads the client's preface and sends SETTINGS.
@@ -247,6 +252,11 @@ func (p *peer) frame() frame {
 
 func (p *peer) tryFrame() (f frame, err error) {
 	_ = p.nc.SetReadDeadline(time.Now().Add(patience))
+	return p.readFrame()
+}
+
+// readFrame waits as long as the socket's deadline allows.
+func (p *peer) readFrame() (f frame, err error) {
 	var head [frameHeaderLen]byte
 	if _, err := io.ReadFull(p.nc, head[:]); err != nil {
 		return f, err

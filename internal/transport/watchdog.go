@@ -17,6 +17,9 @@ const (
 	tick         = time.Second
 	suspectTicks = 2
 	deadTicks    = 10
+	// answerTicks is how long a PING must have been under way, so that a peer of
+	// whom nothing was asked, because of the spacing, is not taken for dead.
+	answerTicks = 3
 )
 
 // watchLocked starts the ticks when a stream is opened.
@@ -72,7 +75,10 @@ func (c *conn) onTick() error {
 	} else {
 		c.silentTicks++
 	}
-	if c.silentTicks >= deadTicks {
+	if c.pingWaiting {
+		c.pingTicks++
+	}
+	if c.silentTicks >= deadTicks && c.pingWaiting && c.pingTicks >= answerTicks {
 		c.mu.Unlock()
 		return ErrSilent
 	}
@@ -82,7 +88,7 @@ func (c *conn) onTick() error {
 	}
 	if c.silentTicks > 0 && !idle && c.mayPingLocked() {
 		c.control = appendPing(c.control, false, [8]byte{})
-		c.pingSent, c.pingWaiting, c.traffic = time.Now(), true, false
+		c.pingSent, c.pingWaiting, c.pingTicks, c.traffic = time.Now(), true, 0, false
 	}
 	c.watch.Reset(tick)
 	c.flush()
