@@ -77,6 +77,12 @@ func tlsHandshake(socket net.Conn, config *tls.Config) (*tls.Conn, error) {
 	}
 	tc := tls.Client(socket, config)
 	if err := tc.Handshake(); err != nil {
+		switch {
+		case isTimeout(err):
+			return nil, fmt.Errorf("connected, but the server did not answer the TLS handshake: %w", err)
+		case closedByServer(err):
+			return nil, fmt.Errorf("server closed the connection in the TLS handshake; is the endpoint plain (http://)?: %w", err)
+		}
 		return nil, tlsError(err)
 	}
 	if proto := tc.ConnectionState().NegotiatedProtocol; proto != "h2" {
@@ -133,7 +139,7 @@ func firstReadError(have []byte, err error, target Target) error {
 	if isTimeout(err) {
 		return fmt.Errorf("connected, but the server said nothing: %w", err)
 	}
-	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+	if !closedByServer(err) {
 		return tlsError(err) // TLS 1.3 reports a refused client certificate here
 	}
 	if target.TLS == nil {
@@ -183,6 +189,10 @@ type misconfiguration struct {
 func (m *misconfiguration) Error() string { return m.text }
 
 func (m *misconfiguration) Unwrap() []error { return []error{ErrMisconfigured, m.cause} }
+
+func closedByServer(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
 
 func isTimeout(err error) bool {
 	var ne net.Error
