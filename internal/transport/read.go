@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 )
 
 const (
@@ -137,6 +136,8 @@ func (r *reader) signal() {
 }
 
 // readFailed ends the connection after err, telling the peer if it is to blame.
+// After our own Close it changes nothing: that has given its reason before it
+// closed the socket.
 func (c *conn) readFailed(err error) {
 	var violation *connError
 	switch {
@@ -147,8 +148,6 @@ func (c *conn) readFailed(err error) {
 		c.fail(&Error{Code: Internal, Cause: violation})
 	case errors.Is(err, io.EOF), errors.Is(err, ErrDraining):
 		c.fail(c.endReason(&Error{Code: Unavailable, Message: "server closed the connection", Cause: err}))
-	case errors.Is(err, net.ErrClosed):
-		c.fail(&Error{Code: Unavailable, Cause: ErrClosed})
 	default:
 		c.fail(c.endReason(&Error{Code: Unavailable, Message: "read", Cause: err}))
 	}
