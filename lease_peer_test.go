@@ -29,6 +29,7 @@ type lessor struct {
 	noReply int           // so many unary calls are done, and their answers lost
 	fail    error         // of renewals, ends the stream
 
+	asked   int             // renewals sent, those included that no stream came to
 	renewed []lessorRenewal // in order
 	opened  int             // streams
 	open    int
@@ -307,6 +308,7 @@ type lessorAnswer struct {
 }
 
 func (s *lessorStream) Send(_ context.Context, msgs ...[]byte) error {
+	s.c.p.set(func() { s.c.p.asked += len(msgs) })
 	for _, m := range msgs {
 		var id LeaseID
 		fields(m, func(_ int, v uint64, _ []byte) { id = LeaseID(v) })
@@ -433,4 +435,3 @@ func (s *lessorStream) deliver() {
 		}
 	}
 }
-
