@@ -45,7 +45,7 @@ type watchStream struct {
 	// progressOpen counts requests for progress without an answer; there need
 	// never be one.
 	progressOpen int
-	heard      time.Time // when the last response came
+	heard        time.Time // when the last response came
 }
 
 func newWatchStream(h *watchHub, conn balance.Picked) (*watchStream, error) {

@@ -1,0 +1,352 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
+)
+
+var (
+	cutSeed = flag.Uint64("cut.seed", 0, "the random choices of TestWatchCuts; 0 takes new ones")
+	cutTime = flag.Duration("cut.time", 6*time.Second, "how long TestWatchCuts goes on")
+)
+
+// Connections are cut at random bytes, both ways, while three writers put,
+// delete and make transactions whose events the server sends in fragments. What
+// each watch has delivered must be the history: no event missing, repeated or
+// out of order, no revision in two pieces, from the exact start on.
+func TestWatchCuts(t *testing.T) {
+	seed := *cutSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("-cut.seed=%d", seed)
+	s, c := private(t, etcdtest.Config{MaxRequestBytes: 6 << 10}, etcd.Config{})
+	history := record(t, s)
+	var cuts, watches, events atomic.Int64
+	began := time.Now()
+	stop := make(chan struct{})
+	var writers, slots sync.WaitGroup
+	for i := range 3 {
+		random := rand.New(rand.NewPCG(seed, uint64(i)))
+		writers.Go(func() { writeAtRandom(t, c, random, stop) })
+	}
+	for i := range 40 {
+		random := rand.New(rand.NewPCG(seed, uint64(1000+i)))
+		slots.Go(func() {
+			for time.Since(began) < *cutTime && !t.Failed() {
+				session := &cutSession{t: t, server: s, calm: c, random: random, history: history}
+				session.run()
+				cuts.Add(session.dialer.cuts.Load())
+				watches.Add(int64(len(session.logs)))
+				for _, log := range session.logs {
+					events.Add(int64(len(log.events)))
+				}
+			}
+		})
+	}
+	slots.Wait()
+	close(stop)
+	writers.Wait()
+	t.Logf("%d connections cut, %d watches, %d events", cuts.Load(), watches.Load(), events.Load())
+	if n := cuts.Load(); n < 100 {
+		t.Errorf("only %d connections were cut", n)
+	}
+}
+
+// writeAtRandom keeps a few dozen keys changing.
+func writeAtRandom(t *testing.T, c *etcd.Client, random *rand.Rand, stop <-chan struct{}) {
+	tick := time.NewTicker(15 * time.Millisecond)
+	defer tick.Stop()
+	ctx := context.Background()
+	for n := 0; ; n++ {
+		select {
+		case <-tick.C:
+		case <-stop:
+			return
+		}
+		key := fmt.Sprintf("k/%02d", random.IntN(30))
+		value := fmt.Appendf(nil, "%d %0*d", n, random.IntN(120), 0)
+		var err error
+		switch random.IntN(10) {
+		case 0, 1, 2:
+			_, err = c.Delete(ctx, etcd.DeleteRequest{Key: key})
+		case 3:
+			_, err = c.Delete(ctx, etcd.DeleteRequest{Key: "k/1", Prefix: true})
+		case 4:
+			var then []etcd.Op
+			for i := range 30 {
+				then = append(then, etcd.PutRequest{Key: fmt.Sprintf("k/%02d", i), Value: value})
+			}
+			_, err = c.Txn(ctx, etcd.TxnRequest{Then: then})
+		default:
+			_, err = c.Put(ctx, etcd.PutRequest{Key: key, Value: value})
+		}
+		if err != nil {
+			t.Errorf("writing: %v", err)
+			return
+		}
+	}
+}
+
+// cutSession is one client whose connections are cut for a while, with a few
+// watches that begin meanwhile.
+type cutSession struct {
+	t       *testing.T
+	server  *etcdtest.Server
+	calm    *etcd.Client // its connections are not cut
+	random  *rand.Rand
+	history *recorded
+	dialer  *cuttingDialer
+	logs    []*watchLog
+}
+
+// watchLog is what one watch has delivered.
+type watchLog struct {
+	req        etcd.WatchRequest
+	notBefore  int64 // a revision from before Watch was called
+	start      int64
+	startKnown int64 // a revision from after Watch had returned
+	events     []etcd.Event
+}
+
+var cutRequests = []etcd.WatchRequest{
+	{Key: "k/", Prefix: true},
+	{Key: "k/", Prefix: true, PrevKV: true},
+	{Key: "k/", Prefix: true, NoPut: true, PrevKV: true},
+	{Key: "k/", Prefix: true, NoDelete: true},
+	{Key: "k/05"},
+	{Key: "k/11", RangeEnd: "k/14", PrevKV: true},
+	{Key: "k/2", FromKey: true},
+	{Key: "k/07", ProgressNotify: true},
+}
+
+func (s *cutSession) run() {
+	s.dialer = &cuttingDialer{random: rand.New(rand.NewPCG(s.random.Uint64(), 0))}
+	c, err := etcd.New(etcd.Config{
+		Endpoints: s.server.Endpoints(), DialContext: s.dialer.dial,
+		Retry: 10, RetrySleep: 10 * time.Millisecond,
+	})
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	stop := make(chan struct{}) // closed with until set
+	var until int64
+	var watchers sync.WaitGroup
+	for range 4 {
+		log := &watchLog{req: cutRequests[s.random.IntN(len(cutRequests))]}
+		now := s.revision(ctx)
+		log.notBefore = now
+		switch s.random.IntN(3) {
+		case 0:
+			log.req.Revision = max(1, now+1-s.random.Int64N(300))
+		case 1:
+			log.req.Revision = now + s.random.Int64N(100)
+		}
+		s.logs = append(s.logs, log)
+		watchers.Go(func() { s.follow(ctx, c, log, stop, &until) })
+	}
+	faults := time.NewTimer(time.Second + time.Duration(s.random.IntN(1000))*time.Millisecond)
+	<-faults.C
+	s.dialer.calm.Store(true)
+	until = s.revision(ctx)
+	close(stop)
+	watchers.Wait()
+	for _, log := range s.logs {
+		s.check(log)
+	}
+}
+
+func (s *cutSession) revision(ctx context.Context) int64 {
+	r, err := s.calm.Get(ctx, etcd.GetRequest{Key: "k/", CountOnly: true})
+	if err != nil {
+		s.t.Errorf("reading the revision: %v", err)
+		return 0
+	}
+	return r.Header.Revision
+}
+
+// follow makes the watch and reads it until it has passed the revision until,
+// which is set once stop is closed.
+func (s *cutSession) follow(ctx context.Context, c *etcd.Client, log *watchLog, stop <-chan struct{}, until *int64) {
+	var w *etcd.Watcher
+	for {
+		var err error
+		if w, err = c.Watch(ctx, log.req); err == nil {
+			break
+		}
+		if !errors.Is(err, etcd.ErrUnavailable) || ctx.Err() != nil {
+			s.t.Errorf("Watch: %v", err)
+			return
+		}
+		log.notBefore = s.revision(ctx)
+	}
+	defer func() { _ = w.Close() }()
+	log.start = w.Revision()
+	log.startKnown = s.revision(ctx)
+	for {
+		resp, err := w.Read(ctx)
+		if err != nil {
+			s.t.Errorf("%+v from revision %d, after %d events: %v", log.req, log.start, len(log.events), err)
+			return
+		}
+		if len(resp.Events) == 0 {
+			continue
+		}
+		last := resp.Events[len(resp.Events)-1].KV.ModRevision
+		if n := len(log.events); n > 0 && resp.Events[0].KV.ModRevision <= log.events[n-1].KV.ModRevision {
+			s.t.Errorf("%+v: a response begins with revision %d, the one before ended with %d", log.req, resp.Events[0].KV.ModRevision, log.events[n-1].KV.ModRevision)
+			return
+		}
+		if resp.Header.Revision < last {
+			s.t.Errorf("%+v: a header of revision %d with an event of %d", log.req, resp.Header.Revision, last)
+		}
+		log.events = append(log.events, resp.Events...)
+		select {
+		case <-stop:
+			if last > *until {
+				return
+			}
+		default:
+		}
+	}
+}
+
+// check holds what a watch has delivered against the history.
+func (s *cutSession) check(log *watchLog) {
+	if s.t.Failed() {
+		return
+	}
+	switch {
+	case log.req.Revision != 0 && log.start != log.req.Revision:
+		s.t.Errorf("%+v starts at %d", log.req, log.start)
+	case log.req.Revision == 0 && (log.start <= log.notBefore || log.start > log.startKnown+1):
+		s.t.Errorf("%+v starts at %d; it was %d before Watch and %d after it", log.req, log.start, log.notBefore, log.startKnown)
+	}
+	last := log.events[len(log.events)-1].KV.ModRevision
+	want := s.history.expected(log.req, log.start, last)
+	got := make([]string, len(log.events))
+	for i, ev := range log.events {
+		got[i] = full(ev)
+	}
+	if slices.Equal(got, want) {
+		return
+	}
+	for i := range max(len(got), len(want)) {
+		g, w := "nothing", "nothing"
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(want) {
+			w = want[i]
+		}
+		if g != w {
+			s.t.Errorf("%+v from revision %d to %d: event %d of %d is\n%s, want (of %d)\n%s", log.req, log.start, last, i, len(got), g, len(want), w)
+			return
+		}
+	}
+}
+
+// full shows everything of an event.
+func full(ev etcd.Event) string {
+	out := fmt.Sprintf("%s %s=%q %d %d %d", ev.Type, ev.KV.Key, ev.KV.Value, ev.KV.CreateRevision, ev.KV.ModRevision, ev.KV.Version)
+	if p := ev.PrevKV; p != nil {
+		out += fmt.Sprintf(" was %q %d %d %d", p.Value, p.CreateRevision, p.ModRevision, p.Version)
+	}
+	return out
+}
+
+// cuttingDialer makes real connections that end after a random number of bytes.
+type cuttingDialer struct {
+	cuts atomic.Int64
+	calm atomic.Bool // no more cuts
+
+	mu     sync.Mutex // guards random
+	random *rand.Rand
+}
+
+func (d *cuttingDialer) intN(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.random.IntN(n)
+}
+
+func (d *cuttingDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	// The server looks after watches that are behind every 100 ms: gaps both
+	// shorter and longer than that.
+	if !d.calm.Load() && d.intN(4) == 0 {
+		gap := time.NewTimer(time.Duration(d.intN(300)) * time.Millisecond)
+		defer gap.Stop()
+		select {
+		case <-gap.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	nc, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	c := &cuttingConn{Conn: nc, dialer: d}
+	// Small numbers end it in the handshake, a creation or a first response.
+	c.reads.Store(int64(d.intN(1 << (4 + d.intN(14)))))
+	c.writes.Store(int64(d.intN(1 << (4 + d.intN(10)))))
+	return c, nil
+}
+
+// cuttingConn ends when either count of bytes is used up.
+type cuttingConn struct {
+	net.Conn
+	dialer        *cuttingDialer
+	reads, writes atomic.Int64
+	once          sync.Once
+}
+
+// spend takes n bytes off left, and cuts the connection when there are fewer. It
+// returns how many there were.
+func (c *cuttingConn) spend(left *atomic.Int64, n int) (int, error) {
+	if left.Add(-int64(n)) > 0 || c.dialer.calm.Load() {
+		return n, nil
+	}
+	c.once.Do(func() { c.dialer.cuts.Add(1) })
+	rest := max(0, int(left.Load())+n)
+	return rest, syscall.ECONNRESET
+}
+
+func (c *cuttingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		return n, err
+	}
+	n, err = c.spend(&c.reads, n)
+	if err != nil {
+		_ = c.Conn.Close()
+	}
+	return n, err
+}
+
+func (c *cuttingConn) Write(b []byte) (int, error) {
+	n, cut := c.spend(&c.writes, len(b))
+	n, err := c.Conn.Write(b[:n])
+	if cut != nil {
+		_ = c.Conn.Close()
+		return n, cut
+	}
+	return n, err
+}
