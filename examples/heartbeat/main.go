@@ -1,0 +1,97 @@
+// Heartbeat watches over a service whose key lives as long as the service does.
+//
+//	go run ./examples/heartbeat
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/examples/internal/example"
+)
+
+func main() { example.Main(run) }
+
+func run(ctx context.Context, out io.Writer, e example.Etcd) error {
+	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+
+	// The monitor is ready for every heartbeat: Watch returns when the server
+	// has confirmed it.
+	key := e.Prefix + "health/service-1"
+	w, err := c.Watch(ctx, etcd.WatchRequest{Key: key})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	fmt.Fprintln(out, "Monitoring heartbeat...")
+	monitored := make(chan error, 1)
+	go func() { monitored <- monitor(ctx, out, w) }()
+
+	if err := serve(ctx, c, key); err != nil {
+		w.Close() // ends the monitor too
+		<-monitored
+		return err
+	}
+	return <-monitored
+}
+
+// monitor tells what happens to the service until it is gone.
+func monitor(ctx context.Context, out io.Writer, w *etcd.Watcher) error {
+	began := time.Now()
+	for resp, err := range w.All(ctx) {
+		if err != nil {
+			return err
+		}
+		for _, ev := range resp.Events {
+			at := time.Since(began).Round(100 * time.Millisecond)
+			if ev.Type == etcd.Delete {
+				fmt.Fprintf(out, "  after %v: WARNING: service heartbeat lost!\n", at)
+				return nil
+			}
+			fmt.Fprintf(out, "  after %v: heartbeat %s\n", at, ev.KV.Value)
+		}
+	}
+	return nil
+}
+
+// serve is the service. It runs for 2.5 seconds, longer than its lease would
+// live without renewal, and stops.
+func serve(ctx context.Context, c *etcd.Client, key string) error {
+	// etcd may grant more: no less than its election takes, 2 s usually.
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: time.Second})
+	if err != nil {
+		return err
+	}
+	if _, err := c.Put(ctx, etcd.PutRequest{Key: key, Value: []byte("started"), Lease: lease.ID}); err != nil {
+		return err
+	}
+
+	// The client renews the lease by itself. A put beside it shows how the
+	// service is; IgnoreLease leaves the key on its lease.
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	stop := time.After(2500 * time.Millisecond)
+	for running := true; running; {
+		select {
+		case <-tick.C:
+			if _, err := c.Put(ctx, etcd.PutRequest{Key: key, Value: []byte("well"), IgnoreLease: true}); err != nil {
+				return err
+			}
+		case <-stop:
+			running = false
+		case <-lease.Done():
+			return lease.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	_, err = c.Revoke(ctx, etcd.RevokeRequest{ID: lease.ID})
+	return err
+}

@@ -1,0 +1,70 @@
+// Versions reads a document as it was: etcd keeps every version of a key until
+// it is compacted.
+//
+//	go run ./examples/versions
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"silly.store/etcd"
+	"silly.store/etcd/examples/internal/example"
+)
+
+func main() { example.Main(run) }
+
+func run(ctx context.Context, out io.Writer, e example.Etcd) error {
+	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+
+	key := e.Prefix + "document/readme"
+	fmt.Fprintln(out, "Creating document versions...")
+	for i := range 5 {
+		put, err := c.Put(ctx, etcd.PutRequest{Key: key, Value: fmt.Appendf(nil, "Version %d content", i+1)})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "  Version %d saved, revision: %d\n", i+1, put.Header.Revision)
+	}
+
+	current, err := get(ctx, c, key, 0)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "\nCurrent version:")
+	fmt.Fprintf(out, "  Value: %s\n", current.Value)
+	fmt.Fprintf(out, "  Version: %d\n", current.Version)
+	fmt.Fprintf(out, "  Mod revision: %d\n", current.ModRevision)
+	fmt.Fprintf(out, "  Create revision: %d\n", current.CreateRevision)
+
+	// Revisions count the changes of the whole store, not of the key. One less
+	// than that of a version's put is where the version before it was current.
+	old := current
+	for range 2 {
+		if old, err = get(ctx, c, key, old.ModRevision-1); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(out, "\nTwo versions ago:")
+	fmt.Fprintf(out, "  Value: %s\n", old.Value)
+	fmt.Fprintf(out, "  Version: %d\n", old.Version)
+	return nil
+}
+
+// get reads a key as it was at a revision, 0 meaning now. The error is
+// etcd.ErrCompacted if that has been compacted.
+func get(ctx context.Context, c *etcd.Client, key string, revision int64) (etcd.KeyValue, error) {
+	got, err := c.Get(ctx, etcd.GetRequest{Key: key, Revision: revision})
+	if err != nil {
+		return etcd.KeyValue{}, err
+	}
+	if len(got.KVs) == 0 {
+		return etcd.KeyValue{}, fmt.Errorf("%s did not exist at revision %d", key, revision)
+	}
+	return got.KVs[0], nil
+}
