@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"silly.store/etcd/internal/balance"
 	"silly.store/etcd/internal/transport"
@@ -193,6 +194,25 @@ func callError(r *rpc, endpoint string, err error) *Error {
 		e.classifyLocal(te)
 	default:
 		e.classifyLocal(te)
+	}
+	return e
+}
+
+// deadlineSlack is how long before the context's deadline a server's timeout is
+// still taken for that deadline. The server's clock for it starts later than
+// ours, so it can only be ahead by what the wire format rounds off.
+const deadlineSlack = 20 * time.Millisecond
+
+// atDeadline makes an answer that says that time is up the context's error, if
+// it was its deadline. The server is told of that, and its answer may come just
+// before we notice it ourselves; to a write it says "request timed out" then.
+func (e *Error) atDeadline(ctx context.Context) *Error {
+	deadline, ok := ctx.Deadline()
+	if !ok || e.cause != nil || e.Code != CodeDeadlineExceeded && e.sentinel != ErrServerTimeout {
+		return e
+	}
+	if time.Until(deadline) < deadlineSlack {
+		e.Code, e.cause, e.transient = CodeDeadlineExceeded, context.DeadlineExceeded, false
 	}
 	return e
 }

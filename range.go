@@ -252,7 +252,7 @@ func (s *scan) stream() (more bool, err error) {
 		Path: rpcRangeStream.path, Message: m.bytes, RequireLeader: !req.Serializable, CloseSend: true,
 	})
 	if err != nil {
-		return true, callError(&rpcRangeStream, conn.Endpoint, err)
+		return true, callError(&rpcRangeStream, conn.Endpoint, err).atDeadline(ctx)
 	}
 	defer stream.Close()
 	for !s.over() {
@@ -261,7 +261,7 @@ func (s *scan) stream() (more bool, err error) {
 			return false, nil
 		}
 		if err != nil {
-			return true, callError(&rpcRangeStream, conn.Endpoint, err)
+			return true, callError(&rpcRangeStream, conn.Endpoint, err).atDeadline(ctx)
 		}
 		var piece rangeStreamResponse
 		if err := piece.decodeWire(reply); err != nil {

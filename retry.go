@@ -104,7 +104,7 @@ func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]by
 		Path: r.path, Message: msg, RequireLeader: !r.local, Timeout: bound.timeout(),
 	})
 	if err != nil {
-		return nil, callError(r, conn.Endpoint, err)
+		return nil, callError(r, conn.Endpoint, err).atDeadline(ctx)
 	}
 	return reply, nil
 }

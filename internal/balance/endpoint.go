@@ -60,6 +60,8 @@ func tcpEndpoint(name, rest string, secure bool, config *tls.Config) (Endpoint, 
 		return Endpoint{}, fmt.Errorf("%q has a path or query; an endpoint is only a host and a port", name)
 	case u.Hostname() == "":
 		return Endpoint{}, fmt.Errorf("%q has no host", name)
+	case strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(u.Host, "["):
+		return Endpoint{}, fmt.Errorf("%q has an IPv6 address without brackets; write [::1]:2379", name)
 	case u.Port() == "":
 		return Endpoint{}, fmt.Errorf("%q has no port; etcd's client port is usually 2379", name)
 	}
