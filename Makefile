@@ -20,7 +20,7 @@ FUZZTIME ?= 10s
 
 ##@ Try it
 
-demo: ## Show put, get, prefix, Txn, history and compaction on a real etcd
+demo: ## A tour of keys, leases, watches and services, on a real etcd
 	go run ./examples/quickstart
 
 bench: ## Measure against client/v3 (about 4 minutes)

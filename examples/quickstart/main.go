@@ -1,5 +1,6 @@
-// Quickstart is a tour of what etcd does with keys: put, get, prefixes,
-// transactions, history and compaction.
+// Quickstart is a tour of what etcd does: put and get, prefixes, transactions,
+// history, leases, watches, services that come and go, compaction. This file has
+// the beginning; the others have a stop or two each.
 //
 //	go run ./examples/quickstart
 //
@@ -10,48 +11,21 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"strings"
 	"time"
 
 	"silly.store/etcd"
-	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/examples/internal/example"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Stdout, os.Getenv("ETCD_ENDPOINTS")); err != nil {
-		fmt.Fprintln(os.Stderr, "quickstart:", err)
-		os.Exit(1)
-	}
-}
+func main() { example.Main(run) }
 
-// run finds a server, connects and takes the tour.
-func run(ctx context.Context, out io.Writer, endpoints string) (err error) {
-	servers := strings.Split(endpoints, ",")
-	own := endpoints == ""
-	if own {
-		server, err := etcdtest.New(etcdtest.Config{})
-		if err != nil {
-			return err
-		}
-		defer server.Close()
-		servers = server.Endpoints()
-		fmt.Fprintf(out, "A real etcd %s runs inside this program, at %s.\n", server.Version(), servers[0])
-		fmt.Fprintln(out, "To use yours: ETCD_ENDPOINTS=127.0.0.1:2379 make demo")
-	} else {
-		fmt.Fprintf(out, "Using your etcd at %s.\n", endpoints)
-	}
-
+// run connects and takes the tour.
+func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	// New checks its configuration and connects to nothing yet; Ready waits
 	// for a server that answers, or says what is wrong with each.
-	c, err := etcd.New(etcd.Config{Endpoints: servers})
+	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
 	if err != nil {
 		return err
 	}
@@ -62,17 +36,20 @@ func run(ctx context.Context, out io.Writer, endpoints string) (err error) {
 		return err
 	}
 
-	t := &tour{c: c, out: out, prefix: "quickstart-" + rand.Text()[:6] + "/"}
-	fmt.Fprintf(out, "All keys are below %s\n", t.prefix)
-	if !own {
-		defer func() { err = errors.Join(err, t.cleanUp()) }()
-	}
-	for _, stop := range []func(context.Context) error{t.putAndGet, t.readPrefix, t.transact, t.lookBack} {
+	t := &tour{c: c, out: out, prefix: e.Prefix, endpoints: e.Endpoints}
+	for _, stop := range []func(context.Context) error{
+		t.putAndGet,
+		t.readPrefix, t.transact, t.lookBack, // keys.go
+		t.outliveTTL,        // lease.go
+		t.watchThroughCut,   // watch.go
+		t.discoverInstances, // service.go
+	} {
 		if err := stop(ctx); err != nil {
 			return err
 		}
+		fmt.Fprintln(out)
 	}
-	if own {
+	if e.Own {
 		return t.compact(ctx)
 	}
 	t.heading("Compaction")
@@ -82,9 +59,10 @@ func run(ctx context.Context, out io.Writer, endpoints string) (err error) {
 
 // tour holds what each stop of the tour uses.
 type tour struct {
-	c      *etcd.Client
-	out    io.Writer
-	prefix string
+	c         *etcd.Client
+	out       io.Writer
+	prefix    string // of all keys; empty on an etcd of our own
+	endpoints []string
 
 	colors []int64 // the revisions at which color was put
 }
@@ -124,126 +102,8 @@ func (t *tour) putAndGet(ctx context.Context) error {
 	return nil
 }
 
-// readPrefix reads many keys at once, and deletes them at once.
-func (t *tour) readPrefix(ctx context.Context) error {
-	t.heading("Prefix")
-
-	fruit := t.prefix + "fruit/"
-	for name, count := range map[string]string{"apple": "3", "banana": "12", "cherry": "40"} {
-		if _, err := t.c.Put(ctx, etcd.PutRequest{Key: fruit + name, Value: []byte(count)}); err != nil {
-			return err
-		}
-	}
-
-	last, err := t.c.Get(ctx, etcd.GetRequest{Key: fruit, Prefix: true, SortOrder: etcd.Descend, Limit: 2})
-	if err != nil {
-		return err
-	}
-	t.show("get fruit/*, the last two", "of %d", last.Count)
-	for _, kv := range last.KVs {
-		t.show("  "+strings.TrimPrefix(kv.Key, t.prefix), "%s", kv.Value)
-	}
-
-	// Range reads piece by piece, all pairs as of one revision, so it doesn't
-	// matter how many there are.
-	r, err := t.c.Range(ctx, etcd.GetRequest{Key: fruit, Prefix: true})
-	if err != nil {
-		return err
-	}
-	t.show("range over fruit/*", "as of revision %d", r.Revision())
-	for kv, err := range r.All() {
-		if err != nil {
-			return err
-		}
-		t.show("  "+strings.TrimPrefix(kv.Key, t.prefix), "%s", kv.Value)
-	}
-
-	deleted, err := t.c.Delete(ctx, etcd.DeleteRequest{Key: fruit, Prefix: true})
-	if err != nil {
-		return err
-	}
-	t.show("delete fruit/*", "%d keys", deleted.Deleted)
-	return nil
-}
-
-// transact lets two people take the same lock: only one gets it.
-func (t *tour) transact(ctx context.Context) error {
-	t.heading("Transaction")
-
-	lock := t.prefix + "lock"
-	for _, name := range []string{"alice", "bob"} {
-		txn, err := t.c.Txn(ctx, etcd.TxnRequest{
-			If:   []etcd.Compare{etcd.CompareVersion(lock, etcd.Equal, 0)}, // it doesn't exist
-			Then: []etcd.Op{etcd.PutRequest{Key: lock, Value: []byte(name)}},
-			Else: []etcd.Op{etcd.GetRequest{Key: lock}},
-		})
-		if err != nil {
-			return err
-		}
-		if txn.Succeeded {
-			t.show("if lock is free, put "+name, "done")
-		} else {
-			t.show("if lock is free, put "+name, "no, %s has it", txn.Responses[0].Get.KVs[0].Value)
-		}
-	}
-	return nil
-}
-
-// lookBack reads a key as it was before.
-func (t *tour) lookBack(ctx context.Context) error {
-	t.heading("History")
-
-	put, err := t.c.Put(ctx, etcd.PutRequest{Key: t.prefix + "color", Value: []byte("blue")})
-	if err != nil {
-		return err
-	}
-	t.colors = append(t.colors, put.Header.Revision)
-
-	for _, revision := range t.colors {
-		got, err := t.c.Get(ctx, etcd.GetRequest{Key: t.prefix + "color", Revision: revision})
-		if err != nil {
-			return err
-		}
-		t.show(fmt.Sprintf("color at revision %d", revision), "%s", got.KVs[0].Value)
-	}
-	return nil
-}
-
-// compact makes the store forget what lookBack could still read.
-func (t *tour) compact(ctx context.Context) error {
-	t.heading("Compaction")
-
-	first, last := t.colors[0], t.colors[len(t.colors)-1]
-	if _, err := t.c.Compact(ctx, etcd.CompactRequest{Revision: last}); err != nil {
-		return err
-	}
-	t.show(fmt.Sprintf("forget what was before %d", last), "done")
-
-	_, err := t.c.Get(ctx, etcd.GetRequest{Key: t.prefix + "color", Revision: first})
-	if !errors.Is(err, etcd.ErrCompacted) {
-		return fmt.Errorf("reading revision %d after the compaction: %v, want ErrCompacted", first, err)
-	}
-	t.show(fmt.Sprintf("color at revision %d", first), "ErrCompacted: it is gone")
-
-	got, err := t.c.Get(ctx, etcd.GetRequest{Key: t.prefix + "color"})
-	if err != nil {
-		return err
-	}
-	t.show("color now", "%s", got.KVs[0].Value)
-	return nil
-}
-
-// cleanUp deletes the tour's keys, also when the tour was interrupted.
-func (t *tour) cleanUp() error {
-	deleted, err := t.c.Delete(context.Background(), etcd.DeleteRequest{Key: t.prefix, Prefix: true})
-	if err != nil {
-		return fmt.Errorf("keys below %s are left over: %w", t.prefix, err)
-	}
-	fmt.Fprintf(t.out, "\nDeleted the %d keys below %s\n", deleted.Deleted, t.prefix)
-	return nil
-}
-
-func (t *tour) heading(name string) { fmt.Fprintf(t.out, "\n%s\n", name) }
+// heading begins a stop.
+func (t *tour) heading(name string) { fmt.Fprintln(t.out, name) }
 
 // show prints what was done and what came of it.
 func (t *tour) show(what, format string, args ...any) {

@@ -7,29 +7,46 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/examples/internal/example"
 )
 
 func TestOwnServer(t *testing.T) {
+	t.Parallel()
 	var out strings.Builder
-	if err := run(t.Context(), &out, ""); err != nil {
+	if err := example.Run(t.Context(), &out, "", run); err != nil {
 		t.Fatal(err)
 	}
+	rest := out.String()
 	for _, want := range []string{
 		"get color                     red, version 1",
 		"of 3",
 		"fruit/banana",
 		"no, alice has it",
+		"session/left alone is gone",
+		"session/kept is still there",
+		"session/kept is gone",
+		"connections break",
+		"news/three                  PUT",
+		"news/four                   PUT",
+		"news/one                    DELETE",
+		"nothing is missing",
+		"b registers                   new: service/b at 10.0.0.2:8080",
+		"a stops, revoking its lease   gone after",
+		"b crashes                     gone after",
 		"ErrCompacted",
 		"color now                     blue",
 	} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("the output has no %q:\n%s", want, out.String())
+		_, after, ok := strings.Cut(rest, want)
+		if !ok {
+			t.Fatalf("the output has no %q, or not in this order:\n%s", want, out.String())
 		}
+		rest = after
 	}
 }
 
 // A user's server is left as it was: its keys and its history.
 func TestUsersServer(t *testing.T) {
+	t.Parallel()
 	s := etcdtest.Start(t)
 	c, err := etcd.New(etcd.Config{Endpoints: s.Endpoints()})
 	if err != nil {
@@ -42,7 +59,7 @@ func TestUsersServer(t *testing.T) {
 	}
 
 	var out strings.Builder
-	if err := run(t.Context(), &out, s.Endpoints()[0]); err != nil {
+	if err := example.Run(t.Context(), &out, s.Endpoints()[0], run); err != nil {
 		t.Fatal(err)
 	}
 	onlyMine(t, c)
@@ -53,30 +70,15 @@ func TestUsersServer(t *testing.T) {
 		t.Errorf("the output doesn't say that it compacts nothing:\n%s", out.String())
 	}
 
-	// Interrupted at the first request after the connection is up.
+	// Interrupted while a watch is cut off and leases live.
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := run(ctx, cancelAt{cancel, "Put and get"}, s.Endpoints()[0]); err == nil {
+	if err := example.Run(ctx, cancelAt{cancel, "pull the cable"}, s.Endpoints()[0], run); err == nil {
 		t.Error("the interrupted tour succeeded")
 	}
-	if err := run(ctx, &out, s.Endpoints()[0]); err == nil {
+	if err := example.Run(ctx, &out, s.Endpoints()[0], run); err == nil {
 		t.Error("a tour with an ended context succeeded")
 	}
 	onlyMine(t, c)
-}
-
-func TestNoServer(t *testing.T) {
-	s, err := etcdtest.New(etcdtest.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var out strings.Builder
-	err = run(t.Context(), &out, s.Addr())
-	if err == nil || !strings.Contains(err.Error(), s.Addr()) {
-		t.Errorf("error %v, want one that names %s", err, s.Addr())
-	}
 }
 
 func onlyMine(t *testing.T, c *etcd.Client) {
