@@ -1,9 +1,29 @@
 package etcdtest
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+)
 
 // dieWithParent lets the kernel kill the child when this process ends. The end
 // of standard input alone would not reach a child that is stopped.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}
+
+// waitStopped waits until every thread of a child that was sent SIGSTOP stands
+// still. Until then it may go on answering for a moment.
+func waitStopped(pid int) error {
+	const byPID = 1 // P_PID
+	for {
+		// WNOWAIT leaves the child's state for others to wait for.
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, byPID, uintptr(pid), 0, syscall.WSTOPPED|syscall.WNOWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return nil
+		case syscall.EINTR:
+		default:
+			return os.NewSyscallError("waitid", errno)
+		}
+	}
 }

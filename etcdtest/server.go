@@ -221,6 +221,11 @@ func (s *Server) signal(stop bool) error {
 		return fmt.Errorf("etcdtest: %w", err)
 	}
 	s.stopped = stop
+	if stop {
+		if err := waitStopped(s.child.cmd.Process.Pid); err != nil {
+			return fmt.Errorf("etcdtest: %w", err)
+		}
+	}
 	return nil
 }
 
