@@ -1,0 +1,195 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
+)
+
+// The server that most tests share. It is a child process, so that it neither
+// runs with the race detector nor counts as our memory. A test keeps to keys
+// that begin with its own name and compacts nothing.
+var shared *etcdtest.Server
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	var err error
+	shared, err = etcdtest.NewProcess(etcdtest.Config{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = shared.Close() }()
+	code := m.Run()
+	if left := leftovers(5 * time.Second); code == 0 && left != "" {
+		fmt.Fprintf(os.Stderr, "goroutines of the client are left after all were closed:\n%s\n", left)
+		return 1
+	}
+	return code
+}
+
+// leftovers returns the stacks of goroutines that run the client's code, if
+// there still are any after the wait.
+func leftovers(wait time.Duration) string {
+	for end := time.Now().Add(wait); ; runtime.Gosched() {
+		var left []string
+		buf := make([]byte, 4<<20)
+		for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(stack, "silly.store/etcd.") || strings.Contains(stack, "silly.store/etcd/internal/") {
+				left = append(left, stack)
+			}
+		}
+		if len(left) == 0 || time.Now().After(end) {
+			return strings.Join(left, "\n\n")
+		}
+	}
+}
+
+// connect makes a client that is closed with the test. Endpoints are the shared
+// server's unless the configuration has some.
+func connect(t testing.TB, config etcd.Config) *etcd.Client {
+	t.Helper()
+	if config.Endpoints == nil {
+		config.Endpoints = shared.Endpoints()
+	}
+	c, err := etcd.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// private starts a server for one test, and a client of it.
+func private(t testing.TB, server etcdtest.Config, config etcd.Config) (*etcdtest.Server, *etcd.Client) {
+	t.Helper()
+	s := etcdtest.StartProcess(t, server)
+	config.Endpoints = s.Endpoints()
+	config.TLS = s.ClientTLS()
+	return s, connect(t, config)
+}
+
+// within is a context that ends the test's waiting long before go test would.
+func within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// put stores a pair and returns its revision.
+func put(t testing.TB, c *etcd.Client, key, value string) int64 {
+	t.Helper()
+	resp, err := c.Put(t.Context(), etcd.PutRequest{Key: key, Value: []byte(value)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.Header.Revision
+}
+
+func get(t testing.TB, c *etcd.Client, req etcd.GetRequest) *etcd.GetResponse {
+	t.Helper()
+	resp, err := c.Get(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+// stored is the pair as it is now; its Version is 0 when there is none.
+func stored(t testing.TB, c *etcd.Client, key string) etcd.KeyValue {
+	t.Helper()
+	if kvs := get(t, c, etcd.GetRequest{Key: key}).KVs; len(kvs) > 0 {
+		return kvs[0]
+	}
+	return etcd.KeyValue{}
+}
+
+// keysOf joins the keys without their prefix.
+func keysOf(kvs []etcd.KeyValue, prefix string) string {
+	names := make([]string, len(kvs))
+	for i, kv := range kvs {
+		names[i] = strings.TrimPrefix(kv.Key, prefix)
+	}
+	return strings.Join(names, " ")
+}
+
+// refused checks what is true of every request that the client itself refuses.
+func refused(t testing.TB, err, sentinel error, text string) {
+	t.Helper()
+	e := wants(t, err, sentinel, etcd.NotSent)
+	if !strings.Contains(err.Error(), text) {
+		t.Errorf("the error does not say %q: %v", text, err)
+	}
+	if e != nil && e.Attempts != 0 {
+		t.Errorf("%d attempts were made: %v", e.Attempts, err)
+	}
+}
+
+// wants checks the sentinel and the outcome of an error.
+func wants(t testing.TB, err, sentinel error, outcome etcd.Outcome) *etcd.Error {
+	t.Helper()
+	var e *etcd.Error
+	if !errors.As(err, &e) {
+		t.Errorf("error %v (%T), want an *etcd.Error that is %v", err, err, sentinel)
+		return nil
+	}
+	if !errors.Is(err, sentinel) {
+		t.Errorf("error %v, want one that is %v", err, sentinel)
+	}
+	if e.Outcome != outcome {
+		t.Errorf("outcome %v, want %v: %v", e.Outcome, outcome, err)
+	}
+	return e
+}
+
+// async runs f and returns where its error arrives.
+func async(f func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	return done
+}
+
+// await returns what f of async returned; it waits no longer than a test may hang.
+func await(t testing.TB, done <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(30 * time.Second):
+		t.Fatal("it hangs")
+		return nil
+	}
+}
+
+// eventually waits until f holds.
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(30 * time.Second)
+	for !f() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
