@@ -81,6 +81,7 @@ func quickLeases(t testing.TB, config etcd.Config) (*etcdtest.Server, *etcd.Clie
 // Examples 6, 17 and 20: a key on a lease outlives the TTL several times, and
 // goes with the lease.
 func TestLeaseOutlivesItsTTL(t *testing.T) {
+	t.Parallel()
 	_, c := quickLeases(t, etcd.Config{})
 	l := granted(t, c, time.Second)
 	if l.ID <= 0 || l.TTL != time.Second || l.Header.Revision == 0 {
@@ -111,6 +112,7 @@ func TestLeaseOutlivesItsTTL(t *testing.T) {
 
 // Examples 7, 18 and 28: revoking deletes all keys of a lease at once.
 func TestRevokeDeletesKeys(t *testing.T) {
+	t.Parallel()
 	c := connect(t, etcd.Config{})
 	l := granted(t, c, time.Minute)
 	for _, key := range []string{"revoke/a", "revoke/b", "revoke/c"} {
@@ -135,6 +137,7 @@ func TestRevokeDeletesKeys(t *testing.T) {
 
 // Example 8.
 func TestTTL(t *testing.T) {
+	t.Parallel()
 	c := connect(t, etcd.Config{})
 	l := granted(t, c, time.Minute)
 	attach(t, c, "ttl/user1", l.ID)
@@ -159,6 +162,7 @@ func TestTTL(t *testing.T) {
 
 // Example 9.
 func TestLeases(t *testing.T) {
+	t.Parallel()
 	c := connect(t, etcd.Config{})
 	a, b := granted(t, c, time.Minute), granted(t, c, 2*time.Minute)
 	resp, err := c.Leases(t.Context())
@@ -172,6 +176,7 @@ func TestLeases(t *testing.T) {
 
 // Example 10.
 func TestKeepAliveStream(t *testing.T) {
+	t.Parallel()
 	c := connect(t, etcd.Config{})
 	ctx := within(t, 20*time.Second)
 	l := granted(t, c, time.Minute)
@@ -222,6 +227,7 @@ func TestKeepAliveStream(t *testing.T) {
 }
 
 func TestKeepAliveOnce(t *testing.T) {
+	t.Parallel()
 	c := connect(t, etcd.Config{})
 	l, err := c.Grant(t.Context(), etcd.GrantRequest{TTL: time.Minute, NoKeepAlive: true})
 	if err != nil {
@@ -240,6 +246,7 @@ func TestKeepAliveOnce(t *testing.T) {
 }
 
 func TestLeaseRequestsRefused(t *testing.T) {
+	t.Parallel()
 	c := connect(t, etcd.Config{})
 	ctx := t.Context()
 	grant := func(r etcd.GrantRequest) error { _, err := c.Grant(ctx, r); return err }
@@ -280,6 +287,7 @@ func TestLeaseRequestsRefused(t *testing.T) {
 }
 
 func TestGrantOwnID(t *testing.T) {
+	t.Parallel()
 	c := connect(t, etcd.Config{})
 	l, err := c.Grant(t.Context(), etcd.GrantRequest{TTL: time.Minute, ID: 777})
 	if err != nil || l.ID != 777 {
