@@ -1,0 +1,180 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"silly.store/etcd"
+)
+
+// The key lives as long as this program does, and ten seconds at most after it.
+func ExampleClient_Grant() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = c.Put(ctx, etcd.PutRequest{
+		Key: "services/api/10.0.0.1:8080", Value: []byte("up"), Lease: lease.ID,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A key that is deleted after a minute, come what may.
+func ExampleClient_Grant_noKeepAlive() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: time.Minute, NoKeepAlive: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Put(ctx, etcd.PutRequest{Key: "code", Value: []byte("4711"), Lease: lease.ID}); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// What depends on a lease ends with it: as soon as it may be lost, the work is
+// cancelled.
+func ExampleLease_Done() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		<-lease.Done()
+		cancel(lease.Err())
+	}()
+
+	work := func(context.Context) {}
+	work(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		log.Print("stopped: ", cause)
+	}
+}
+
+func ExampleLease_Err() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	<-lease.Done()
+	switch err := lease.Err(); {
+	case errors.Is(err, etcd.ErrLeaseRevoked), errors.Is(err, etcd.ErrClosed):
+		// By this program, on purpose.
+	case errors.Is(err, etcd.ErrLeaseExpired):
+		log.Print("the keys are gone: ", err)
+	case errors.Is(err, etcd.ErrLeaseNotRenewed):
+		log.Print("the keys are gone or will be: ", err)
+	}
+}
+
+// Begin only what ends while the lease certainly lives.
+func ExampleLease_Deadline() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if time.Until(lease.Deadline()) < 2*time.Second {
+		log.Fatal("the lease is not being renewed")
+	}
+	ctx, cancel := context.WithDeadline(ctx, lease.Deadline())
+	defer cancel()
+	if _, err := c.Put(ctx, etcd.PutRequest{Key: "progress", Value: []byte("90 %")}); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// Revoking deletes the keys of a lease at once.
+func ExampleClient_Revoke() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Put(ctx, etcd.PutRequest{Key: "services/api/10.0.0.1:8080", Lease: lease.ID}); err != nil {
+		log.Fatal(err)
+	}
+
+	if _, err := c.Revoke(ctx, etcd.RevokeRequest{ID: lease.ID}); err != nil {
+		log.Fatal(err)
+	}
+	<-lease.Done() // is closed
+}
+
+func ExampleClient_TTL() {
+	var id etcd.LeaseID = 4711
+	lease, err := c.TTL(ctx, etcd.TTLRequest{ID: id, Keys: true})
+	if errors.Is(err, etcd.ErrLeaseNotFound) {
+		fmt.Println("the lease has ended")
+		return
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%v of %v left, keys %q\n", lease.TTL, lease.GrantedTTL, lease.Keys)
+}
+
+func ExampleClient_Leases() {
+	list, err := c.Leases(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, id := range list.Leases {
+		fmt.Println(id)
+	}
+}
+
+// A program that was started anew goes on with the lease that it had, and so
+// with its keys, if it is soon enough.
+func ExampleClient_Adopt() {
+	var before etcd.LeaseID = 4711 // from where the program keeps it
+	lease, err := c.Adopt(ctx, before)
+	if errors.Is(err, etcd.ErrLeaseNotFound) {
+		lease, err = c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("lease", lease.ID)
+}
+
+// Renew a lease only as long as there is something to renew it for.
+func ExampleClient_KeepAliveOnce() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second, NoKeepAlive: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	healthy := func() bool { return true }
+	for healthy() {
+		if _, err := c.KeepAliveOnce(ctx, etcd.KeepAliveRequest{ID: lease.ID}); err != nil {
+			log.Fatal(err)
+		}
+		time.Sleep(lease.TTL / 3)
+	}
+}
+
+func ExampleClient_KeepAlive() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: time.Minute, NoKeepAlive: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	req := etcd.KeepAliveRequest{ID: lease.ID}
+	stream, err := c.KeepAlive(ctx, req)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stream.Close()
+
+	if err := stream.Write(ctx, req); err != nil {
+		log.Fatal(err)
+	}
+	renewed, err := stream.Read(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("lives for", renewed.TTL)
+}

@@ -1,0 +1,166 @@
+package etcd_test
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"silly.store/etcd"
+)
+
+func ExampleClient_Watch() {
+	w, err := c.Watch(ctx, etcd.WatchRequest{Key: "config/", Prefix: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer w.Close()
+
+	for resp, err := range w.All(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, ev := range resp.Events {
+			fmt.Printf("%v %s = %s\n", ev.Type, ev.KV.Key, ev.KV.Value)
+		}
+	}
+}
+
+// A copy of a configuration: listed first, then followed from right behind the
+// list, so that no change is missed and none applied twice. It is listed anew
+// when what would have to be followed is no longer there.
+func ExampleClient_Watch_list() {
+	follow := func() error {
+		list, err := c.Get(ctx, etcd.GetRequest{Key: "config/", Prefix: true})
+		if err != nil {
+			return err
+		}
+		config := make(map[string]string)
+		for _, kv := range list.KVs {
+			config[kv.Key] = string(kv.Value)
+		}
+
+		w, err := c.Watch(ctx, etcd.WatchRequest{
+			Key: "config/", Prefix: true, Revision: list.Header.Revision + 1,
+		})
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		for resp, err := range w.All(ctx) {
+			if err != nil {
+				return err
+			}
+			for _, ev := range resp.Events {
+				switch ev.Type {
+				case etcd.Put:
+					config[ev.KV.Key] = string(ev.KV.Value)
+				case etcd.Delete:
+					delete(config, ev.KV.Key)
+				}
+			}
+		}
+		return nil
+	}
+
+	err := follow()
+	for errors.Is(err, etcd.ErrCompacted) || errors.Is(err, etcd.ErrHistoryReset) {
+		err = follow()
+	}
+	log.Fatal(err)
+}
+
+// Everything that has happened since a revision, as far as it is not compacted.
+func ExampleClient_Watch_history() {
+	w, err := c.Watch(ctx, etcd.WatchRequest{Key: "audit/", Prefix: true, Revision: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer w.Close()
+
+	resp, err := w.Read(ctx)
+	var compacted *etcd.CompactedError
+	if errors.As(err, &compacted) {
+		log.Fatal("the history begins at revision ", compacted.Revision)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, ev := range resp.Events {
+		fmt.Println(ev.KV.ModRevision, ev.Type, ev.KV.Key)
+	}
+}
+
+// Another goroutine may end the watch.
+func ExampleWatcher_Read() {
+	w, err := c.Watch(ctx, etcd.WatchRequest{Key: "jobs/", Prefix: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	time.AfterFunc(time.Minute, func() { w.Close() })
+
+	for {
+		resp, err := w.Read(ctx)
+		if errors.Is(err, etcd.ErrWatchClosed) {
+			return
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, ev := range resp.Events {
+			fmt.Println(ev.Type, ev.KV.Key)
+		}
+	}
+}
+
+// Wait until a lock is free, whether that happens before the watch has begun or
+// after.
+func ExampleWatcher_All() {
+	lock, err := c.Get(ctx, etcd.GetRequest{Key: "lock"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if len(lock.KVs) == 0 {
+		return
+	}
+	w, err := c.Watch(ctx, etcd.WatchRequest{Key: "lock", NoPut: true, Revision: lock.Header.Revision + 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer w.Close()
+
+	for resp, err := range w.All(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if len(resp.Events) > 0 {
+			return
+		}
+	}
+}
+
+// How far a watch is when nothing happens to its keys: everything up to that
+// revision has been seen, and a program may note so to go on there another time.
+func ExampleWatchResponse_IsProgress() {
+	w, err := c.Watch(ctx, etcd.WatchRequest{Key: "jobs/", Prefix: true, ProgressNotify: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer w.Close()
+
+	var next int64
+	for resp, err := range w.All(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if resp.IsProgress() {
+			next = resp.Header.Revision + 1
+			fmt.Println("go on from", next)
+			continue
+		}
+		for _, ev := range resp.Events {
+			next = ev.KV.ModRevision + 1
+			fmt.Println(ev.Type, ev.KV.Key)
+		}
+	}
+}
