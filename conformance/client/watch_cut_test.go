@@ -20,34 +20,67 @@ import (
 
 var (
 	cutSeed = flag.Uint64("cut.seed", 0, "the random choices of TestWatchCuts; 0 takes new ones")
-	cutTime = flag.Duration("cut.time", 6*time.Second, "how long TestWatchCuts goes on")
+	cutTime = flag.Duration("cut.time", 5*time.Second, "how long TestWatchCuts goes on")
 )
 
-// Connections are cut at random bytes, both ways, while three writers put,
-// delete and make transactions whose events the server sends in fragments. What
-// each watch has delivered must be the history: no event missing, repeated or
-// out of order, no revision in two pieces, from the exact start on.
+// Connections are cut at random bytes, both ways, while writers put, delete and
+// make transactions. What each watch has delivered must be the history: no event
+// missing, repeated or out of order, no revision in two pieces, from the exact
+// start on.
 func TestWatchCuts(t *testing.T) {
+	cutWatches(t, cutting{
+		writers: 3, write: writeAtRandom, clients: 40, watches: 4, requests: cutRequests, back: 300, reads: 17, writes: 13,
+		duration: *cutTime, least: 100,
+	})
+}
+
+// The same for revisions that the server sends in fragments, with cuts between
+// and inside of them. Only deletions can be that large, by what they deleted.
+func TestWatchCutsInFragments(t *testing.T) {
+	cutWatches(t, cutting{
+		writers: 1, write: writeLargeRevisions, clients: 4, watches: 2, requests: []etcd.WatchRequest{
+			{Key: "k/", Prefix: true, PrevKV: true}, {Key: "k/", Prefix: true, PrevKV: true, NoPut: true},
+		}, back: 200, reads: 22, writes: 13,
+		duration: *cutTime / 2, least: 10,
+	})
+}
+
+// cutting is what a test cuts.
+type cutting struct {
+	writers  int
+	write    func(t *testing.T, c *etcd.Client, random *rand.Rand, stop <-chan struct{})
+	clients  int
+	watches  int // of each client
+	requests []etcd.WatchRequest
+	back     int64 // how far behind now a replay begins, at most
+	// A connection ends after up to 2^reads bytes read or 2^writes written.
+	reads, writes int
+	duration      time.Duration
+	least         int64 // so many must have been cut
+}
+
+func cutWatches(t *testing.T, cutting cutting) {
 	seed := *cutSeed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
 	t.Logf("-cut.seed=%d", seed)
-	s, c := private(t, etcdtest.Config{MaxRequestBytes: 6 << 10}, etcd.Config{})
+	// The server's fragments are half a megabyte larger than that.
+	s, c := private(t, etcdtest.Config{MaxRequestBytes: 32 << 10}, etcd.Config{})
 	history := record(t, s)
 	var cuts, watches, events atomic.Int64
 	began := time.Now()
 	stop := make(chan struct{})
 	var writers, slots sync.WaitGroup
-	for i := range 3 {
+	for i := range cutting.writers {
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
-		writers.Go(func() { writeAtRandom(t, c, random, stop) })
+		writers.Go(func() { cutting.write(t, c, random, stop) })
 	}
-	for i := range 40 {
+	for i := range cutting.clients {
 		random := rand.New(rand.NewPCG(seed, uint64(1000+i)))
 		slots.Go(func() {
-			for time.Since(began) < *cutTime && !t.Failed() {
-				session := &cutSession{t: t, server: s, calm: c, random: random, history: history}
+			for time.Since(began) < cutting.duration && !t.Failed() {
+				session := &cutSession{cutting: cutting, t: t, server: s, calm: c, random: random, history: history}
 				session.run()
 				cuts.Add(session.dialer.cuts.Load())
 				watches.Add(int64(len(session.logs)))
@@ -61,7 +94,7 @@ func TestWatchCuts(t *testing.T) {
 	close(stop)
 	writers.Wait()
 	t.Logf("%d connections cut, %d watches, %d events", cuts.Load(), watches.Load(), events.Load())
-	if n := cuts.Load(); n < 100 {
+	if n := cuts.Load(); n < cutting.least {
 		t.Errorf("only %d connections were cut", n)
 	}
 }
@@ -101,9 +134,35 @@ func writeAtRandom(t *testing.T, c *etcd.Client, random *rand.Rand, stop <-chan 
 	}
 }
 
+// writeLargeRevisions writes keys one by one and deletes all of them at once.
+func writeLargeRevisions(t *testing.T, c *etcd.Client, random *rand.Rand, stop <-chan struct{}) {
+	ctx := context.Background()
+	value := make([]byte, 16<<10)
+	tick := time.NewTicker(4 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for i := range 80 {
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
+			}
+			if _, err := c.Put(ctx, etcd.PutRequest{Key: fmt.Sprintf("k/%03d", i), Value: value[:10<<10+random.IntN(6<<10)]}); err != nil {
+				t.Errorf("writing: %v", err)
+				return
+			}
+		}
+		if _, err := c.Delete(ctx, etcd.DeleteRequest{Key: "k/", Prefix: true}); err != nil {
+			t.Errorf("writing: %v", err)
+			return
+		}
+	}
+}
+
 // cutSession is one client whose connections are cut for a while, with a few
 // watches that begin meanwhile.
 type cutSession struct {
+	cutting
 	t       *testing.T
 	server  *etcdtest.Server
 	calm    *etcd.Client // its connections are not cut
@@ -134,7 +193,7 @@ var cutRequests = []etcd.WatchRequest{
 }
 
 func (s *cutSession) run() {
-	s.dialer = &cuttingDialer{random: rand.New(rand.NewPCG(s.random.Uint64(), 0))}
+	s.dialer = &cuttingDialer{reads: s.reads, writes: s.writes, random: rand.New(rand.NewPCG(s.random.Uint64(), 0))}
 	c, err := etcd.New(etcd.Config{
 		Endpoints: s.server.Endpoints(), DialContext: s.dialer.dial,
 		Retry: 10, RetrySleep: 10 * time.Millisecond,
@@ -149,13 +208,13 @@ func (s *cutSession) run() {
 	stop := make(chan struct{}) // closed with until set
 	var until int64
 	var watchers sync.WaitGroup
-	for range 4 {
-		log := &watchLog{req: cutRequests[s.random.IntN(len(cutRequests))]}
+	for range s.watches {
+		log := &watchLog{req: s.requests[s.random.IntN(len(s.requests))]}
 		now := s.revision(ctx)
 		log.notBefore = now
 		switch s.random.IntN(3) {
 		case 0:
-			log.req.Revision = max(1, now+1-s.random.Int64N(300))
+			log.req.Revision = max(1, now+1-s.random.Int64N(s.back))
 		case 1:
 			log.req.Revision = now + s.random.Int64N(100)
 		}
@@ -276,6 +335,8 @@ func full(ev etcd.Event) string {
 type cuttingDialer struct {
 	cuts atomic.Int64
 	calm atomic.Bool // no more cuts
+	// reads and writes are cutting's.
+	reads, writes int
 
 	mu     sync.Mutex // guards random
 	random *rand.Rand
@@ -305,8 +366,8 @@ func (d *cuttingDialer) dial(ctx context.Context, network, address string) (net.
 	}
 	c := &cuttingConn{Conn: nc, dialer: d}
 	// Small numbers end it in the handshake, a creation or a first response.
-	c.reads.Store(int64(d.intN(1 << (4 + d.intN(14)))))
-	c.writes.Store(int64(d.intN(1 << (4 + d.intN(10)))))
+	c.reads.Store(int64(d.intN(1 << (4 + d.intN(d.reads-3)))))
+	c.writes.Store(int64(d.intN(1 << (4 + d.intN(d.writes-3)))))
 	return c, nil
 }
 

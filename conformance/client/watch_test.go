@@ -209,10 +209,10 @@ func TestWatchFutureRevision(t *testing.T) {
 // fragments.
 func TestWatchRevisionsAreAtomic(t *testing.T) {
 	t.Parallel()
-	const limit = 16 << 10 // of a request, and of a fragment
-	s, c := private(t, etcdtest.Config{MaxRequestBytes: limit}, etcd.Config{})
+	// A fragment is half a megabyte larger than a request may be.
+	s, c := private(t, etcdtest.Config{MaxRequestBytes: 32 << 10}, etcd.Config{})
 	first := put(t, c, "k/0", "1")
-	value := make([]byte, 100)
+	value := make([]byte, 200)
 	var revisions []int64
 	live := watch(t, c, etcd.WatchRequest{Key: "k/", Prefix: true, PrevKV: true})
 	for range 20 {
@@ -226,19 +226,28 @@ func TestWatchRevisionsAreAtomic(t *testing.T) {
 		}
 		revisions = append(revisions, resp.Header.Revision)
 	}
-	resp, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: "k/", Prefix: true})
-	if err != nil {
-		t.Fatal(err)
+	// A deletion with the pairs before it is three fragments.
+	for range 2 {
+		for i := range 100 {
+			put(t, c, fmt.Sprintf("k/%03d", i), strings.Repeat("v", 16<<10))
+		}
+		resp, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: "k/", Prefix: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		revisions = append(revisions, resp.Header.Revision)
 	}
-	revisions = append(revisions, resp.Header.Revision)
-	// The previous pairs make an answer several times the limit.
 	replay := watch(t, connect(t, etcd.Config{Endpoints: s.Endpoints()}),
 		etcd.WatchRequest{Key: "k/", Prefix: true, PrevKV: true, Revision: first + 1})
 	for name, w := range map[string]*etcd.Watcher{"live": live, "replay": replay} {
 		var events []etcd.Event // of one response
 		for _, want := range revisions {
-			if len(events) == 0 {
-				events = read(t, w).Events
+			for len(events) == 0 || events[0].KV.ModRevision < want { // single puts between
+				if len(events) > 0 {
+					events = events[1:]
+				} else {
+					events = read(t, w).Events
+				}
 			}
 			n := 0
 			for n < len(events) && events[n].KV.ModRevision == want {
