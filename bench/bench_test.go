@@ -37,7 +37,7 @@ func TestEveryRow(t *testing.T) {
 	b := &bench{
 		scale: scale{
 			Rounds: 2, Round: 5 * time.Millisecond, Warmup: time.Millisecond,
-			Keys: 300, RangePairs: 1500, IterPairs: 3000,
+			Keys: 300, RangePairs: 1500, IterPairs: 3000, Leases: 300,
 		},
 		dir: dir, progress: progress{t}, first: oursName,
 	}
@@ -69,11 +69,14 @@ func TestEveryRow(t *testing.T) {
 		if r.name == "get" && got[figAllocs] > peer[figAllocs]/2 {
 			t.Errorf("get at %d: %v allocations, client/v3 %v", r.callers, got[figAllocs], peer[figAllocs])
 		}
-		needed := []string{figOps, figClientCPU, figServerCPU, figAllocs, figBytes}
-		if r.name == "range-iter" {
-			needed = append(needed, figPeakHeap)
-		} else {
-			needed = append(needed, figP50, figP99)
+		needed := []string{figOps, figClientCPU, figAllocs, figBytes}
+		switch r.name {
+		case "range-iter":
+			needed = append(needed, figServerCPU, figPeakHeap)
+		case "leases":
+			needed = append(needed, figCPUShare, figLeaseBytes)
+		default:
+			needed = append(needed, figServerCPU, figP50, figP99)
 		}
 		for _, name := range needed {
 			if got[name] <= 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // load is the work of all rows, done by one client the way its ordinary user
@@ -24,6 +25,10 @@ type load interface {
 
 	txnGet(ctx context.Context, keys []string) error
 	txnPut(ctx context.Context, keys []string, v value) error
+
+	// keepLease grants a lease and keeps it alive until the client is closed.
+	// alive says whether it still is.
+	keepLease(ctx context.Context, ttl time.Duration) (alive func() error, err error)
 }
 
 // The two clients, as the worker's -client names them.

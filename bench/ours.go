@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"silly.store/etcd"
 )
@@ -81,4 +82,12 @@ func (o *ours) txnPut(ctx context.Context, keys []string, v value) error {
 		return err
 	}
 	return expect("txn of puts", len(r.Responses), len(keys))
+}
+
+func (o *ours) keepLease(ctx context.Context, ttl time.Duration) (alive func() error, err error) {
+	l, err := o.c.Grant(ctx, etcd.GrantRequest{TTL: ttl})
+	if err != nil {
+		return nil, err
+	}
+	return l.Err, nil
 }

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -83,4 +86,28 @@ func (p *peer) txnPut(ctx context.Context, keys []string, v value) error {
 		return err
 	}
 	return expect("txn of puts", len(r.Responses), len(keys))
+}
+
+// keepLease reads the responses, as client/v3 asks of its users.
+func (p *peer) keepLease(ctx context.Context, ttl time.Duration) (alive func() error, err error) {
+	l, err := p.c.Grant(ctx, int64(ttl/time.Second))
+	if err != nil {
+		return nil, err
+	}
+	responses, err := p.c.KeepAlive(context.WithoutCancel(ctx), l.ID)
+	if err != nil {
+		return nil, err
+	}
+	lost := new(atomic.Bool)
+	go func() {
+		for range responses {
+		}
+		lost.Store(true)
+	}()
+	return func() error {
+		if lost.Load() {
+			return errors.New("a lease is lost")
+		}
+		return nil
+	}, nil
 }

@@ -32,6 +32,7 @@ func registry() []row {
 		rangeRows(),
 		txnRows(),
 		connectRows(),
+		leaseRows(),
 	)
 }
 
@@ -43,12 +44,13 @@ type scale struct {
 	Keys       int           // keys that get, put and txn-128-* choose from
 	RangePairs int           // pairs of range-100k
 	IterPairs  int           // pairs of range-iter
+	Leases     int           // leases of the row of that name
 }
 
 func fullScale() scale {
 	return scale{
 		Rounds: 5, Round: 2 * time.Second, Warmup: time.Second,
-		Keys: 10_000, RangePairs: 100_000, IterPairs: 500_000,
+		Keys: 10_000, RangePairs: 100_000, IterPairs: 500_000, Leases: 5000,
 	}
 }
 

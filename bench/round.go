@@ -20,6 +20,7 @@ type round struct {
 	serverPID []int
 
 	hists []*histogram // one a caller, kept from round to round
+	state any          // the row's own, kept from round to round
 }
 
 // operation is what one caller repeats.
