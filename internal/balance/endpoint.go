@@ -26,16 +26,18 @@ func ParseEndpoint(s string, config *tls.Config) (Endpoint, error) {
 	if s == "" {
 		return Endpoint{}, errors.New("is empty")
 	}
+	if strings.Contains(s, "@") && !strings.HasPrefix(s, "unix") {
+		// First of all, and without s: no error may show a password.
+		return Endpoint{}, errors.New("has a user or password in it; set Config.Username and Config.Password instead")
+	}
 	if strings.TrimSpace(s) != s {
 		return Endpoint{}, fmt.Errorf("%q has spaces around it", s)
 	}
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
-		scheme, rest = "", s
+		return tcpEndpoint(s, s, config != nil, config)
 	}
 	switch scheme {
-	case "":
-		return tcpEndpoint(s, rest, config != nil, config)
 	case "http":
 		return tcpEndpoint(s, rest, false, config)
 	case "https":
@@ -54,8 +56,6 @@ func tcpEndpoint(name, rest string, secure bool, config *tls.Config) (Endpoint, 
 		return Endpoint{}, fmt.Errorf("%q cannot be parsed; write host:port or https://host:port", name)
 	}
 	switch {
-	case u.User != nil:
-		return Endpoint{}, errors.New("has a user or password in it; set Config.Username and Config.Password instead")
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
 		return Endpoint{}, fmt.Errorf("%q has a path or query; an endpoint is only a host and a port", name)
 	case u.Hostname() == "":

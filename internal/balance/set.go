@@ -135,11 +135,11 @@ func (s *Set) tryAll(ctx context.Context, lane Lane, at int) (p Picked, tried bo
 		if err != nil {
 			return Picked{}, tried, err
 		}
-		if p, ok := s.anyUp(lane, at); ok {
+		if p, ok := s.anyUp(lane, at, transport.Ready); ok {
 			return p, tried, nil
 		}
 		if d == nil {
-			continue // it has failed a moment ago
+			continue // it has failed a moment ago, or is suspect
 		}
 		tried = true
 		select {
@@ -151,7 +151,7 @@ func (s *Set) tryAll(ctx context.Context, lane Lane, at int) (p Picked, tried bo
 			return Picked{d.conn, m.endpoint.Name}, tried, nil
 		}
 	}
-	p, _ = s.anyUp(lane, at)
+	p, _ = s.anyUp(lane, at, transport.Suspect)
 	return p, tried, nil
 }
 
@@ -178,9 +178,9 @@ func (s *Set) nextTry(lane Lane) time.Time {
 	return first
 }
 
-// anyUp is a connection that is up, starting the search at index at. A suspect
-// one will do when there is no better.
-func (s *Set) anyUp(lane Lane, at int) (Picked, bool) {
+// anyUp is a connection that is up, starting the search at index at. With worst
+// Suspect a suspect one will do when there is no better.
+func (s *Set) anyUp(lane Lane, at int, worst transport.State) (Picked, bool) {
 	var second Picked
 	n := len(s.members)
 	for i := range n {
@@ -192,7 +192,7 @@ func (s *Set) anyUp(lane Lane, at int) (Picked, bool) {
 		switch c.State() {
 		case transport.Ready:
 			return Picked{c, m.endpoint.Name}, true
-		case transport.Suspect:
+		case worst:
 			second = Picked{c, m.endpoint.Name}
 		}
 	}

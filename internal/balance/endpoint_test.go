@@ -1,0 +1,118 @@
+package balance
+
+import (
+	"crypto/tls"
+	"strings"
+	"testing"
+)
+
+func TestParseEndpoint(t *testing.T) {
+	plain, secure := (*tls.Config)(nil), &tls.Config{}
+	named := &tls.Config{ServerName: "etcd.internal"}
+	cases := []struct {
+		in         string
+		config     *tls.Config
+		network    string
+		address    string
+		authority  string
+		serverName string // with TLS
+	}{
+		{"127.0.0.1:2379", plain, "tcp", "127.0.0.1:2379", "127.0.0.1:2379", ""},
+		{"etcd:2379", secure, "tcp", "etcd:2379", "etcd:2379", "etcd"},
+		{"etcd:2379", named, "tcp", "etcd:2379", "etcd:2379", "etcd.internal"},
+		{"http://etcd:2379", plain, "tcp", "etcd:2379", "etcd:2379", ""},
+		{"http://etcd:2379/", plain, "tcp", "etcd:2379", "etcd:2379", ""},
+		{"https://etcd:2379", plain, "tcp", "etcd:2379", "etcd:2379", "etcd"},
+		{"https://etcd:2379", named, "tcp", "etcd:2379", "etcd:2379", "etcd.internal"},
+		{"[::1]:2379", plain, "tcp", "[::1]:2379", "[::1]:2379", ""},
+		{"https://[fe80::1]:1", secure, "tcp", "[fe80::1]:1", "[fe80::1]:1", "fe80::1"},
+		{"etcd:65535", plain, "tcp", "etcd:65535", "etcd:65535", ""},
+		{"unix:///run/etcd.sock", plain, "unix", "/run/etcd.sock", "localhost", ""},
+		{"unix://relative.sock", secure, "unix", "relative.sock", "localhost", ""},
+		{"unixs:///run/etcd.sock", plain, "unix", "/run/etcd.sock", "localhost", "localhost"},
+	}
+	for _, c := range cases {
+		e, err := ParseEndpoint(c.in, c.config)
+		if err != nil {
+			t.Errorf("%q: %v", c.in, err)
+			continue
+		}
+		if e.Name != c.in || e.Target.Network != c.network || e.Target.Address != c.address || e.Target.Authority != c.authority {
+			t.Errorf("%q: %+v", c.in, e)
+		}
+		if (e.Target.TLS != nil) != (c.serverName != "") {
+			t.Errorf("%q: TLS is %v", c.in, e.Target.TLS)
+		} else if e.Target.TLS != nil && e.Target.TLS.ServerName != c.serverName {
+			t.Errorf("%q: server name %q, want %q", c.in, e.Target.TLS.ServerName, c.serverName)
+		}
+		if e.Target.TLS != nil && e.Target.TLS == c.config {
+			t.Errorf("%q: the user's TLS configuration is shared", c.in)
+		}
+	}
+	if secure.ServerName != "" {
+		t.Error("the user's TLS configuration was changed")
+	}
+}
+
+func TestParseEndpointErrors(t *testing.T) {
+	cases := []struct {
+		in     string
+		config *tls.Config
+		text   string
+	}{
+		{"", nil, "is empty"},
+		{" etcd:2379", nil, "spaces around"},
+		{"etcd:2379\n", nil, "spaces around"},
+		{"ftp://etcd:2379", nil, `has the scheme "ftp"`},
+		{"HTTP://etcd:2379", nil, `has the scheme "HTTP"`},
+		{"://etcd:2379", nil, ""},
+		{"etcd", nil, "has no port; etcd's client port is usually 2379"},
+		{"http://etcd", nil, "has no port"},
+		{"etcd:", nil, "has no port"},
+		{":2379", nil, "has no host"},
+		{"http://", nil, "has no host"},
+		{"etcd:port", nil, "cannot be parsed"},
+		{"etcd:0", nil, "has the port 0"},
+		{"etcd:65536", nil, "has the port 65536"},
+		{"etcd:-1", nil, "cannot be parsed"},
+		{"et cd:2379", nil, "cannot be parsed"},
+		{"etcd:2379/path", nil, "has a path or query"},
+		{"http://etcd:2379?x=1", nil, "has a path or query"},
+		{"http://etcd:2379#x", nil, "has a path or query"},
+		{"http://root:secret@etcd:2379", nil, "user or password"},
+		{"root:se%cret@etcd:2379", nil, "user or password"},
+		{"root:secret@etcd", nil, "user or password"},
+		{"ftp://root:secret@etcd:1", nil, ""},
+		{"http://root:secret@etcd:1 ", nil, ""},
+		{"unix://", nil, "has no path"},
+		{"http://etcd:2379", &tls.Config{}, "is plain text though Config.TLS is set"},
+	}
+	for _, c := range cases {
+		_, err := ParseEndpoint(c.in, c.config)
+		if err == nil {
+			t.Errorf("%q is accepted", c.in)
+			continue
+		}
+		if !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%q: %q, want %q in it", c.in, err, c.text)
+		}
+		if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "se%cret") {
+			t.Errorf("%q: the error shows the password: %v", c.in, err)
+		}
+	}
+}
+
+func FuzzParseEndpoint(f *testing.F) {
+	for _, s := range []string{"etcd:2379", "https://[::1]:1", "unix:///x", "http://a:b@c:1/"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		e, err := ParseEndpoint(in, nil)
+		if err != nil {
+			return
+		}
+		if e.Name != in || e.Target.Address == "" || e.Target.Authority == "" {
+			t.Errorf("%q: %+v", in, e)
+		}
+	})
+}

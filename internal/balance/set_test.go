@@ -1,0 +1,406 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"silly.store/etcd/internal/transport"
+)
+
+// New connects to nothing; the first pick does, and what it got is kept.
+func TestConnectsWhenNeeded(t *testing.T) {
+	c := newCluster()
+	s := c.of(t, "a")
+	if _, ok := s.Up(Unary); ok || c.dialed("a") != 0 {
+		t.Fatalf("dialed %d times before anything was asked for", c.dialed("a"))
+	}
+	first := mustPick(t, s, Unary)
+	if first.Endpoint != "a" {
+		t.Errorf("endpoint is %q", first.Endpoint)
+	}
+	if p, ok := s.Up(Unary); !ok || p.Conn != first.Conn {
+		t.Errorf("Up gives %v, %v", p, ok)
+	}
+	if mustPick(t, s, Unary).Conn != first.Conn || c.dialed("a") != 1 {
+		t.Errorf("dialed %d times", c.dialed("a"))
+	}
+	// Each lane has a connection of its own.
+	if watch := mustPick(t, s, Watch); watch.Conn == first.Conn || c.dialed("a") != 2 {
+		t.Error("the watch lane shares the unary lane's connection")
+	}
+}
+
+// Callers share a dial; each waits only as long as its own context.
+func TestSharedDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		release := make(chan struct{})
+		c.set("a", func(ctx context.Context) (transport.Conn, error) { <-release; return nil, nil })
+		s := c.of(t, "a")
+		var callers sync.WaitGroup
+		for range 50 {
+			callers.Go(func() {
+				if _, err := pick(s, Unary); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := s.Pick(ctx, Unary)
+		var e *transport.Error
+		if !errors.As(err, &e) || e.Outcome != transport.NotSent || e.Code != transport.DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a caller whose context ends gets %v", err)
+		}
+		if !strings.Contains(err.Error(), "connecting to a") {
+			t.Errorf("error does not name the endpoint: %v", err)
+		}
+		close(release)
+		callers.Wait()
+		if c.dialed("a") != 1 {
+			t.Errorf("dialed %d times", c.dialed("a"))
+		}
+		s.Close()
+	})
+}
+
+// When every member refuses, a pick fails at once and names each.
+func TestEveryMemberRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		for _, a := range []string{"a", "b", "c"} {
+			c.set(a, refuse(a))
+		}
+		s := c.of(t, "a", "b", "c")
+		began := time.Now()
+		_, err := pick(s, Unary)
+		if d := time.Since(began); d > 0 {
+			t.Errorf("took %v", d)
+		}
+		var e *transport.Error
+		var u *UnreachableError
+		if !errors.As(err, &e) || e.Code != transport.Unavailable || e.Outcome != transport.NotSent || !errors.As(err, &u) || len(u.Failures) != 3 {
+			t.Fatalf("error is %v", err)
+		}
+		for _, a := range []string{"a: a refuses", "b: b refuses", "c: c refuses"} {
+			if !strings.Contains(err.Error(), a) {
+				t.Errorf("%q lacks %q", err, a)
+			}
+		}
+		s.Close()
+	})
+}
+
+// Failed members are tried again after a time that grows, with jitter, to two
+// seconds at most; one that is down costs a caller no more than that.
+func TestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.set("a", refuse("a"))
+		s := c.of(t, "a")
+		var gaps []time.Duration
+		last := time.Now()
+		for seen := 0; len(gaps) < 60; {
+			if _, err := pick(s, Unary); err == nil {
+				t.Fatal("a member that refuses is picked")
+			}
+			if n := c.dialed("a"); n != seen {
+				gaps = append(gaps, time.Since(last))
+				seen, last = n, time.Now()
+			}
+			time.Sleep(time.Millisecond)
+		}
+		for i, gap := range gaps[1:] {
+			span := min(backoffFirst<<min(i, 10), backoffCap)
+			if gap > span+2*time.Millisecond {
+				t.Errorf("gap %d is %v, its span %v", i, gap, span)
+			}
+		}
+		var sum time.Duration
+		for _, gap := range gaps[20:] {
+			sum += gap
+		}
+		if mean := sum / 40; mean < backoffCap/4 || mean > backoffCap*3/4 {
+			t.Errorf("mean of the later gaps is %v, want about a second", mean)
+		}
+		// Back at last: within the cap.
+		c.set("a", nil)
+		began := time.Now()
+		for {
+			if _, err := pick(s, Unary); err == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if d := time.Since(began); d > backoffCap+10*time.Millisecond {
+			t.Errorf("a member that is back is found after %v", d)
+		}
+		s.Close()
+	})
+}
+
+// A short backoff is waited for, within the context.
+func TestShortBackoffIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.set("a", refuse("a"))
+		s := c.of(t, "a")
+		if _, err := pick(s, Unary); err == nil {
+			t.Fatal("picked")
+		}
+		c.set("a", nil)
+		if _, err := pick(s, Unary); err != nil {
+			t.Errorf("a member that is back within its first backoff: %v", err)
+		}
+		s.Close()
+	})
+}
+
+// A member that refuses is passed over for the others, and comes back.
+func TestFailover(t *testing.T) {
+	c := newCluster()
+	c.set("a", refuse("a"))
+	c.set("b", refuse("b"))
+	s := c.of(t, "a", "b", "c")
+	for range 20 {
+		if p := mustPick(t, s, Unary); p.Endpoint != "c" {
+			t.Fatalf("picked %s", p.Endpoint)
+		}
+	}
+	c.set("a", nil)
+	c.set("b", nil)
+	seen := make(map[string]bool)
+	for deadline := time.Now().Add(10 * time.Second); len(seen) < 3; {
+		if time.Now().After(deadline) {
+			t.Fatalf("only %v are used after all are back", seen)
+		}
+		if p, ok := s.Up(Unary); ok {
+			seen[p.Endpoint] = true
+			continue
+		}
+		mustPick(t, s, Unary)
+		<-time.After(time.Millisecond)
+	}
+}
+
+// Calls spread over the members that are up, also over those that were not the
+// first choice.
+func TestSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		s := c.of(t, "a", "b", "c")
+		count := make(map[string]int)
+		for range 3000 {
+			p, ok := s.Up(Unary)
+			if !ok {
+				p = mustPick(t, s, Unary)
+				synctest.Wait() // the dial that it may have started is over
+			}
+			count[p.Endpoint]++
+		}
+		for _, a := range []string{"a", "b", "c"} {
+			if count[a] < 800 {
+				t.Errorf("%s got %d of 3000 calls", a, count[a])
+			}
+		}
+		s.Close()
+	})
+}
+
+// A suspect member is avoided, also while no other is connected yet, but used
+// when there is no other.
+func TestSuspectIsTheLastResort(t *testing.T) {
+	c := newCluster()
+	c.set("b", refuse("b"))
+	s := c.of(t, "a", "b")
+	mustPick(t, s, Unary)
+	c.last("a").become(transport.Suspect, nil)
+	if _, ok := s.Up(Unary); ok {
+		t.Error("Up gives a suspect member")
+	}
+	for range 10 {
+		if p := mustPick(t, s, Unary); p.Endpoint != "a" {
+			t.Fatalf("picked %s", p.Endpoint)
+		}
+	}
+	if n := c.dialed("a"); n != 1 {
+		t.Errorf("a suspect member was dialed again, %d times", n)
+	}
+
+	var fresh *cluster
+	for endpoint := ""; endpoint != "a"; { // the first choice is random
+		fresh = newCluster()
+		s = fresh.of(t, "a", "b")
+		endpoint = mustPick(t, s, Unary).Endpoint
+	}
+	fresh.last("a").become(transport.Suspect, nil)
+	for range 20 {
+		if p := mustPick(t, s, Unary); p.Endpoint != "b" {
+			t.Fatalf("picked the suspect %s though another could be had", p.Endpoint)
+		}
+	}
+}
+
+// A connection that ends is replaced: at once when it had lived, after a
+// backoff when it dies young, so that a server that accepts and hangs up is not
+// dialed in a loop.
+func TestReplacement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		s := c.of(t, "a")
+		mustPick(t, s, Unary)
+		time.Sleep(2 * stableAfter)
+		old := c.last("a")
+		old.become(transport.Closed, errors.New("reset"))
+		began := time.Now()
+		mustPick(t, s, Unary)
+		if d := time.Since(began); d > 0 {
+			t.Errorf("replacing a connection that had lived took %v", d)
+		}
+		synctest.Wait()
+		if old.closes() != 1 {
+			t.Errorf("the old connection was closed %d times", old.closes())
+		}
+
+		// From now on each dies at once.
+		dials := c.dialed("a")
+		began = time.Now()
+		for time.Since(began) < 10*time.Second {
+			if _, err := pick(s, Unary); err == nil {
+				c.last("a").become(transport.Closed, errors.New("reset young"))
+			} else if !strings.Contains(err.Error(), "reset young") {
+				t.Errorf("error does not say why: %v", err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if n := c.dialed("a") - dials; n > 60 {
+			t.Errorf("a server that hangs up was dialed %d times in ten seconds", n)
+		}
+		s.Close()
+	})
+}
+
+// A draining connection keeps its streams while another takes the new calls.
+func TestDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		s := c.of(t, "a")
+		mustPick(t, s, Unary)
+		time.Sleep(2 * stableAfter)
+		old := c.last("a")
+		old.become(transport.Draining, nil)
+		if p := mustPick(t, s, Unary); p.Conn == transport.Conn(old) {
+			t.Error("a draining connection is picked")
+		}
+		synctest.Wait()
+		if old.closes() != 0 {
+			t.Error("a draining connection was closed under its streams")
+		}
+		s.Close()
+		if old.closes() == 0 {
+			t.Error("Close leaves a draining connection behind")
+		}
+	})
+}
+
+// The dial timeout is no context error of the caller.
+func TestDialTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.set("a", silent)
+		s := c.of(t, "a")
+		began := time.Now()
+		_, err := pick(s, Unary)
+		if d := time.Since(began); d != defaultDialTimeout {
+			t.Errorf("took %v", d)
+		}
+		if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no connection within 5s") {
+			t.Errorf("error is %v", err)
+		}
+		s.Close()
+	})
+}
+
+// A member that accepts and stays silent holds a caller no longer than its
+// context, and others not at all once some member is up.
+func TestSilentMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.set("a", silent)
+		s := c.of(t, "a", "b")
+		for p, err := pick(s, Unary); p.Endpoint != "b"; p, err = pick(s, Unary) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 100 {
+			began := time.Now()
+			if p := mustPick(t, s, Unary); p.Endpoint != "b" || time.Since(began) > 0 {
+				t.Fatalf("picked %s after %v", p.Endpoint, time.Since(began))
+			}
+		}
+		s.Close()
+	})
+}
+
+// Close ends dials and waiting picks, closes what is there, and may be called
+// again; later picks say so.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		s := c.of(t, "a", "b")
+		up := mustPick(t, s, Unary)
+		c.set("a", silent)
+		c.set("b", silent)
+		waiting := make(chan error, 1)
+		go func() { _, err := pick(s, Watch); waiting <- err }()
+		synctest.Wait()
+		var closers sync.WaitGroup
+		for range 3 {
+			closers.Go(s.Close)
+		}
+		closers.Wait()
+		if err := <-waiting; !errors.Is(err, ErrClosed) {
+			t.Errorf("a pick under way gets %v", err)
+		}
+		if n := up.Conn.(*fakeConn).closes(); n != 1 {
+			t.Errorf("the connection was closed %d times", n)
+		}
+		_, err := pick(s, Unary)
+		var e *transport.Error
+		if !errors.Is(err, ErrClosed) || !errors.As(err, &e) || e.Outcome != transport.NotSent || e.Code != transport.Canceled {
+			t.Errorf("a pick after Close gets %v", err)
+		}
+		if _, ok := s.Up(Unary); ok {
+			t.Error("Up gives a connection after Close")
+		}
+	})
+}
+
+// A dial that succeeds just as the set is closed leaves no connection behind.
+func TestCloseDuringASuccessfulDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		late := &fakeConn{address: "a", done: make(chan struct{})}
+		c.set("a", func(ctx context.Context) (transport.Conn, error) {
+			<-ctx.Done()
+			return late, nil
+		})
+		s := c.of(t, "a")
+		got := make(chan error, 1)
+		go func() { _, err := pick(s, Unary); got <- err }()
+		synctest.Wait()
+		s.Close()
+		if err := <-got; !errors.Is(err, ErrClosed) {
+			t.Errorf("pick gets %v", err)
+		}
+		if late.closes() != 1 {
+			t.Errorf("the late connection was closed %d times", late.closes())
+		}
+	})
+}
