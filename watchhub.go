@@ -30,6 +30,10 @@ type watchHub struct {
 	// anything, and why the last one did.
 	failures int
 	lastErr  error
+	// stuck is a member that answers PINGs but no reads, as found last; it is
+	// avoided until stuckUntil if there is another.
+	stuck      string
+	stuckUntil time.Time
 }
 
 const (
@@ -42,6 +46,11 @@ const (
 	// Opening streams backs off between these while it fails.
 	watchBackoffFirst = 20 * time.Millisecond
 	watchBackoffCap   = 2 * time.Second
+	// stuckFor is how long a stuck member is avoided, and stuckPicks how often
+	// another one is asked for, stuckPause apart.
+	stuckFor   = 30 * time.Second
+	stuckPicks = 10
+	stuckPause = 10 * time.Millisecond
 )
 
 func newWatchHub(c *Client) *watchHub {
@@ -159,11 +168,28 @@ func (h *watchHub) nextBatch() ([]*Watcher, time.Duration) {
 
 // openStream opens a stream to a member.
 func (h *watchHub) openStream() (*watchStream, error) {
-	conn, err := h.c.pick(h.ctx, &rpcWatch, h.c.bound(h.ctx, &rpcRange))
-	if err != nil {
-		return nil, callError(&rpcWatch, "", err)
+	for picks := 1; ; picks++ {
+		conn, err := h.c.pick(h.ctx, &rpcWatch, h.c.bound(h.ctx, &rpcRange))
+		if err != nil {
+			return nil, callError(&rpcWatch, "", err)
+		}
+		if picks >= stuckPicks || !h.isStuck(conn.Endpoint) || !sleep(h.ctx, stuckPause) {
+			return newWatchStream(h, conn)
+		}
 	}
-	return newWatchStream(h, conn)
+}
+
+// foundStuck notes that a member answers no reads.
+func (h *watchHub) foundStuck(endpoint string) {
+	h.mu.Lock()
+	h.stuck, h.stuckUntil = endpoint, time.Now().Add(stuckFor)
+	h.mu.Unlock()
+}
+
+func (h *watchHub) isStuck(endpoint string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stuck == endpoint && time.Now().Before(h.stuckUntil)
 }
 
 // start puts a batch on a new stream and starts its goroutines.
@@ -228,10 +254,11 @@ func (h *watchHub) worked() {
 
 // resume takes the watchers of a stream that has ended and puts them in line.
 func (h *watchHub) resume(s *watchStream, err error) {
+	deserted := s.isEnded()
 	orphans := s.detachAll()
 	h.mu.Lock()
 	delete(h.streams, s)
-	if !s.confirmed {
+	if !s.confirmed && !deserted {
 		h.failures++
 		h.lastErr = err
 	}

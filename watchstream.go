@@ -114,6 +114,13 @@ func (s *watchStream) detach(id int64) {
 	}
 }
 
+// isEnded: the last watcher has left it, so that we have closed it.
+func (s *watchStream) isEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
 // detachAll takes every watcher off a stream that has ended.
 func (s *watchStream) detachAll() []*Watcher {
 	s.mu.Lock()
@@ -169,6 +176,7 @@ func (s *watchStream) send() {
 		case <-s.wake:
 		case <-quiet.C:
 			if err := s.probe(); err != nil {
+				s.hub.foundStuck(s.conn.Endpoint)
 				s.end(err)
 				return
 			}
