@@ -14,6 +14,7 @@ type conn struct {
 	opts     Options
 	inPlace  *inPlaceWriter // nil unless a caller may write in place
 	wake     chan struct{}  // capacity 1: hands the write side to the writer
+	greeted  chan struct{}  // closed once the server's first SETTINGS hold
 	done     chan struct{}  // closed by fail
 	watch    *time.Timer    // the watchdog's tick
 	routines sync.WaitGroup
@@ -71,6 +72,7 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 	c := &conn{
 		nc: nc, socket: socket, opts: opts,
 		wake:       make(chan struct{}, 1),
+		greeted:    make(chan struct{}),
 		done:       make(chan struct{}),
 		streams:    make(map[uint32]*stream),
 		nextID:     1,
@@ -87,7 +89,7 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 	return c
 }
 
-// start starts the goroutines; r has read the server's first frame header.
+// start starts the goroutines; r has read the server's SETTINGS.
 func (c *conn) start(r *frameReader) {
 	c.watch = time.NewTimer(time.Hour)
 	c.watch.Stop()

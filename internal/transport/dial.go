@@ -66,7 +66,15 @@ func handshake(socket net.Conn, target Target, opts Options) (*conn, error) {
 	}
 	c := newConn(nc, socket, target, opts)
 	c.start(r)
-	return c, nil
+	// Callers may be many and at once: the server's limits are to hold for all.
+	select {
+	case <-c.greeted:
+		return c, nil
+	case <-c.done:
+		err := c.Err()
+		_ = c.Close()
+		return nil, err
+	}
 }
 
 func tlsHandshake(socket net.Conn, config *tls.Config) (*tls.Conn, error) {
@@ -103,8 +111,8 @@ func appendPreface(b []byte, opts Options) []byte {
 	return appendWindowUpdate(b, 0, connWindow-defaultWindow)
 }
 
-// expectSettings reads until the first frame's header is there, which must be
-// SETTINGS. The frame stays in the buffer.
+// expectSettings reads until the first frame is there, which must be SETTINGS.
+// It stays in the buffer.
 func (f *frameReader) expectSettings(target Target) error {
 	for f.w-f.r < frameHeaderLen {
 		if err := f.fill(); err != nil {
@@ -118,8 +126,14 @@ func (f *frameReader) expectSettings(target Target) error {
 	if text := notHTTP2(have); text != "" {
 		return misconfigured(nil, "%s", text)
 	}
-	if h := parseFrameHeader(have); h.kind != frameSettings || h.flags&flagAck != 0 || h.streamID != 0 || h.length > defaultMaxFrameSize {
+	h := parseFrameHeader(have)
+	if h.kind != frameSettings || h.flags&flagAck != 0 || h.streamID != 0 || h.length > defaultMaxFrameSize {
 		return misconfigured(nil, "server does not speak HTTP/2 (it began with %q); is this etcd's client URL?", have[:min(len(have), 16)])
+	}
+	for f.w-f.r < frameHeaderLen+h.length {
+		if err := f.fill(); err != nil {
+			return firstReadError(f.buf[f.r:f.w], err, target)
+		}
 	}
 	return nil
 }

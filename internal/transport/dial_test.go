@@ -169,6 +169,12 @@ func TestDialErrors(t *testing.T) {
 			_, _ = io.CopyN(io.Discard, nc, 20)
 			_ = nc.Close()
 		}, text: "before its HTTP/2 settings"},
+		{name: "closes inside its settings", serve: func(nc net.Conn) {
+			_, _ = nc.Write(appendSettings(nil, setting{1, 1})[:12])
+			_, _ = io.CopyN(io.Discard, nc, 20)
+			_ = nc.Close()
+		}, text: "before its HTTP/2 settings"},
+		{name: "settings that are not allowed", serve: say(string(appendSettings(nil, setting{settingMaxFrameSize, 1}))), text: "MAX_FRAME_SIZE of 1"},
 		{name: "refused", target: Target{Network: "tcp", Address: refusing(t)}, text: "refused"},
 		{name: "no such socket", target: Target{Network: "unix", Address: "/nonexistent/socket"}, text: "no such file"},
 	}

@@ -98,7 +98,7 @@ type reader struct {
 // one read has brought.
 func (c *conn) read(in *frameReader) {
 	r := &reader{c: c, in: in, dec: newHeaderDecoder()}
-	for {
+	for first := true; ; first = false {
 		c.mu.Lock()
 		c.heardLocked()
 		err := r.framesLocked()
@@ -115,6 +115,9 @@ func (c *conn) read(in *frameReader) {
 		}
 		if over {
 			return
+		}
+		if first {
+			close(c.greeted)
 		}
 		if output {
 			c.mu.Lock()

@@ -120,6 +120,19 @@ func TestMaxConcurrentStreams(t *testing.T) {
 	}
 }
 
+// Dial returns once the server's first SETTINGS hold: many callers may wait for
+// the connection, and those above its limit would be refused.
+func TestFirstSettingsHoldFromTheStart(t *testing.T) {
+	overLinks(t, func(t *testing.T, l link) {
+		conn, _ := connect(t, l, Options{}, setting{settingMaxConcurrentStreams, 7}, setting{settingInitialWindowSize, 9})
+		conn.mu.Lock()
+		defer conn.mu.Unlock()
+		if conn.peer.maxStreams != 7 || conn.peer.initialWindow != 9 {
+			t.Errorf("settings are %+v when Dial returns", conn.peer)
+		}
+	})
+}
+
 // noRequest sees that no stream is opened before the next PING is answered.
 func (p *peer) noRequest() {
 	p.t.Helper()
