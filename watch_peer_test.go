@@ -27,6 +27,7 @@ type watchPeer struct {
 	hold     chan struct{} // reads wait until it is closed; nil: they do not
 	readErr  error
 	openErr  error
+	opens    int // streams asked for so far
 	down     bool
 	conns    []*watchPeerConn
 }
@@ -152,6 +153,10 @@ func (c *watchPeerConn) Call(ctx context.Context, req transport.Request) ([]byte
 func (c *watchPeerConn) Open(_ context.Context, _ transport.Request) (transport.Stream, error) {
 	c.member.mu.Lock()
 	defer c.member.mu.Unlock()
+	c.member.opens++
+	if c.member.opens > 5000 {
+		panic("streams are opened in a tight loop, in which a synctest bubble's time stands still")
+	}
 	if c.member.openErr != nil {
 		return nil, c.member.openErr
 	}

@@ -300,6 +300,34 @@ func TestRefusedCreations(t *testing.T) {
 	})
 }
 
+// A permission that is gone when the watch must be made again ends it, by name;
+// its neighbours go on.
+func TestPermissionGoneAtResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		w, s, create := begin(t, c, m, WatchRequest{Key: "a", Revision: 50})
+		other, _ := beginOn(t, c, s, WatchRequest{Key: "b", Revision: 50})
+		s.send(eventsOf(create.WatchID, puts("a", 60)...))
+		synctest.Wait()
+		m.cut()
+		s = m.next(t)
+		for range 2 {
+			switch r := s.request(t); r.Create.Key {
+			case "a":
+				s.send(watchResponse{WatchID: -1, Created: true, Canceled: true, CancelReason: "rpc error: code = PermissionDenied desc = etcdserver: permission denied"})
+			case "b":
+				s.send(watchResponse{WatchID: r.Create.WatchID, Created: true}, eventsOf(r.Create.WatchID, puts("b", 70)...))
+			}
+		}
+		wantNext(t, w, 60)
+		if _, err := w.Read(t.Context()); !errors.Is(err, ErrPermissionDenied) {
+			t.Errorf("the watch ended with %v", err)
+		}
+		wantRevisions(t, other, 70)
+	})
+}
+
 // Why a server ends a watch, in the texts of etcd 3.5 to 3.7, and what becomes
 // of it.
 func TestCancelReasons(t *testing.T) {
