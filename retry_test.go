@@ -333,7 +333,7 @@ func TestCloseEndsPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, r := range []reply{busy, noLeader} {
 			s := &script{replies: []reply{r}}
-			c := s.client(Config{RetrySleep: time.Hour, Timeout: -1})
+			c := s.client(Config{RetrySleep: time.Hour, Timeout: time.Minute, Retry: 1})
 			done := make(chan error)
 			go func() {
 				_, err := c.Put(t.Context(), PutRequest{Key: "k"})
