@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"time"
 )
 
 const (
@@ -343,8 +344,22 @@ func (r *reader) rstStreamLocked(h frameHeader, payload []byte) error {
 	if err != nil || s == nil {
 		return err
 	}
-	r.finishLocked(s, s.refuted(errorOfReset(errCode(binary.BigEndian.Uint32(payload)))))
+	reason := errorOfReset(errCode(binary.BigEndian.Uint32(payload)))
+	if reason.Code == Canceled && s.atDeadline() {
+		reason.Code = DeadlineExceeded
+	}
+	r.finishLocked(s, s.refuted(reason))
 	return nil
+}
+
+// deadlineSlack is how long before the deadline a server may already have
+// cancelled a call because of it.
+const deadlineSlack = 20 * time.Millisecond
+
+// atDeadline: the server, which was told of the call's deadline, may have ended
+// the call for it. grpc-go does so by RST_STREAM(CANCEL).
+func (s *stream) atDeadline() bool {
+	return !s.deadline.IsZero() && time.Until(s.deadline) < deadlineSlack
 }
 
 func (r *reader) windowUpdateLocked(h frameHeader, payload []byte) error {
