@@ -34,8 +34,8 @@ type WatchRequest struct {
 	// compaction and errors are reported.
 	NoPut, NoDelete bool
 	// ProgressNotify asks for a response without events now and then (the
-	// server's --experimental-watch-progress-notify-interval, 10 minutes unless
-	// configured) while nothing happens, see [WatchResponse.IsProgress].
+	// server's --watch-progress-notify-interval, --experimental-… before 3.6, 10
+	// minutes unless configured) while nothing happens, see [WatchResponse.IsProgress].
 	ProgressNotify bool
 
 	// BufferBytes is about how many bytes of events are kept for a reader that
@@ -52,7 +52,9 @@ type WatchResponse struct {
 	// that of the last event.
 	Header ResponseHeader
 	// Events are in the order in which they happened. All events of one
-	// revision are in one response.
+	// revision are in one response. A watch that is to go on behind them, in
+	// another process say, starts from the ModRevision of the last and one. Not
+	// from Header.Revision, unless IsProgress: more may follow below that.
 	Events []Event
 }
 
@@ -113,6 +115,10 @@ func (r *WatchRequest) wire() (watchCreateRequest, error) {
 //
 // Errors: ErrInvalidRequest, ErrPermissionDenied and those of every call. A
 // revision that is compacted is reported by Read, as *[CompactedError].
+//
+// Who keeps a copy of the keys reads them first and watches from behind the
+// revision of that read, and does both anew when the watch ends with
+// ErrCompacted or ErrHistoryReset.
 //
 // etcd: Watch/Watch (since 3.0; Fragment 3.4), KV/Range for the revision
 func (c *Client) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) {
