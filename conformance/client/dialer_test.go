@@ -36,14 +36,17 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return c, nil
 }
 
-// cutAll ends the connections there are, as a reset would.
+// cutAll ends the connections there are, as a reset would. Nothing that was
+// kept back, or is received from now on, comes through; new ones are whole.
 func (d *dialer) cutAll() {
 	d.mu.Lock()
 	conns := d.conns
-	d.conns = nil
-	d.mu.Unlock()
+	d.conns, d.hold = nil, false
 	for _, c := range conns {
 		c.once.Do(func() { close(c.cut) })
+	}
+	d.mu.Unlock()
+	for _, c := range conns {
 		_ = c.Conn.Close()
 	}
 }
@@ -87,7 +90,11 @@ func (c *faultyConn) Read(b []byte) (int, error) {
 		default:
 		}
 		<-c.cut
+	}
+	select {
+	case <-c.cut:
 		return 0, syscall.ECONNRESET
+	default:
 	}
 	return n, err
 }
