@@ -38,6 +38,7 @@ func TestEveryRow(t *testing.T) {
 		scale: scale{
 			Rounds: 2, Round: 5 * time.Millisecond, Warmup: time.Millisecond,
 			Keys: 300, RangePairs: 1500, IterPairs: 3000, Leases: 300,
+			Events: 1000, FanOut: 30, Watches: 50, Resumes: 30,
 		},
 		dir: dir, progress: progress{t}, first: oursName,
 	}
@@ -75,6 +76,12 @@ func TestEveryRow(t *testing.T) {
 			needed = append(needed, figServerCPU, figPeakHeap)
 		case "leases":
 			needed = append(needed, figCPUShare, figLeaseBytes)
+		case "watch-replay", "watch-fanout":
+			needed = append(needed, figServerCPU)
+		case "watch-idle":
+			needed = append(needed, figWatchBytes)
+		case "watch-resume":
+			needed = []string{figOps, figServerCPU, figResume}
 		default:
 			needed = append(needed, figServerCPU, figP50, figP99)
 		}

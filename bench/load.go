@@ -26,9 +26,20 @@ type load interface {
 	txnGet(ctx context.Context, keys []string) error
 	txnPut(ctx context.Context, keys []string, v value) error
 
+	// watch begins a watch of a key or prefix, from now when revision is 0, and
+	// returns when the server has confirmed it. It lasts until stop.
+	watch(ctx context.Context, key string, prefix bool, revision int64) (watching, error)
+
 	// keepLease grants a lease and keeps it alive until the client is closed.
 	// alive says whether it still is.
 	keepLease(ctx context.Context, ttl time.Duration) (alive func() error, err error)
+}
+
+// watching is a watch that has begun.
+type watching interface {
+	// next waits for the next response and returns how many events it has.
+	next(ctx context.Context) (int, error)
+	stop()
 }
 
 // The two clients, as the worker's -client names them.

@@ -91,3 +91,20 @@ func (o *ours) keepLease(ctx context.Context, ttl time.Duration) (alive func() e
 	}
 	return l.Err, nil
 }
+
+func (o *ours) watch(ctx context.Context, key string, prefix bool, revision int64) (watching, error) {
+	w, err := o.c.Watch(ctx, etcd.WatchRequest{Key: key, Prefix: prefix, Revision: revision})
+	return oursWatching{w}, err
+}
+
+type oursWatching struct{ w *etcd.Watcher }
+
+func (w oursWatching) next(ctx context.Context) (int, error) {
+	r, err := w.w.Read(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return len(r.Events), nil
+}
+
+func (w oursWatching) stop() { _ = w.w.Close() }

@@ -111,3 +111,35 @@ func (p *peer) keepLease(ctx context.Context, ttl time.Duration) (alive func() e
 		return nil
 	}, nil
 }
+
+// watch waits until the server has confirmed, as Watch itself does.
+func (p *peer) watch(ctx context.Context, key string, prefix bool, revision int64) (watching, error) {
+	options := []clientv3.OpOption{clientv3.WithRev(revision)}
+	if prefix {
+		options = append(options, clientv3.WithPrefix())
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	return peerWatching{p.c.Watch(ctx, key, options...), cancel}, nil
+}
+
+type peerWatching struct {
+	responses clientv3.WatchChan
+	cancel    context.CancelFunc
+}
+
+func (w peerWatching) next(ctx context.Context) (int, error) {
+	select {
+	case r, ok := <-w.responses:
+		switch {
+		case !ok:
+			return 0, errors.New("the watch's channel is closed")
+		case r.Err() != nil:
+			return 0, r.Err()
+		}
+		return len(r.Events), nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func (w peerWatching) stop() { w.cancel() }

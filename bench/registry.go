@@ -33,6 +33,7 @@ func registry() []row {
 		txnRows(),
 		connectRows(),
 		leaseRows(),
+		watchRows(),
 	)
 }
 
@@ -45,12 +46,17 @@ type scale struct {
 	RangePairs int           // pairs of range-100k
 	IterPairs  int           // pairs of range-iter
 	Leases     int           // leases of the row of that name
+	Events     int           // events of watch-replay
+	FanOut     int           // watches of watch-fanout
+	Watches    int           // watches of watch-idle
+	Resumes    int           // watches of watch-resume
 }
 
 func fullScale() scale {
 	return scale{
 		Rounds: 5, Round: 2 * time.Second, Warmup: time.Second,
 		Keys: 10_000, RangePairs: 100_000, IterPairs: 500_000, Leases: 5000,
+		Events: 100_000, FanOut: 1000, Watches: 10_000, Resumes: 10_000,
 	}
 }
 
@@ -58,6 +64,7 @@ func quickScale() scale {
 	s := fullScale()
 	s.Round, s.Warmup = 160*time.Millisecond, 120*time.Millisecond
 	s.IterPairs = 100_000
+	s.Events, s.Watches, s.Resumes = 10_000, 1000, 100
 	return s
 }
 

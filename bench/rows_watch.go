@@ -1,0 +1,306 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The figures of watches, beside the common ones.
+const (
+	figWatchBytes      = "watch_bytes"       // live heap a watch, without stacks
+	figWatchStackBytes = "watch_stack_bytes" // stacks a watch
+	figWatchGoroutines = "watch_goroutines"
+	figResume          = "resume_s" // from the cut until every watch has delivered again
+)
+
+const (
+	// resumeDelay is what the way to the server takes in watch-resume, each way.
+	resumeDelay = time.Millisecond
+	// watchRound is the least that is measured of idle watches.
+	watchRound = 100 * time.Millisecond
+)
+
+// watchRows are watches that replay, fan out, idle and come back.
+func watchRows() []row {
+	return []row{
+		{
+			name: "watch-replay", about: "100,000 events of 256 B from history, 4 a revision; an operation is an event",
+			callers: []int{1},
+			prepare: putEvents,
+			run:     runReplay,
+		},
+		{
+			name: "watch-fanout", about: "1,000 watches of one key; an operation is a delivery to one of them",
+			callers: []int{1},
+			run:     runFanOut,
+		},
+		{
+			name: "watch-idle", about: "10,000 watches without events; an operation is a watch kept for a second",
+			callers: []int{1},
+			run:     runIdle,
+		},
+		{
+			name: "watch-resume", about: "10,000 watches after a lost connection, 1 ms away each way; an operation is a watch that delivers again",
+			callers: []int{1},
+			run:     runResume,
+		},
+	}
+}
+
+// replayTxn is how many events a revision of watch-replay has. The server sends
+// a thousand revisions every 100 ms at most, so with one event each the row would
+// show little of the clients. With so many that the server cuts its responses in
+// pieces it would show that etcd's time for it grows with the square of them.
+const replayTxn = 4
+
+func putEvents(ctx context.Context, l load, s scale) error {
+	const writers = 64
+	keys := newKeys("replay/", s.Events)
+	v := newValue(valueSize)
+	var wg sync.WaitGroup
+	var errs [writers]error
+	for w := range writers {
+		wg.Go(func() {
+			for at := w * replayTxn; at < len(keys) && errs[w] == nil; at += writers * replayTxn {
+				errs[w] = l.txnPut(ctx, keys[at:min(at+replayTxn, len(keys))], v)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs[:]...)
+}
+
+func runReplay(ctx context.Context, r *round) (figures, error) {
+	return r.measure(func() (int64, error) {
+		var events int64
+		for ends := time.Now().Add(r.length); events == 0 || time.Now().Before(ends); {
+			w, err := r.load.watch(ctx, "replay/", true, 1)
+			if err != nil {
+				return 0, err
+			}
+			for n := 0; n < r.scale.Events; {
+				got, err := w.next(ctx)
+				if err != nil {
+					return 0, err
+				}
+				n += got
+			}
+			w.stop()
+			events += int64(r.scale.Events)
+		}
+		return events, nil
+	})
+}
+
+// watchSet is the watches of one client, kept from round to round, each with a
+// goroutine that reads it if they are read.
+type watchSet struct {
+	keys                     []string
+	watches                  []watching
+	bytes, stack, goroutines float64 // a watch
+
+	delivered atomic.Int64
+	due       atomic.Int64 // so many deliveries are waited for
+	reached   chan struct{}
+	failed    chan error
+}
+
+// newWatchSet makes a watch of every key, a few at a time.
+func newWatchSet(ctx context.Context, l load, keys []string) (*watchSet, error) {
+	s := &watchSet{
+		keys: keys, watches: make([]watching, len(keys)),
+		reached: make(chan struct{}, 1), failed: make(chan error, 1),
+	}
+	// The connection is there before the watches are.
+	first, err := l.watch(ctx, "first", false, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer first.stop()
+	heap, stack, goroutines := liveHeap(), liveStack(), runtime.NumGoroutine()
+	var callers sync.WaitGroup
+	var errs [64]error
+	for caller := range errs {
+		callers.Go(func() {
+			for i := caller; i < len(keys) && errs[caller] == nil; i += len(errs) {
+				s.watches[i], errs[caller] = l.watch(ctx, keys[i], false, 0)
+			}
+		})
+	}
+	callers.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	n := float64(len(keys))
+	s.bytes, s.stack = (liveHeap()-heap)/n, (liveStack()-stack)/n
+	s.goroutines = float64(runtime.NumGoroutine()-goroutines) / n
+	return s, nil
+}
+
+// read begins to count what the watches deliver, until the process ends.
+func (s *watchSet) read() {
+	for _, w := range s.watches {
+		go func() {
+			for {
+				n, err := w.next(context.Background())
+				if err != nil {
+					select {
+					case s.failed <- err:
+					default:
+					}
+					return
+				}
+				if total := s.delivered.Add(int64(n)); total >= s.due.Load() && total-int64(n) < s.due.Load() {
+					s.reached <- struct{}{}
+				}
+			}
+		}()
+	}
+}
+
+// expect sets how many further deliveries wait waits for. Call it before they
+// can come.
+func (s *watchSet) expect(n int) { s.due.Store(s.delivered.Load() + int64(n)) }
+
+func (s *watchSet) wait(ctx context.Context) error {
+	select {
+	case <-s.reached:
+		return nil
+	case err := <-s.failed:
+		return fmt.Errorf("a watch ended: %w", err)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func runFanOut(ctx context.Context, r *round) (figures, error) {
+	key := "fanout/" + r.client // the other client's watches are there too
+	set, ok := r.state.(*watchSet)
+	if !ok {
+		keys := make([]string, r.scale.FanOut)
+		for i := range keys {
+			keys[i] = key
+		}
+		var err error
+		if set, err = newWatchSet(ctx, r.load, keys); err != nil {
+			return nil, err
+		}
+		set.read()
+		r.state = set
+	}
+	v := newValue(valueSize)
+	return r.measure(func() (int64, error) {
+		var deliveries int64
+		for ends := time.Now().Add(r.length); deliveries == 0 || time.Now().Before(ends); {
+			set.expect(len(set.watches))
+			if err := r.load.put(ctx, key, v); err != nil {
+				return 0, err
+			}
+			if err := set.wait(ctx); err != nil {
+				return 0, err
+			}
+			deliveries += int64(len(set.watches))
+		}
+		return deliveries, nil
+	})
+}
+
+func runIdle(ctx context.Context, r *round) (figures, error) {
+	set, ok := r.state.(*watchSet)
+	if !ok {
+		var err error
+		if set, err = newWatchSet(ctx, r.load, newKeys("idle/"+r.client+"/", r.scale.Watches)); err != nil {
+			return nil, err
+		}
+		r.state = set
+	}
+	length := max(r.length, watchRound)
+	out, err := r.measure(func() (int64, error) {
+		select {
+		case <-time.After(length):
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+		return max(1, int64(float64(len(set.watches))*length.Seconds())), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	delete(out, figServerCPU) // it keeps the other client's watches too
+	out[figWatchBytes], out[figWatchStackBytes], out[figWatchGoroutines] = set.bytes, set.stack, set.goroutines
+	return out, nil
+}
+
+// resumeState is what watch-resume keeps from round to round.
+type resumeState struct {
+	way *delayedWay
+	set *watchSet
+}
+
+func runResume(ctx context.Context, r *round) (figures, error) {
+	state, ok := r.state.(*resumeState)
+	if !ok {
+		var err error
+		if state, err = newResumeState(ctx, r); err != nil {
+			return nil, err
+		}
+		r.state = state
+	}
+	set := state.set
+	v := newValue(1)
+	var took time.Duration
+	out, err := r.measure(func() (int64, error) {
+		began := time.Now()
+		set.expect(len(set.keys))
+		state.way.cut()
+		for at := 0; at < len(set.keys); at += txnSize {
+			if err := r.load.txnPut(ctx, set.keys[at:min(at+txnSize, len(set.keys))], v); err != nil {
+				return 0, err
+			}
+		}
+		err := set.wait(ctx)
+		took = time.Since(began)
+		return int64(len(set.keys)), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The delay is made in the client's process.
+	for _, name := range []string{figClientCPU, figAllocs, figBytes, figIOCalls} {
+		delete(out, name)
+	}
+	out[figResume] = took.Seconds()
+	return out, nil
+}
+
+func newResumeState(ctx context.Context, r *round) (*resumeState, error) {
+	way, err := newDelayedWay(r.endpoints[0], resumeDelay)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLoad(r.client)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.open([]string{way.endpoint()}); err != nil {
+		return nil, err
+	}
+	set, err := newWatchSet(ctx, l, newKeys("resume/"+r.client+"/", r.scale.Resumes))
+	if err != nil {
+		return nil, err
+	}
+	set.read()
+	return &resumeState{way, set}, nil
+}
+
+// liveStack is the bytes of all stacks.
+func liveStack() float64 {
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	return float64(mem.StackInuse)
+}
