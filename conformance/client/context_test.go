@@ -16,7 +16,7 @@ import (
 func TestStoppedServer(t *testing.T) {
 	t.Parallel()
 	s, c := private(t, etcdtest.Config{}, etcd.Config{Retry: -1})
-	bounded := connect(t, etcd.Config{Endpoints: s.Endpoints(), Retry: -1, Timeout: 300 * time.Millisecond})
+	bounded := connect(t, etcd.Config{Endpoints: s.Endpoints(), Retry: -1, Timeout: 150 * time.Millisecond})
 	closing := connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	for _, c := range []*etcd.Client{c, bounded, closing} {
 		if err := c.Ready(t.Context()); err != nil {
@@ -81,19 +81,19 @@ func TestStoppedServer(t *testing.T) {
 			}
 			t.Run(name+" deadline", func(t *testing.T) {
 				t.Parallel()
-				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 				defer cancel()
 				begin := time.Now()
 				err := test.call(c, ctx)
 				check(t, err, context.DeadlineExceeded, etcd.CodeDeadlineExceeded)
-				if took := time.Since(begin); took < 200*time.Millisecond || took > 2*time.Second {
+				if took := time.Since(begin); took < 100*time.Millisecond || took > 2*time.Second {
 					t.Errorf("it took %v", took)
 				}
 			})
 			t.Run(name+" cancelled", func(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithCancel(t.Context())
-				time.AfterFunc(100*time.Millisecond, cancel)
+				time.AfterFunc(50*time.Millisecond, cancel)
 				check(t, test.call(c, ctx), context.Canceled, etcd.CodeCanceled)
 			})
 			t.Run(name+" Timeout", func(t *testing.T) {
@@ -104,17 +104,17 @@ func TestStoppedServer(t *testing.T) {
 				if errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%v is said to be the context's", err)
 				}
-				if took := time.Since(begin); took < 300*time.Millisecond || took > 2*time.Second {
+				if took := time.Since(begin); took < 150*time.Millisecond || took > 2*time.Second {
 					t.Errorf("it took %v", took)
 				}
 			})
 			t.Run(name+" deadline in place of Timeout", func(t *testing.T) {
 				t.Parallel()
-				ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 				defer cancel()
 				begin := time.Now()
 				check(t, test.call(bounded, ctx), context.DeadlineExceeded, etcd.CodeDeadlineExceeded)
-				if took := time.Since(begin); took < 700*time.Millisecond {
+				if took := time.Since(begin); took < 400*time.Millisecond {
 					t.Errorf("it took %v", took)
 				}
 			})
@@ -128,21 +128,10 @@ func TestStoppedServer(t *testing.T) {
 					t.Errorf("%v: it was not sent", err)
 				}
 			})
-			t.Run(name+" Close", func(t *testing.T) {
-				t.Parallel()
-				err := test.call(closing, t.Context())
-				e := wants(t, err, etcd.ErrClosed, outcomeOf(err))
-				if e != nil && e.Op != name {
-					t.Errorf("error %+v", e)
-				}
-				if etcd.MaybeApplied(err) != (test.write && e != nil && e.Outcome == etcd.OutcomeUnknown) {
-					t.Errorf("%v: MaybeApplied is wrong", err)
-				}
-			})
 		}
 		t.Run("read-only Txn", func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			err := readTxn(c, ctx)
 			wants(t, err, context.DeadlineExceeded, etcd.OutcomeUnknown)
@@ -150,9 +139,23 @@ func TestStoppedServer(t *testing.T) {
 				t.Errorf("%v: a Txn that only reads is said to be applied", err)
 			}
 		})
-		t.Run("closing", func(t *testing.T) {
+		t.Run("Close", func(t *testing.T) {
 			t.Parallel()
-			time.AfterFunc(500*time.Millisecond, func() { _ = closing.Close() })
+			waiting := make(map[string]<-chan error)
+			for name, test := range calls {
+				waiting[name] = async(func() error { return test.call(closing, t.Context()) })
+			}
+			time.AfterFunc(100*time.Millisecond, func() { _ = closing.Close() })
+			for name, done := range waiting {
+				err := await(t, done)
+				e := wants(t, err, etcd.ErrClosed, outcomeOf(err))
+				if e != nil && e.Op != name {
+					t.Errorf("error %+v", e)
+				}
+				if etcd.MaybeApplied(err) != (calls[name].write && e != nil && e.Outcome == etcd.OutcomeUnknown) {
+					t.Errorf("%v: MaybeApplied is wrong", err)
+				}
+			}
 		})
 	})
 
