@@ -399,3 +399,11 @@ func fields(b []byte, each func(field int, v uint64, block []byte)) {
 		each(int(tag>>3), v, block)
 	}
 }
+
+// soon is a context that ends what would wait for good: a bubble's time never
+// stands still while a watch is there to be probed.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	t.Cleanup(cancel)
+	return ctx
+}

@@ -62,7 +62,7 @@ func readAll(t testing.TB, w *Watcher) []int64 {
 			}
 			return out
 		}
-		resp, err := w.Read(t.Context())
+		resp, err := w.Read(soon(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +321,7 @@ func TestPermissionGoneAtResume(t *testing.T) {
 			}
 		}
 		wantNext(t, w, 60)
-		if _, err := w.Read(t.Context()); !errors.Is(err, ErrPermissionDenied) {
+		if _, err := w.Read(soon(t)); !errors.Is(err, ErrPermissionDenied) {
 			t.Errorf("the watch ended with %v", err)
 		}
 		wantRevisions(t, other, 70)
@@ -351,12 +351,12 @@ func TestCancelReasons(t *testing.T) {
 			s.send(eventsOf(create.WatchID, puts("a", 105)...),
 				watchResponse{WatchID: create.WatchID, Canceled: true, CancelReason: reason})
 			wantNext(t, w, 105)
-			_, err := w.Read(t.Context())
+			_, err := w.Read(soon(t))
 			var e *Error
 			if !errors.As(err, &e) || e.Code != test.code || test.is != nil && !errors.Is(err, test.is) || e.Message == "" {
 				t.Errorf("%q: error %v, want %v, %v", reason, err, test.code, test.is)
 			}
-			if _, again := w.Read(t.Context()); again != err {
+			if _, again := w.Read(soon(t)); again != err {
 				t.Errorf("a second Read returned %v", again)
 			}
 			// It was the only one, so its stream goes too.
@@ -388,7 +388,7 @@ func TestTransientCancellation(t *testing.T) {
 // wantNext reads one response.
 func wantNext(t testing.TB, w *Watcher, revision int64) {
 	t.Helper()
-	resp, err := w.Read(t.Context())
+	resp, err := w.Read(soon(t))
 	if err != nil {
 		t.Fatal(err)
 	}

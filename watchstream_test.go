@@ -25,7 +25,7 @@ func readResponses(t testing.TB, w *Watcher) string {
 		if n == 0 {
 			return strings.Join(out, "|")
 		}
-		resp, err := w.Read(t.Context())
+		resp, err := w.Read(soon(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestRevisionTooLarge(t *testing.T) {
 		for range 5 {
 			s.send(r)
 		}
-		if _, err := w.Read(t.Context()); !errors.Is(err, ErrRevisionTooLarge) {
+		if _, err := w.Read(soon(t)); !errors.Is(err, ErrRevisionTooLarge) {
 			t.Errorf("it ended with %v", err)
 		}
 	})
@@ -222,7 +222,7 @@ func TestSlowReader(t *testing.T) {
 		}
 		var got []int64
 		for len(got) < len(want) {
-			resp, err := slow.Read(t.Context())
+			resp, err := slow.Read(soon(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -405,7 +405,7 @@ func TestClientCloseEndsWatches(t *testing.T) {
 		}
 		wantNext(t, w, 5)
 		for range 2 {
-			if _, err := w.Read(t.Context()); !errors.Is(err, ErrClosed) {
+			if _, err := w.Read(soon(t)); !errors.Is(err, ErrClosed) {
 				t.Errorf("Read: %v", err)
 			}
 		}
