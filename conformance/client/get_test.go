@@ -21,7 +21,7 @@ var (
 func TestGet(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	before := put(t, c, p+"before", "") // a key in front of the range
 	createdAt, modifiedAt := map[string]int64{}, map[string]int64{}
 	for _, k := range created {

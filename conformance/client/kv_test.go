@@ -13,7 +13,7 @@ func TestPut(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
 	ctx := t.Context()
-	p := t.Name() + "/"
+	p := ownKeys(t)
 
 	t.Run("revisions and versions", func(t *testing.T) {
 		first := put(t, c, p+"k", "1")
@@ -167,7 +167,7 @@ func TestRequestTooLarge(t *testing.T) {
 func TestLargestValue(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
-	key := t.Name()
+	key := ownKeys(t)
 	value := bytes.Repeat([]byte("0123456789abcdef"), (3<<19)/16-32)
 	if _, err := c.Put(t.Context(), etcd.PutRequest{Key: key, Value: value}); err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestLargestValue(t *testing.T) {
 func TestDelete(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	for _, test := range []struct {
 		name string
 		req  etcd.DeleteRequest

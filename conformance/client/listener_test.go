@@ -124,7 +124,7 @@ func listener(t *testing.T, c *etcd.Client) {
 func TestResponseTooLarge(t *testing.T) {
 	t.Parallel()
 	filler := connect(t, etcd.Config{})
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	fill(t, filler, p, 50, 2000)
 	c := connect(t, etcd.Config{MaxResponseBytes: 20_000})
 	if resp := get(t, c, etcd.GetRequest{Key: p, Prefix: true, Limit: 5}); len(resp.KVs) != 5 {

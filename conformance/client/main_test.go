@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 
 // The server that most tests share. It is a child process, so that it neither
 // runs with the race detector nor counts as our memory. A test keeps to keys
-// that begin with its own name and compacts nothing.
+// that begin with its ownKeys and compacts nothing.
 var shared *etcdtest.Server
 
 func TestMain(m *testing.M) {
@@ -92,6 +93,13 @@ func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+var runs atomic.Int64
+
+// ownKeys is a prefix for the keys of one run of one test.
+func ownKeys(t testing.TB) string {
+	return fmt.Sprintf("%s.%d/", t.Name(), runs.Add(1))
 }
 
 // put stores a pair and returns its revision.

@@ -71,7 +71,7 @@ func checkNumbered(t testing.TB, kvs []etcd.KeyValue, prefix string, first, last
 func TestRange(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	const n = 1500
 	fill(t, c, p, n, 3000) // 4.5 MB: several pieces of a stream and several pages
 	all := etcd.GetRequest{Key: p, Prefix: true}
@@ -275,7 +275,7 @@ func TestRangeCompacted(t *testing.T) {
 func TestRangeMemory(t *testing.T) { // not parallel: it measures the heap
 	const n = 200_000
 	c := connect(t, etcd.Config{})
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	fill(t, c, p, n, 100)
 	var base, m runtime.MemStats
 	runtime.GC()
@@ -310,7 +310,7 @@ func TestRangeMemory(t *testing.T) { // not parallel: it measures the heap
 func TestRangeConnectionsCut(t *testing.T) {
 	t.Parallel()
 	filler := connect(t, etcd.Config{})
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	const n = 2000
 	fill(t, filler, p, n, 5000)
 	for name, req := range map[string]etcd.GetRequest{

@@ -68,7 +68,7 @@ func TestPutConnectionCut(t *testing.T) {
 // The same for every other write; the read among them is simply made again.
 func TestOtherCallsConnectionCut(t *testing.T) {
 	t.Parallel()
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	for name, test := range map[string]struct {
 		read bool
 		call func(c *etcd.Client) error

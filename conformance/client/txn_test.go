@@ -23,7 +23,7 @@ func txn(t testing.TB, c *etcd.Client, req etcd.TxnRequest) *etcd.TxnResponse {
 func TestCompareTargets(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	id := grant(t, shared)
 	put(t, c, p+"k", "first")
 	if _, err := c.Put(t.Context(), etcd.PutRequest{Key: p + "k", Value: []byte("mm"), Lease: id}); err != nil {
@@ -80,7 +80,7 @@ func TestCompareTargets(t *testing.T) {
 func TestTxnBranches(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	yes, no := etcd.CompareVersion(p+"x", etcd.Equal, 0), etcd.CompareVersion(p+"x", etcd.Greater, 0)
 	for _, test := range []struct {
 		name string
@@ -125,7 +125,7 @@ func ops(list ...etcd.Op) []etcd.Op { return list }
 func TestTxnEffects(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	id := grant(t, shared)
 	put(t, c, p+"a", "old a")
 	put(t, c, p+"b", "old b")
@@ -184,7 +184,7 @@ func TestTxnEffects(t *testing.T) {
 func TestTxnDeepNesting(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
-	p := t.Name() + "/"
+	p := ownKeys(t)
 	req := etcd.TxnRequest{Then: ops(etcd.PutRequest{Key: p + "deep", Value: []byte("found")})}
 	const depth = 20
 	for range depth {
