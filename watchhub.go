@@ -49,7 +49,7 @@ const (
 	// stuckFor is how long a stuck member is avoided, and stuckPicks how often
 	// another one is asked for, stuckPause apart.
 	stuckFor   = 30 * time.Second
-	stuckPicks = 10
+	stuckPicks = 20
 	stuckPause = 10 * time.Millisecond
 )
 
