@@ -22,6 +22,7 @@ type script struct {
 	replies []reply
 	calls   []call
 	dials   int
+	silent  bool // it takes connections and says nothing
 }
 
 type call struct {
@@ -33,6 +34,7 @@ type call struct {
 type reply struct {
 	err   *transport.Error
 	after time.Duration
+	body  []byte // none is a response of zeros
 }
 
 func (s *script) client(config Config) *Client {
@@ -41,7 +43,11 @@ func (s *script) client(config Config) *Client {
 		done: make(chan struct{}),
 		set: balance.New(balance.Config{
 			Endpoints: []balance.Endpoint{{Name: "a:1", Target: transport.Target{Network: "tcp", Address: "a:1"}}},
-			Dial: func(context.Context, transport.Target) (transport.Conn, error) {
+			Dial: func(ctx context.Context, _ transport.Target) (transport.Conn, error) {
+				if s.silent {
+					<-ctx.Done()
+					return nil, &transport.Error{Code: transport.Unavailable, Outcome: transport.NotSent, Cause: context.Cause(ctx)}
+				}
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				s.dials++
@@ -87,7 +93,7 @@ func (c *scriptConn) Call(ctx context.Context, req transport.Request) ([]byte, e
 	if r.err != nil {
 		return nil, r.err
 	}
-	return nil, nil // an empty message is a response of zeros
+	return r.body, nil
 }
 
 func (c *scriptConn) Open(context.Context, transport.Request) (transport.Stream, error) {
@@ -471,6 +477,65 @@ func TestRangePagesUnimplemented(t *testing.T) {
 		var e *Error
 		if !errors.As(last, &e) || e.Code != CodeUnimplemented || len(s.calls) != 1 {
 			t.Errorf("%v after %d calls", last, len(s.calls))
+		}
+	})
+}
+
+// Timeout also bounds the connecting, before anything is sent.
+func TestTimeoutOfConnecting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{silent: true}
+		c := s.client(Config{Retry: -1, Timeout: time.Second})
+		defer c.set.Close()
+		begin := time.Now()
+		_, err := c.Put(t.Context(), PutRequest{Key: "k"})
+		var e *Error
+		if !errors.As(err, &e) || !errors.Is(err, ErrTimeout) || e.Outcome != NotSent || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %+v", e)
+		}
+		if took := time.Since(begin); took != time.Second || !strings.Contains(err.Error(), "a:1") {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
+// An answer that makes no sense was an answer: a write has been done.
+func TestUndecodableAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{replies: []reply{{body: []byte{0x0a, 0x7f}}}}
+		c := s.client(Config{})
+		defer c.set.Close()
+		_, err := c.Put(t.Context(), PutRequest{Key: "k"})
+		var e *Error
+		if !errors.As(err, &e) || e.Code != CodeInternal || !MaybeApplied(err) || len(s.calls) != 1 {
+			t.Errorf("%v after %d calls", err, len(s.calls))
+		}
+		if _, err = c.Get(t.Context(), GetRequest{Key: "k"}); err == nil || MaybeApplied(err) {
+			t.Errorf("read: %v", err)
+		}
+	})
+}
+
+// The member that answers a serializable page may not know the revision yet that
+// another has named; then the leader is asked.
+func TestRangeMemberBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{replies: []reply{says(transport.OutOfRange, "etcdserver: mvcc: required revision is a future revision"), ok}}
+		c := s.client(Config{})
+		defer c.set.Close()
+		r := &Range{
+			c: c, ctx: t.Context(), revision: 7, req: rangeRequest{Serializable: true, MinModRevision: 1},
+			first: GetResponse{More: true, KVs: []KeyValue{{Key: "a"}}},
+		}
+		n := 0
+		for _, err := range r.All() {
+			if err != nil {
+				t.Error(err)
+			}
+			n++
+		}
+		if n != 1 || len(s.calls) != 2 || s.calls[0].req.RequireLeader || !s.calls[1].req.RequireLeader {
+			t.Errorf("%d pairs after %d calls", n, len(s.calls))
 		}
 	})
 }
