@@ -84,6 +84,7 @@ func (c *conn) giveUp(s *stream, reason func(Outcome) *Error) ([]byte, error) {
 		return reply, nil
 	}
 	err := reason(s.outcome())
+	c.doubt = c.doubt || c.reads == s.readsBefore
 	c.abandonLocked(s, err)
 	c.flush()
 	return nil, err

@@ -53,6 +53,8 @@ type conn struct {
 	// Liveness, see watchdog.go.
 	ticking     bool
 	heard       bool // bytes arrived since the last tick
+	reads       int  // how often bytes have arrived
+	doubt       bool // a call gave up and nothing had come since it began
 	silentTicks int
 	pingSent    time.Time // zero: none yet
 	pingWaiting bool      // and not answered
@@ -181,6 +183,7 @@ func (c *conn) refusalLocked() error {
 // enqueueLocked puts a new stream in line and sees that the peer is watched.
 func (c *conn) enqueueLocked(s *stream) {
 	c.opening.push(s)
+	s.readsBefore = c.reads
 	c.watchLocked()
 }
 

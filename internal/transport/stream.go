@@ -22,6 +22,8 @@ type stream struct {
 	unary    bool
 	deadline time.Time // the context's, for grpc-timeout; zero: none
 
+	readsBefore int // conn.reads when it was queued
+
 	id    uint32       // 0 until the HEADERS frame is assembled
 	start uint64       // where its HEADERS begin in all that conn has assembled
 	queue *streamQueue // the queue that holds it

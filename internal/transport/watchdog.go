@@ -13,6 +13,11 @@ import "time"
 // Ticks, not a clock: while this process is stopped or starved no ticks pass,
 // and after it the reader drains the socket before the next one, so a pause on
 // our side never looks like death on the other.
+//
+// A call that has given up before it heard anything leaves a doubt, which keeps
+// the ticks going until a PING has been answered: of calls with short deadlines,
+// one now and then, none would see the second tick, and the connection would
+// stay for as long as TCP takes to give up.
 const (
 	tick         = time.Second
 	suspectTicks = 2
@@ -34,7 +39,8 @@ func (c *conn) watchLocked() {
 
 // heardLocked notes that bytes have arrived.
 func (c *conn) heardLocked() {
-	c.heard = true
+	c.heard, c.doubt = true, false
+	c.reads++
 	if c.suspect {
 		c.suspect = false
 		c.setStateLocked()
@@ -59,7 +65,7 @@ func (c *conn) watchdog() {
 // onTick returns why the connection is to end, if it is.
 func (c *conn) onTick() error {
 	c.mu.Lock()
-	idle := len(c.streams) == 0 && c.opening.head == nil
+	idle := len(c.streams) == 0 && c.opening.head == nil && !c.doubt
 	if idle && (c.draining || !c.pingWaiting) {
 		draining := c.draining
 		c.ticking = false

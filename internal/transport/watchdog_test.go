@@ -259,3 +259,20 @@ func TestSilentHandshake(t *testing.T) {
 		_ = server.Close()
 	})
 }
+
+// Calls with short deadlines, one now and then, all gave up before the second
+// tick, so a dead peer was never found: the ticks stopped between them.
+func TestSilentPeerMetBySparseCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, p := connect(t, pipeLink, Options{})
+		pings(p, time.Now())
+		for range 3 {
+			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+			_, _ = conn.Call(ctx, simple)
+			cancel()
+			time.Sleep(6 * time.Second)
+			synctest.Wait()
+		}
+		want{code: Unavailable, cause: ErrSilent}.check(t, conn.Err())
+	})
+}
