@@ -39,7 +39,7 @@ type keeper struct {
 	once  pool // KeepAliveOnce and Adopt
 
 	shortest int64 // the shortest TTL since there were none; 0: none
-	latency  int64 // of answers, smoothed
+	latency  int64 // of answers that wait behind no other, smoothed
 }
 
 const (
@@ -55,7 +55,7 @@ func (k *keeper) init(c *Client) {
 	k.wake = make(chan struct{}, 1)
 	k.clock = newLeaseClock()
 	k.leases = make(map[LeaseID]*Lease)
-	k.kept = pool{k: k, window: 256, streams: 32, patience: int64(50 * time.Millisecond)}
+	k.kept = pool{k: k, window: 2048, streams: 32, patience: int64(50 * time.Millisecond)}
 	k.once = pool{k: k, window: 256, streams: 8, patience: int64(50 * time.Millisecond)}
 	k.alone = pool{k: k, window: 1, streams: 4}
 	for _, p := range k.pools() {
@@ -146,13 +146,13 @@ func (k *keeper) firstTimeLocked(l *Lease) {
 }
 
 // intervalLocked is the time between two renewals: a third of the TTL, or up to a
-// fifth less. Where answers take so long that this would not do, half of what
+// tenth less. Where answers take so long that this would not do, half of what
 // they leave: the next answer then comes before the deadline that the one before
 // it has set.
 func (k *keeper) intervalLocked(ttl int64) int64 {
 	third := ttl / 3
 	spare := max((ttl-k.latency)/2, ttl/20)
-	return min(third-rand.Int64N(third/5+1), spare)
+	return min(third-rand.Int64N(third/10+1), spare)
 }
 
 // wakeByLocked sees that the owner looks again at the given time at the latest.
@@ -220,15 +220,18 @@ func (k *keeper) step(b *batch) (wait time.Duration, more bool) {
 	return max(time.Duration(next-now), 0), true
 }
 
-// togetherLocked is by how much renewals are sent early so that several go in one
-// write and one wake-up.
+// togetherLocked is by how much renewals are sent early to go with one that is
+// due: what a few leases cost is wake-ups.
 func (k *keeper) togetherLocked() int64 {
-	return min(max(k.shortest/60, int64(time.Millisecond)), int64(100*time.Millisecond))
+	return min(k.shortest/12, int64(500*time.Millisecond))
 }
 
 // dueLocked ends the leases whose time is up and moves those that are to be
 // renewed to their pool.
 func (k *keeper) dueLocked(now int64) {
+	if k.timers.empty() || k.timers.first().at > now {
+		return
+	}
 	horizon := now + k.togetherLocked()
 	var again []*Lease
 	for !k.timers.empty() && k.timers.first().at <= horizon {

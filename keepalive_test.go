@@ -50,15 +50,14 @@ func TestKeepAliveSchedule(t *testing.T) {
 		time.Sleep(time.Hour)
 		isAlive(t, l)
 		at := p.renewals(l.ID)
-		const early = 100 * time.Millisecond // renewals that are due soon go together
-		if first := at[0].Sub(start); first < 5*time.Second-early || first > 10*time.Second {
+		if first := at[0].Sub(start); first < 5*time.Second || first > 10*time.Second {
 			t.Errorf("first renewal after %v, want 5 to 10 s", first)
 		}
 		seen := make(map[time.Duration]bool)
 		for i := 1; i < len(at); i++ {
 			gap := at[i].Sub(at[i-1])
-			if gap < 8*time.Second-early || gap > 10*time.Second {
-				t.Fatalf("%v between two renewals, want 8 to 10 s", gap)
+			if gap < 9*time.Second || gap > 10*time.Second {
+				t.Fatalf("%v between two renewals, want 9 to 10 s", gap)
 			}
 			seen[gap] = true
 		}
@@ -84,8 +83,8 @@ func TestKeepAliveGoesTogether(t *testing.T) {
 				writes[r.at] = true
 			}
 		})
-		if n, _, _ := p.count(); n < 30_000 || n > 40_000 || len(writes) > 700 {
-			t.Errorf("%d renewals at %d moments; want 30,000 or some more, ten moments a second", n, len(writes))
+		if n, _, _ := p.count(); n < 30_000 || n > 40_000 || len(writes) > 150 {
+			t.Errorf("%d renewals at %d moments; want 30,000 or some more, at two moments a second", n, len(writes))
 		}
 		if _, _, open := p.count(); open > 2 {
 			t.Errorf("%d streams are open", open)
@@ -424,7 +423,7 @@ func TestMembersGoneForAWhile(t *testing.T) {
 		}
 		gone(true)
 		p.cut("")
-		time.Sleep(6 * time.Second)
+		time.Sleep(4 * time.Second)
 		gone(false)
 		time.Sleep(time.Minute)
 		isAlive(t, l)

@@ -135,7 +135,7 @@ func (p *pool) stallAfterLocked() int64 {
 	if k.shortest > 0 {
 		d = max(min(d, k.shortest/6), stallLeast)
 	}
-	return max(d, 4*k.latency) << min(p.stalls, 3)
+	return max(d, 4*k.latency)
 }
 
 // queueGoalLocked is how long renewals may wait behind others on a stream.
@@ -226,7 +226,8 @@ func (p *pool) openStream() (*renewStream, *Error) {
 		return nil, callError(&rpcRenew, conn.Endpoint, err)
 	}
 	k.mu.Lock()
-	s.window, s.progress, s.base = p.first, k.clock.now(), int64(time.Hour)
+	s.window, s.progress = p.first, k.clock.now()
+	s.quickest = [2]int64{int64(time.Hour), int64(time.Hour)}
 	k.mu.Unlock()
 	return s, nil
 }

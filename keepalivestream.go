@@ -19,7 +19,8 @@ type renewStream struct {
 
 	sent     renewals // in the order in which they will be answered
 	window   int      // how many may be under way
-	base     int64    // the shortest time that an answer has taken
+	quickest [2]int64 // time that an answer took, in this period and the one before
+	period   int64    // when this one began
 	progress int64    // when it last answered, or was given something to do
 	answers  int
 	stalled  bool // it is held up: nothing more is put on it
@@ -81,7 +82,8 @@ func (k *keeper) pick(ctx context.Context, avoid string) (balance.Picked, error)
 }
 
 func (s *renewStream) request() transport.Request {
-	return transport.Request{Path: rpcRenew.path, RequireLeader: true}
+	// Somebody waits for a KeepAliveOnce, and nobody for the others.
+	return transport.Request{Path: rpcRenew.path, RequireLeader: true, Patient: s.pool != &s.pool.k.once}
 }
 
 // usableLocked: renewals may be put on it.
@@ -128,20 +130,37 @@ func (s *renewStream) fillLocked(now int64, b *batch) {
 	}
 }
 
-// checkStallLocked finds a stream that is held up, most likely by an expired
-// lease, for whose deletion the server waits before it answers. What is behind
-// that one goes elsewhere, and it is tried alone. The stream stays: its answers
-// are good when they come.
+// checkStallLocked finds a stream that is held up: it has answered nothing for a
+// while, most likely because of an expired lease, for whose deletion the server
+// waits before it answers; or it is slow and too much was put on it. What is under
+// way goes elsewhere too, the first alone if it is to blame. The stream stays: its
+// answers are good when they come.
 func (s *renewStream) checkStallLocked(now int64) {
 	p := s.pool
-	if s.stalled || s.sent.len() == 0 || now-s.progress < p.stallAfterLocked() {
+	if s.stalled || s.sent.len() == 0 {
 		return
 	}
-	s.stalled = true
-	p.stalls++
-	p.avoid = s.conn.Endpoint
-	s.resendLocked(0)
+	limit := p.stallAfterLocked()
+	switch {
+	case now-s.progress >= limit<<min(p.stalls, 3):
+		s.stalled = true
+		p.stalls++
+		p.avoid = s.conn.Endpoint
+		s.resendLocked(1)
+	case now-s.queuedSinceLocked() >= limit:
+		s.stalled = true
+		s.window = max(s.window/8, min(4, p.window))
+		s.resendLocked(0)
+	}
 }
+
+// queuedSinceLocked is since when the first of those under way waits behind
+// others, as far as can be told.
+func (s *renewStream) queuedSinceLocked() int64 { return s.sent.all()[0].at + s.wayLocked() }
+
+// wayLocked is how long an answer takes that waits behind no other: what the
+// quickest has taken lately.
+func (s *renewStream) wayLocked() int64 { return min(s.quickest[0], s.quickest[1]) }
 
 // resendLocked puts what is under way in line again, for another stream; the
 // first blamed of them go to quarantine.
@@ -179,7 +198,8 @@ func (s *renewStream) lookAgainLocked(now int64) (at int64, keep bool) {
 		at = s.progress + s.uselessAfterLocked()
 		return at, at > now
 	}
-	return s.progress + s.pool.stallAfterLocked(), true
+	limit := s.pool.stallAfterLocked()
+	return min(s.progress+limit<<min(s.pool.stalls, 3), s.queuedSinceLocked()+limit), true
 }
 
 // uselessAfterLocked is how old answers may become before none can be of use.
@@ -228,7 +248,7 @@ func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse) bool {
 	s.progress = now
 	s.answers++
 	p.failures, p.stalls, p.lastErr, p.avoid = 0, 0, nil, ""
-	s.adaptLocked(now - r.at)
+	s.adaptLocked(now, now-r.at)
 	if s.sent.len() == 0 {
 		s.stalled = false
 	}
@@ -248,21 +268,22 @@ func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse) bool {
 
 // adaptLocked learns from an answer that took the given time. What it took more
 // than the quickest was spent waiting behind others.
-func (s *renewStream) adaptLocked(took int64) {
+func (s *renewStream) adaptLocked(now, took int64) {
 	p, k := s.pool, s.pool.k
-	// The quickest rises slowly, so that one quick answer of long ago does not
-	// make a way that has become longer look like waiting.
-	s.base = min(s.base+max(took-s.base, 0)/32, took)
-	switch waited, goal := took-s.base, p.queueGoalLocked(); {
+	if now-s.period > min(max(k.shortest/2, int64(time.Second)), int64(10*time.Second)) {
+		s.quickest[0], s.quickest[1], s.period = took, s.quickest[0], now
+	}
+	s.quickest[0] = min(s.quickest[0], took)
+	switch waited, goal := took-s.wayLocked(), p.queueGoalLocked(); {
 	case waited > goal:
-		s.window = max(s.window-1, min(4, p.window))
+		s.window = max(s.window-s.window/16-1, min(4, p.window))
 	case waited < goal/2:
 		s.window = min(s.window+1, p.window)
 	}
 	if p.first < p.window {
 		p.first = min(p.first+1, 32, p.window)
 	}
-	k.latency += (took - k.latency) / 8
+	k.latency += (s.wayLocked() - k.latency) / 8
 }
 
 // endedLocked takes a stream that has ended off its pool.
@@ -320,6 +341,9 @@ func (e *Error) blamesOne() bool {
 	return e.Code != CodeCanceled && e.Code != CodeUnimplemented
 }
 
+// blamePause is the first pause between two tries of a lease in quarantine.
+const blamePause = int64(100 * time.Millisecond)
+
 // blameLocked puts a lease in quarantine, or keeps it there a while longer.
 func (k *keeper) blameLocked(l *Lease, p *pool, err *Error) {
 	if l.ended.Load() != nil {
@@ -332,11 +356,11 @@ func (k *keeper) blameLocked(l *Lease, p *pool, err *Error) {
 		k.alone.pushLocked(l)
 		return
 	}
-	// From a tenth of a second on, twice as long each time, at most a third of
-	// the TTL.
-	pause := min(int64(100*time.Millisecond)<<min(l.failures, 20), l.ttl/3)
+	// Twice as long each time, but the nearer the end the sooner.
+	now := k.clock.now()
+	pause := min(blamePause<<min(l.failures, 20), max((l.deadlineLocked()-now)/2, l.ttl/16))
 	l.failures++
 	l.leaveHeap()
-	l.next = k.clock.now() + int64(jitter(time.Duration(pause), time.Duration(pause/5)))
+	l.next = now + int64(jitter(time.Duration(pause), time.Duration(pause/5)))
 	k.timers.push(l, l.wakeLocked())
 }

@@ -15,6 +15,7 @@ type conn struct {
 	inPlace  *inPlaceWriter // nil unless a caller may write in place
 	wake     chan struct{}  // capacity 1: hands the write side to the writer
 	greeted  chan struct{}  // closed once the server's first SETTINGS hold
+	hurry    chan struct{}  // capacity 1: ends the reader's nap
 	done     chan struct{}  // closed by fail
 	watch    *time.Timer    // the watchdog's tick
 	routines sync.WaitGroup
@@ -42,6 +43,9 @@ type conn struct {
 	recvWindow int64
 	headers    *headerEncoder
 	control    []byte // frames that belong to no stream's data, to go first
+
+	hasty   int  // streams that are not Patient
+	napping bool // the reader sleeps; hurry wakes it, see nap.go
 
 	// writing: somebody holds the write side and with it chunk and rest.
 	writing   bool
@@ -75,6 +79,7 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 		nc: nc, socket: socket, opts: opts,
 		wake:       make(chan struct{}, 1),
 		greeted:    make(chan struct{}),
+		hurry:      make(chan struct{}, 1),
 		done:       make(chan struct{}),
 		streams:    make(map[uint32]*stream),
 		nextID:     1,
@@ -183,6 +188,7 @@ func (c *conn) refusalLocked() error {
 // enqueueLocked puts a new stream in line and sees that the peer is watched.
 func (c *conn) enqueueLocked(s *stream) {
 	c.opening.push(s)
+	c.enteredLocked(s)
 	s.readsBefore = c.reads
 	c.watchLocked()
 }
@@ -206,6 +212,7 @@ func (c *conn) endLocked(s *stream, err *Error) {
 		delete(c.streams, s.id)
 	}
 	s.done, s.err = true, err
+	c.leftLocked(s)
 	s.head, s.body, s.in = nil, nil, nil
 	s.req.Message = nil
 	s.signalRoom()

@@ -99,6 +99,7 @@ type reader struct {
 // one read has brought.
 func (c *conn) read(in *frameReader) {
 	r := &reader{c: c, in: in, dec: newHeaderDecoder()}
+	var naps napper
 	for first := true; ; first = false {
 		c.mu.Lock()
 		c.heardLocked()
@@ -107,7 +108,7 @@ func (c *conn) read(in *frameReader) {
 		if !over && c.draining && len(c.streams) == 0 && c.opening.head == nil && err == nil {
 			err = ErrDraining
 		}
-		output := c.hasOutputLocked()
+		output, delivered := c.hasOutputLocked(), len(r.woken) > 0
 		c.mu.Unlock()
 		r.signal()
 		if err != nil && !over {
@@ -123,6 +124,9 @@ func (c *conn) read(in *frameReader) {
 		if output {
 			c.mu.Lock()
 			c.flush()
+		}
+		if delivered {
+			naps.afterRead(c)
 		}
 		if err := in.fill(); err != nil {
 			c.readFailed(err)
