@@ -13,6 +13,7 @@ import (
 // fakeConn is a connection that is in whatever state a test says.
 type fakeConn struct {
 	address string
+	pings   time.Duration // the spacing that it was dialed with
 	done    chan struct{}
 
 	mu     sync.Mutex // guards the fields below
@@ -90,7 +91,7 @@ func (c *cluster) dial(ctx context.Context, target transport.Target) (transport.
 			return conn, err
 		}
 	}
-	conn := &fakeConn{address: target.Address, done: make(chan struct{})}
+	conn := &fakeConn{address: target.Address, pings: target.PingSpacing, done: make(chan struct{})}
 	c.mu.Lock()
 	c.conns[target.Address] = append(c.conns[target.Address], conn)
 	c.mu.Unlock()

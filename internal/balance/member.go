@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"errors"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,13 @@ type link struct {
 	failures  int // in a row
 	notBefore time.Time
 	lastErr   error
+	// pingSpacing is what the member's complaints have made of the time between
+	// two PINGs; 0: it has not complained.
+	pingSpacing time.Duration
 }
+
+// firstPingSpacing follows the first complaint; each further one doubles it.
+const firstPingSpacing = 12 * time.Second
 
 // connBox lets an interface value stand behind an atomic pointer.
 type connBox struct {
@@ -61,30 +68,26 @@ func (l *link) current() transport.Conn {
 // reapLocked forgets a connection that takes no new calls. It returns those
 // that are over, for their goroutines to be waited for.
 func (l *link) reapLocked(now time.Time) (over []transport.Conn) {
-	b := l.conn.Load()
-	if b == nil {
-		return nil
-	}
-	switch b.State() {
-	case transport.Ready, transport.Suspect:
-		return nil
-	case transport.Draining, transport.Closed:
+	if b := l.conn.Load(); b != nil && b.State() >= transport.Draining {
 		l.draining = append(l.draining, b.Conn)
 		l.conn.Store(nil)
-	}
-	if now.Sub(b.since) < stableAfter {
-		l.backOffLocked(now)
-	} else {
-		l.failures = 0
+		if now.Sub(b.since) < stableAfter {
+			l.backOffLocked(now)
+		} else {
+			l.failures = 0
+		}
 	}
 	kept := l.draining[:0]
 	for _, c := range l.draining {
-		if c.State() == transport.Closed {
-			l.lastErr = c.Err()
-			over = append(over, c)
-		} else {
+		if c.State() != transport.Closed {
 			kept = append(kept, c)
+			continue
 		}
+		l.lastErr = c.Err()
+		if errors.Is(l.lastErr, transport.ErrTooManyPings) {
+			l.pingSpacing = max(2*l.pingSpacing, firstPingSpacing)
+		}
+		over = append(over, c)
 	}
 	clear(l.draining[len(kept):])
 	l.draining = kept

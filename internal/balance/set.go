@@ -219,15 +219,17 @@ func (s *Set) connect(m *member, lane Lane) (*dial, error) {
 	}
 	d := &dial{done: make(chan struct{})}
 	l.dialing = d
-	s.routines.Go(func() { s.run(m, l, d) })
+	target := m.endpoint.Target
+	target.PingSpacing = l.pingSpacing
+	s.routines.Go(func() { s.run(target, l, d) })
 	return d, nil
 }
 
 // run is the goroutine of one dial.
-func (s *Set) run(m *member, l *link, d *dial) {
+func (s *Set) run(target transport.Target, l *link, d *dial) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, s.dialTimeout, fmt.Errorf("no connection within %v", s.dialTimeout))
 	defer cancel()
-	conn, err := s.dial(ctx, m.endpoint.Target)
+	conn, err := s.dial(ctx, target)
 
 	s.mu.Lock()
 	if s.closed && conn != nil {

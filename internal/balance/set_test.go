@@ -308,6 +308,28 @@ func TestDraining(t *testing.T) {
 	})
 }
 
+// A member that complains of too many PINGs gets fewer.
+func TestPingSpacing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		s := c.of(t, "a")
+		for _, want := range []time.Duration{0, 0, 12 * time.Second, 24 * time.Second} {
+			mustPick(t, s, Unary)
+			conn := c.last("a")
+			if conn.pings != want {
+				t.Errorf("PINGs are %v apart, want %v", conn.pings, want)
+			}
+			time.Sleep(2 * stableAfter)
+			reason := transport.ErrTooManyPings
+			if c.dialed("a") == 1 {
+				reason = transport.ErrSilent
+			}
+			conn.become(transport.Closed, &transport.Error{Code: transport.Unavailable, Cause: reason})
+		}
+		s.Close()
+	})
+}
+
 // The dial timeout is no context error of the caller.
 func TestDialTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

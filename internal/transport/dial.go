@@ -18,6 +18,9 @@ import (
 // so a connection that is returned has an HTTP/2 server behind it. Nothing of a
 // call is sent before, so every error of Dial is NotSent.
 func Dial(ctx context.Context, target Target, opts Options) (Conn, error) {
+	if target.PingSpacing > 0 {
+		opts.PingSpacing = target.PingSpacing
+	}
 	opts = opts.withDefaults()
 	socket, err := dialSocket(ctx, target, opts)
 	if err != nil {
