@@ -57,6 +57,9 @@ type Request struct {
 	// Timeout bounds a Call beside its context; zero or less means no bound.
 	// The server is not told of it, only of the context's deadline.
 	Timeout time.Duration
+	// Patient: the messages of a stream may come some milliseconds late, so that
+	// several are read at once.
+	Patient bool
 	// CloseSend half-closes a stream behind Message (server streaming).
 	CloseSend bool
 }
