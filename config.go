@@ -27,9 +27,9 @@ type Config struct {
 	TLS *tls.Config
 
 	// Retry is how often a failed request is tried again, after the first
-	// attempt. 0 means 5; negative means never. The faults of single
-	// connections and elections are dealt with inside one attempt and are not
-	// counted.
+	// attempt. 0 means 5; negative means never. A request that a
+	// connection did not take goes to another, and an election is waited for,
+	// inside one attempt: neither is counted.
 	Retry int
 
 	// RetrySleep is the pause before a request is tried again; each is up to
