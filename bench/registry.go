@@ -62,7 +62,7 @@ func fullScale() scale {
 
 func quickScale() scale {
 	s := fullScale()
-	s.Round, s.Warmup = 160*time.Millisecond, 120*time.Millisecond
+	s.Rounds, s.Round, s.Warmup = 3, 150*time.Millisecond, 100*time.Millisecond
 	s.IterPairs = 100_000
 	s.Events, s.Watches, s.Resumes = 10_000, 1000, 100
 	return s
