@@ -186,9 +186,27 @@ func TestAnswers(t *testing.T) {
 
 		"not a primary lessor":       {ErrLeaderChanged, Rejected, true, true},
 		"etcdserver: no leader":      {ErrNoLeader, Rejected, true, true},
-		"etcdserver: not leader":     {ErrNoLeader, Rejected, true, true},
+		"etcdserver: not leader":     {ErrNotLeader, Rejected, false, false},
 		"etcdserver: leader changed": {ErrLeaderChanged, Rejected, true, true},
 		"raft proposal dropped":      {ErrLeaderChanged, Rejected, true, true},
+
+		"etcdserver: member not found":                                               {ErrMemberNotFound, Rejected, false, false},
+		"etcdserver: member ID already exist":                                        {ErrMemberExists, Rejected, false, false},
+		"etcdserver: Peer URLs already exists":                                       {ErrPeerURLExists, Rejected, false, false},
+		"etcdserver: given member URLs are invalid":                                  {ErrInvalidRequest, Rejected, false, false},
+		"etcdserver: can only promote a learner member":                              {ErrMemberNotLearner, Rejected, false, false},
+		"etcdserver: can only promote a learner member which is in sync with leader": {ErrLearnerNotReady, Rejected, false, false},
+		"etcdserver: too many learner members in cluster":                            {ErrTooManyLearners, Rejected, false, false},
+		"etcdserver: re-configuration failed due to not enough started members":      {ErrNotEnoughStarted, Rejected, false, false},
+		"etcdserver: cluster ID mismatch":                                            {ErrClusterIDMismatch, Rejected, false, false},
+		"etcdserver: unhealthy cluster":                                              {ErrUnhealthy, Rejected, true, false},
+		"etcdserver: bad leader transferee":                                          {ErrBadLeaderTransferee, Rejected, false, false},
+		"etcdserver: wrong downgrade target version format":                          {ErrInvalidRequest, Rejected, false, false},
+		"etcdserver: invalid downgrade target version":                               {ErrInvalidDowngradeVersion, Rejected, false, false},
+		"etcdserver: cluster has a downgrade job in progress":                        {ErrDowngradeInProgress, Rejected, false, false},
+		"etcdserver: no inflight downgrade job":                                      {ErrNoDowngrade, Rejected, false, false},
+		"etcdserver: cluster version not found during downgrade":                     {ErrClusterVersionUnknown, Rejected, true, false},
+		"etcdserver: request timed out, leader transfer took too long":               {ErrServerTimeout, OutcomeUnknown, true, false},
 
 		// Applied, or perhaps later.
 		"etcdserver: mvcc: database space exceeded":                                  {ErrNoSpace, OutcomeUnknown, false, false},

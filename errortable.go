@@ -77,6 +77,52 @@ var (
 	// together.
 	ErrRevisionTooLarge = errors.New("the events of one revision exceed 256 MiB")
 
+	// Of the server, about the cluster's members.
+
+	// ErrMemberNotFound: there is no member with this ID, or no longer.
+	ErrMemberNotFound = errors.New("member not found")
+	// ErrMemberExists: there is a member with this ID already. An ID is
+	// made from the peer URLs and the second: the same request twice.
+	ErrMemberExists = errors.New("member already exists")
+	// ErrPeerURLExists: another member has one of these peer URLs.
+	ErrPeerURLExists = errors.New("peer URL already exists")
+	// ErrMemberNotLearner: only a learner can be promoted.
+	ErrMemberNotLearner = errors.New("member is not a learner")
+	// ErrLearnerNotReady: the learner has not caught up with the leader yet.
+	ErrLearnerNotReady = errors.New("learner has not caught up with the leader")
+	// ErrTooManyLearners: the cluster has as many learners as its
+	// --max-learners allows (1 unless configured).
+	ErrTooManyLearners = errors.New("too many learners")
+	// ErrNotEnoughStarted: the change could cost the cluster its majority, since
+	// too few of its members have started.
+	ErrNotEnoughStarted = errors.New("not enough members have started")
+	// ErrUnhealthy: the member was not connected to a majority of the others for
+	// the last 5 s, so the change could cost the cluster its majority.
+	ErrUnhealthy = errors.New("cluster is not healthy enough for the change")
+	// ErrClusterIDMismatch: the member belongs to another cluster.
+	ErrClusterIDMismatch = errors.New("cluster ID does not match")
+
+	// Of the server, about maintenance.
+
+	// ErrNotLeader: only the leader can do this, and this member is not.
+	ErrNotLeader = errors.New("member is not the leader")
+	// ErrBadLeaderTransferee: leadership cannot go to this member: there is no
+	// such member, or it is a learner.
+	ErrBadLeaderTransferee = errors.New("member cannot become the leader")
+	// ErrInvalidDowngradeVersion: the cluster can be downgraded to the minor
+	// version before its own, and to no other.
+	ErrInvalidDowngradeVersion = errors.New("cluster cannot be downgraded to this version")
+	// ErrDowngradeInProgress: the cluster is being downgraded already.
+	ErrDowngradeInProgress = errors.New("a downgrade is in progress")
+	// ErrNoDowngrade: the cluster is not being downgraded.
+	ErrNoDowngrade = errors.New("no downgrade is in progress")
+	// ErrClusterVersionUnknown: the members have not agreed on the cluster's
+	// version yet, shortly after they have started.
+	ErrClusterVersionUnknown = errors.New("cluster version is not known yet")
+	// ErrSnapshotCorrupt: what was received is not the snapshot that the member
+	// has sent: it was cut short, or its SHA-256 does not match.
+	ErrSnapshotCorrupt = errors.New("snapshot is not intact")
+
 	// Of the server, about who asks.
 
 	// ErrPermissionDenied: the user may not do this.
@@ -160,8 +206,7 @@ var answers = map[string]answer{
 	"etcdserver: context deadline exceeded":                                      {transient: true},
 
 	// api/v3rpc/interceptor.go, and reads that found no leader.
-	"etcdserver: no leader":  {sentinel: ErrNoLeader, outcome: Rejected, transient: true, election: true},
-	"etcdserver: not leader": {sentinel: ErrNoLeader, outcome: Rejected, transient: true, election: true},
+	"etcdserver: no leader": {sentinel: ErrNoLeader, outcome: Rejected, transient: true, election: true},
 	// etcdserver/read: only linearizable reads end so.
 	"etcdserver: leader changed": {sentinel: ErrLeaderChanged, outcome: Rejected, transient: true, election: true},
 	// raft refuses to append while leadership moves; arrives as codes.Unknown.
@@ -169,6 +214,32 @@ var answers = map[string]answer{
 
 	// A leader that cannot make sure that it still is; arrives as codes.Unknown.
 	"not a primary lessor": {sentinel: ErrLeaderChanged, outcome: Rejected, transient: true, election: true},
+
+	// etcdserver/server.go (mayAddMember, mayRemoveMember, mayPromoteMember),
+	// before the proposal; membership/cluster.go when it is applied, to nothing.
+	"etcdserver: member not found":                                               {sentinel: ErrMemberNotFound, outcome: Rejected},
+	"etcdserver: member ID already exist":                                        {sentinel: ErrMemberExists, outcome: Rejected},
+	"etcdserver: Peer URLs already exists":                                       {sentinel: ErrPeerURLExists, outcome: Rejected},
+	"etcdserver: given member URLs are invalid":                                  {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"etcdserver: can only promote a learner member":                              {sentinel: ErrMemberNotLearner, outcome: Rejected},
+	"etcdserver: can only promote a learner member which is in sync with leader": {sentinel: ErrLearnerNotReady, outcome: Rejected},
+	"etcdserver: too many learner members in cluster":                            {sentinel: ErrTooManyLearners, outcome: Rejected},
+	"etcdserver: re-configuration failed due to not enough started members":      {sentinel: ErrNotEnoughStarted, outcome: Rejected},
+	// For the first 5 s of a member's connections.
+	"etcdserver: unhealthy cluster":   {sentinel: ErrUnhealthy, outcome: Rejected, transient: true},
+	"etcdserver: cluster ID mismatch": {sentinel: ErrClusterIDMismatch, outcome: Rejected},
+
+	// api/v3rpc/maintenance.go: only MoveLeader ends so.
+	"etcdserver: not leader":            {sentinel: ErrNotLeader, outcome: Rejected},
+	"etcdserver: bad leader transferee": {sentinel: ErrBadLeaderTransferee, outcome: Rejected},
+	// It may still succeed; arrives as codes.Unknown.
+	"etcdserver: request timed out, leader transfer took too long": {sentinel: ErrServerTimeout, transient: true},
+	// etcdserver/version and v3_server.go, before the proposal.
+	"etcdserver: wrong downgrade target version format":      {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"etcdserver: invalid downgrade target version":           {sentinel: ErrInvalidDowngradeVersion, outcome: Rejected},
+	"etcdserver: cluster has a downgrade job in progress":    {sentinel: ErrDowngradeInProgress, outcome: Rejected},
+	"etcdserver: no inflight downgrade job":                  {sentinel: ErrNoDowngrade, outcome: Rejected},
+	"etcdserver: cluster version not found during downgrade": {sentinel: ErrClusterVersionUnknown, outcome: Rejected, transient: true},
 
 	// auth, before anything is proposed or applied.
 	"etcdserver: permission denied":                                  {sentinel: ErrPermissionDenied, outcome: Rejected},

@@ -70,6 +70,13 @@ var (
 	// rpcStatus tells a member's version.
 	rpcStatus = rpc{op: "Status", path: "/etcdserverpb.Maintenance/Status", class: read}
 
+	rpcMemberList      = rpc{op: "MemberList", path: "/etcdserverpb.Cluster/MemberList", class: read}
+	rpcMemberListLocal = rpc{op: "MemberList", path: rpcMemberList.path, class: read, local: true}
+	rpcMemberAdd       = rpc{op: "MemberAdd", path: "/etcdserverpb.Cluster/MemberAdd", class: write}
+	rpcMemberRemove    = rpc{op: "MemberRemove", path: "/etcdserverpb.Cluster/MemberRemove", class: write}
+	rpcMemberUpdate    = rpc{op: "MemberUpdate", path: "/etcdserverpb.Cluster/MemberUpdate", class: write}
+	rpcMemberPromote   = rpc{op: "MemberPromote", path: "/etcdserverpb.Cluster/MemberPromote", class: write}
+
 	// A compaction that meets its own earlier success is told that the revision
 	// is compacted, so it is not idempotent to its caller.
 	rpcCompact         = rpc{op: "Compact", path: "/etcdserverpb.KV/Compact", class: write}

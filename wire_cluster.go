@@ -1,12 +1,21 @@
 package etcd
 
+// Member is a member of the cluster, as the cluster has it on record.
+//
 //etcd:message etcdserverpb.Member
-type member struct {
-	ID         uint64   `etcd:"1"`
-	Name       string   `etcd:"2"` // empty while the member has not started
-	PeerURLs   []string `etcd:"3"`
-	ClientURLs []string `etcd:"4"` // none while the member has not started
-	IsLearner  bool     `etcd:"5"`
+type Member struct {
+	// ID is the member's ID, which the cluster has chosen.
+	ID uint64 `etcd:"1"`
+	// Name is what the member was started with, and not necessarily unique.
+	// Empty until it has started.
+	Name string `etcd:"2"`
+	// PeerURLs are where the other members reach it.
+	PeerURLs []string `etcd:"3"`
+	// ClientURLs are where clients shall reach it, as it advertises them; from
+	// outside of its network that may not work. None until it has started.
+	ClientURLs []string `etcd:"4"`
+	// IsLearner: it receives the log and has no vote.
+	IsLearner bool `etcd:"5"`
 }
 
 //etcd:message etcdserverpb.MemberAddRequest
@@ -15,11 +24,16 @@ type memberAddRequest struct {
 	IsLearner bool     `etcd:"2"`
 }
 
+// MemberAddResponse is the answer of [Cluster.MemberAdd].
+//
 //etcd:message etcdserverpb.MemberAddResponse
-type memberAddResponse struct {
-	Header  ResponseHeader `etcd:"1"`
-	Member  member         `etcd:"2"` // the one that was added
-	Members []member       `etcd:"3"` // all of them, after it was added
+type MemberAddResponse struct {
+	Header ResponseHeader `etcd:"1"`
+	// Member is the new member. It has no name before it starts.
+	Member Member `etcd:"2"`
+	// Members are all members, the new one included: what a new member's
+	// --initial-cluster is made of.
+	Members []Member `etcd:"3"`
 }
 
 //etcd:message etcdserverpb.MemberRemoveRequest
@@ -27,10 +41,13 @@ type memberRemoveRequest struct {
 	ID uint64 `etcd:"1"`
 }
 
+// MemberRemoveResponse is the answer of [Cluster.MemberRemove].
+//
 //etcd:message etcdserverpb.MemberRemoveResponse
-type memberRemoveResponse struct {
-	Header  ResponseHeader `etcd:"1"`
-	Members []member       `etcd:"2"`
+type MemberRemoveResponse struct {
+	Header ResponseHeader `etcd:"1"`
+	// Members are those that are left.
+	Members []Member `etcd:"2"`
 }
 
 //etcd:message etcdserverpb.MemberUpdateRequest
@@ -39,10 +56,13 @@ type memberUpdateRequest struct {
 	PeerURLs []string `etcd:"2"`
 }
 
+// MemberUpdateResponse is the answer of [Cluster.MemberUpdate].
+//
 //etcd:message etcdserverpb.MemberUpdateResponse
-type memberUpdateResponse struct {
-	Header  ResponseHeader `etcd:"1"`
-	Members []member       `etcd:"2"`
+type MemberUpdateResponse struct {
+	Header ResponseHeader `etcd:"1"`
+	// Members are all members, after the change.
+	Members []Member `etcd:"2"`
 }
 
 //etcd:message etcdserverpb.MemberListRequest
@@ -50,10 +70,13 @@ type memberListRequest struct {
 	Linearizable bool `etcd:"1"`
 }
 
+// MemberListResponse is the answer of [Cluster.MemberList].
+//
 //etcd:message etcdserverpb.MemberListResponse
-type memberListResponse struct {
-	Header  ResponseHeader `etcd:"1"`
-	Members []member       `etcd:"2"`
+type MemberListResponse struct {
+	Header ResponseHeader `etcd:"1"`
+	// Members are all members, learners included, in no order.
+	Members []Member `etcd:"2"`
 }
 
 //etcd:message etcdserverpb.MemberPromoteRequest
@@ -61,8 +84,11 @@ type memberPromoteRequest struct {
 	ID uint64 `etcd:"1"`
 }
 
+// MemberPromoteResponse is the answer of [Cluster.MemberPromote].
+//
 //etcd:message etcdserverpb.MemberPromoteResponse
-type memberPromoteResponse struct {
-	Header  ResponseHeader `etcd:"1"`
-	Members []member       `etcd:"2"`
+type MemberPromoteResponse struct {
+	Header ResponseHeader `etcd:"1"`
+	// Members are all members, after the change.
+	Members []Member `etcd:"2"`
 }

@@ -275,6 +275,269 @@ func (m *KeyValue) decodeWire(b []byte) error {
 	return nil
 }
 
+func (m *Member) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x08: // ID
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.ID = v
+		case 0x12: // Name
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Name = wire.String(v)
+		case 0x1a: // PeerURLs
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.PeerURLs) == cap(m.PeerURLs) {
+				m.PeerURLs = wire.Grow(m.PeerURLs, 1+wire.Count(b, i, 3))
+			}
+			m.PeerURLs = append(m.PeerURLs, wire.String(v))
+		case 0x22: // ClientURLs
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.ClientURLs) == cap(m.ClientURLs) {
+				m.ClientURLs = wire.Grow(m.ClientURLs, 1+wire.Count(b, i, 4))
+			}
+			m.ClientURLs = append(m.ClientURLs, wire.String(v))
+		case 0x28: // IsLearner
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.IsLearner = v != 0
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *MemberAddResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Member
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Member.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x1a: // Members
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Members) == cap(m.Members) {
+				n := 1 + wire.Count(b, i, 3)
+				m.Members = wire.Grow(m.Members, n)
+			}
+			m.Members = m.Members[:len(m.Members)+1]
+			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *MemberListResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Members
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Members) == cap(m.Members) {
+				n := 1 + wire.Count(b, i, 2)
+				m.Members = wire.Grow(m.Members, n)
+			}
+			m.Members = m.Members[:len(m.Members)+1]
+			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *MemberPromoteResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Members
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Members) == cap(m.Members) {
+				n := 1 + wire.Count(b, i, 2)
+				m.Members = wire.Grow(m.Members, n)
+			}
+			m.Members = m.Members[:len(m.Members)+1]
+			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *MemberRemoveResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Members
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Members) == cap(m.Members) {
+				n := 1 + wire.Count(b, i, 2)
+				m.Members = wire.Grow(m.Members, n)
+			}
+			m.Members = m.Members[:len(m.Members)+1]
+			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *MemberUpdateResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Members
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Members) == cap(m.Members) {
+				n := 1 + wire.Count(b, i, 2)
+				m.Members = wire.Grow(m.Members, n)
+			}
+			m.Members = m.Members[:len(m.Members)+1]
+			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
 func (m *OpResponse) decodeWire(b []byte) error {
 	var a arena
 	return m.decodeIn(b, &a)
@@ -2080,66 +2343,6 @@ func (m *leaseTimeToLiveResponse) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *member) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x08: // ID
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.ID = v
-		case 0x12: // Name
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Name = wire.String(v)
-		case 0x1a: // PeerURLs
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.PeerURLs) == cap(m.PeerURLs) {
-				m.PeerURLs = wire.Grow(m.PeerURLs, 1+wire.Count(b, i, 3))
-			}
-			m.PeerURLs = append(m.PeerURLs, wire.String(v))
-		case 0x22: // ClientURLs
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.ClientURLs) == cap(m.ClientURLs) {
-				m.ClientURLs = wire.Grow(m.ClientURLs, 1+wire.Count(b, i, 4))
-			}
-			m.ClientURLs = append(m.ClientURLs, wire.String(v))
-		case 0x28: // IsLearner
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.IsLearner = v != 0
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *memberAddRequest) sizeWire() int {
 	n := 0
 	for i := range m.PeerURLs {
@@ -2161,53 +2364,6 @@ func (m *memberAddRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *memberAddResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Member
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Member.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x1a: // Members
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Members) == cap(m.Members) {
-				n := 1 + wire.Count(b, i, 3)
-				m.Members = wire.Grow(m.Members, n)
-			}
-			m.Members = m.Members[:len(m.Members)+1]
-			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *memberListRequest) sizeWire() int {
 	n := 0
 	if m.Linearizable {
@@ -2221,45 +2377,6 @@ func (m *memberListRequest) appendWire(b []byte) []byte {
 		b = append(b, 0x08, 1)
 	}
 	return b
-}
-
-func (m *memberListResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Members
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Members) == cap(m.Members) {
-				n := 1 + wire.Count(b, i, 2)
-				m.Members = wire.Grow(m.Members, n)
-			}
-			m.Members = m.Members[:len(m.Members)+1]
-			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *memberPromoteRequest) sizeWire() int {
@@ -2277,45 +2394,6 @@ func (m *memberPromoteRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *memberPromoteResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Members
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Members) == cap(m.Members) {
-				n := 1 + wire.Count(b, i, 2)
-				m.Members = wire.Grow(m.Members, n)
-			}
-			m.Members = m.Members[:len(m.Members)+1]
-			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *memberRemoveRequest) sizeWire() int {
 	n := 0
 	if m.ID != 0 {
@@ -2329,45 +2407,6 @@ func (m *memberRemoveRequest) appendWire(b []byte) []byte {
 		b = wire.AppendVarint(append(b, 0x08), m.ID)
 	}
 	return b
-}
-
-func (m *memberRemoveResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Members
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Members) == cap(m.Members) {
-				n := 1 + wire.Count(b, i, 2)
-				m.Members = wire.Grow(m.Members, n)
-			}
-			m.Members = m.Members[:len(m.Members)+1]
-			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *memberUpdateRequest) sizeWire() int {
@@ -2389,45 +2428,6 @@ func (m *memberUpdateRequest) appendWire(b []byte) []byte {
 		b = wire.AppendString(append(b, 0x12), m.PeerURLs[i])
 	}
 	return b
-}
-
-func (m *memberUpdateResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Members
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Members) == cap(m.Members) {
-				n := 1 + wire.Count(b, i, 2)
-				m.Members = wire.Grow(m.Members, n)
-			}
-			m.Members = m.Members[:len(m.Members)+1]
-			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *moveLeaderRequest) sizeWire() int {

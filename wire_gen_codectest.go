@@ -177,6 +177,167 @@ func (m *KeyValue) appendWire(b []byte) []byte {
 	return b
 }
 
+func (m *Member) sizeWire() int {
+	n := 0
+	if m.ID != 0 {
+		n += 1 + wire.SizeVarint(m.ID)
+	}
+	if len(m.Name) != 0 {
+		n += 1 + wire.SizeBytes(len(m.Name))
+	}
+	for i := range m.PeerURLs {
+		n += 1 + wire.SizeBytes(len(m.PeerURLs[i]))
+	}
+	for i := range m.ClientURLs {
+		n += 1 + wire.SizeBytes(len(m.ClientURLs[i]))
+	}
+	if m.IsLearner {
+		n += 2
+	}
+	return n
+}
+
+func (m *Member) appendWire(b []byte) []byte {
+	if m.ID != 0 {
+		b = wire.AppendVarint(append(b, 0x08), m.ID)
+	}
+	if len(m.Name) != 0 {
+		b = wire.AppendString(append(b, 0x12), m.Name)
+	}
+	for i := range m.PeerURLs {
+		b = wire.AppendString(append(b, 0x1a), m.PeerURLs[i])
+	}
+	for i := range m.ClientURLs {
+		b = wire.AppendString(append(b, 0x22), m.ClientURLs[i])
+	}
+	if m.IsLearner {
+		b = append(b, 0x28, 1)
+	}
+	return b
+}
+
+func (m *MemberAddResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	if s := m.Member.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	for i := range m.Members {
+		n += 1 + wire.SizeBytes(m.Members[i].sizeWire())
+	}
+	return n
+}
+
+func (m *MemberAddResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	if s := m.Member.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x12), uint64(s))
+		b = m.Member.appendWire(b)
+	}
+	for i := range m.Members {
+		b = wire.AppendVarint(append(b, 0x1a), uint64(m.Members[i].sizeWire()))
+		b = m.Members[i].appendWire(b)
+	}
+	return b
+}
+
+func (m *MemberListResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	for i := range m.Members {
+		n += 1 + wire.SizeBytes(m.Members[i].sizeWire())
+	}
+	return n
+}
+
+func (m *MemberListResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	for i := range m.Members {
+		b = wire.AppendVarint(append(b, 0x12), uint64(m.Members[i].sizeWire()))
+		b = m.Members[i].appendWire(b)
+	}
+	return b
+}
+
+func (m *MemberPromoteResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	for i := range m.Members {
+		n += 1 + wire.SizeBytes(m.Members[i].sizeWire())
+	}
+	return n
+}
+
+func (m *MemberPromoteResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	for i := range m.Members {
+		b = wire.AppendVarint(append(b, 0x12), uint64(m.Members[i].sizeWire()))
+		b = m.Members[i].appendWire(b)
+	}
+	return b
+}
+
+func (m *MemberRemoveResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	for i := range m.Members {
+		n += 1 + wire.SizeBytes(m.Members[i].sizeWire())
+	}
+	return n
+}
+
+func (m *MemberRemoveResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	for i := range m.Members {
+		b = wire.AppendVarint(append(b, 0x12), uint64(m.Members[i].sizeWire()))
+		b = m.Members[i].appendWire(b)
+	}
+	return b
+}
+
+func (m *MemberUpdateResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	for i := range m.Members {
+		n += 1 + wire.SizeBytes(m.Members[i].sizeWire())
+	}
+	return n
+}
+
+func (m *MemberUpdateResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	for i := range m.Members {
+		b = wire.AppendVarint(append(b, 0x12), uint64(m.Members[i].sizeWire()))
+		b = m.Members[i].appendWire(b)
+	}
+	return b
+}
+
 func (m *OpResponse) sizeWire() int {
 	n := 0
 	switch {
@@ -1859,45 +2020,6 @@ func (m *leaseTimeToLiveResponse) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *member) sizeWire() int {
-	n := 0
-	if m.ID != 0 {
-		n += 1 + wire.SizeVarint(m.ID)
-	}
-	if len(m.Name) != 0 {
-		n += 1 + wire.SizeBytes(len(m.Name))
-	}
-	for i := range m.PeerURLs {
-		n += 1 + wire.SizeBytes(len(m.PeerURLs[i]))
-	}
-	for i := range m.ClientURLs {
-		n += 1 + wire.SizeBytes(len(m.ClientURLs[i]))
-	}
-	if m.IsLearner {
-		n += 2
-	}
-	return n
-}
-
-func (m *member) appendWire(b []byte) []byte {
-	if m.ID != 0 {
-		b = wire.AppendVarint(append(b, 0x08), m.ID)
-	}
-	if len(m.Name) != 0 {
-		b = wire.AppendString(append(b, 0x12), m.Name)
-	}
-	for i := range m.PeerURLs {
-		b = wire.AppendString(append(b, 0x1a), m.PeerURLs[i])
-	}
-	for i := range m.ClientURLs {
-		b = wire.AppendString(append(b, 0x22), m.ClientURLs[i])
-	}
-	if m.IsLearner {
-		b = append(b, 0x28, 1)
-	}
-	return b
-}
-
 func (m *memberAddRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -1934,36 +2056,6 @@ func (m *memberAddRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *memberAddResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	if s := m.Member.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	for i := range m.Members {
-		n += 1 + wire.SizeBytes(m.Members[i].sizeWire())
-	}
-	return n
-}
-
-func (m *memberAddResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	if s := m.Member.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x12), uint64(s))
-		b = m.Member.appendWire(b)
-	}
-	for i := range m.Members {
-		b = wire.AppendVarint(append(b, 0x1a), uint64(m.Members[i].sizeWire()))
-		b = m.Members[i].appendWire(b)
-	}
-	return b
-}
-
 func (m *memberListRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -1989,29 +2081,6 @@ func (m *memberListRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *memberListResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	for i := range m.Members {
-		n += 1 + wire.SizeBytes(m.Members[i].sizeWire())
-	}
-	return n
-}
-
-func (m *memberListResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	for i := range m.Members {
-		b = wire.AppendVarint(append(b, 0x12), uint64(m.Members[i].sizeWire()))
-		b = m.Members[i].appendWire(b)
-	}
-	return b
 }
 
 func (m *memberPromoteRequest) decodeWire(b []byte) error {
@@ -2041,29 +2110,6 @@ func (m *memberPromoteRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *memberPromoteResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	for i := range m.Members {
-		n += 1 + wire.SizeBytes(m.Members[i].sizeWire())
-	}
-	return n
-}
-
-func (m *memberPromoteResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	for i := range m.Members {
-		b = wire.AppendVarint(append(b, 0x12), uint64(m.Members[i].sizeWire()))
-		b = m.Members[i].appendWire(b)
-	}
-	return b
-}
-
 func (m *memberRemoveRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -2089,29 +2135,6 @@ func (m *memberRemoveRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *memberRemoveResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	for i := range m.Members {
-		n += 1 + wire.SizeBytes(m.Members[i].sizeWire())
-	}
-	return n
-}
-
-func (m *memberRemoveResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	for i := range m.Members {
-		b = wire.AppendVarint(append(b, 0x12), uint64(m.Members[i].sizeWire()))
-		b = m.Members[i].appendWire(b)
-	}
-	return b
 }
 
 func (m *memberUpdateRequest) decodeWire(b []byte) error {
@@ -2148,29 +2171,6 @@ func (m *memberUpdateRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *memberUpdateResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	for i := range m.Members {
-		n += 1 + wire.SizeBytes(m.Members[i].sizeWire())
-	}
-	return n
-}
-
-func (m *memberUpdateResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	for i := range m.Members {
-		b = wire.AppendVarint(append(b, 0x12), uint64(m.Members[i].sizeWire()))
-		b = m.Members[i].appendWire(b)
-	}
-	return b
 }
 
 func (m *moveLeaderRequest) decodeWire(b []byte) error {
@@ -3049,6 +3049,12 @@ var codecMessages = []codecMessage{
 	{"mvccpb.Event", func() codec { return new(Event) }},
 	{"etcdserverpb.RangeResponse", func() codec { return new(GetResponse) }},
 	{"mvccpb.KeyValue", func() codec { return new(KeyValue) }},
+	{"etcdserverpb.Member", func() codec { return new(Member) }},
+	{"etcdserverpb.MemberAddResponse", func() codec { return new(MemberAddResponse) }},
+	{"etcdserverpb.MemberListResponse", func() codec { return new(MemberListResponse) }},
+	{"etcdserverpb.MemberPromoteResponse", func() codec { return new(MemberPromoteResponse) }},
+	{"etcdserverpb.MemberRemoveResponse", func() codec { return new(MemberRemoveResponse) }},
+	{"etcdserverpb.MemberUpdateResponse", func() codec { return new(MemberUpdateResponse) }},
 	{"etcdserverpb.ResponseOp", func() codec { return new(OpResponse) }},
 	{"etcdserverpb.PutResponse", func() codec { return new(PutResponse) }},
 	{"etcdserverpb.ResponseHeader", func() codec { return new(ResponseHeader) }},
@@ -3113,17 +3119,11 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.LeaseStatus", func() codec { return new(leaseStatus) }},
 	{"etcdserverpb.LeaseTimeToLiveRequest", func() codec { return new(leaseTimeToLiveRequest) }},
 	{"etcdserverpb.LeaseTimeToLiveResponse", func() codec { return new(leaseTimeToLiveResponse) }},
-	{"etcdserverpb.Member", func() codec { return new(member) }},
 	{"etcdserverpb.MemberAddRequest", func() codec { return new(memberAddRequest) }},
-	{"etcdserverpb.MemberAddResponse", func() codec { return new(memberAddResponse) }},
 	{"etcdserverpb.MemberListRequest", func() codec { return new(memberListRequest) }},
-	{"etcdserverpb.MemberListResponse", func() codec { return new(memberListResponse) }},
 	{"etcdserverpb.MemberPromoteRequest", func() codec { return new(memberPromoteRequest) }},
-	{"etcdserverpb.MemberPromoteResponse", func() codec { return new(memberPromoteResponse) }},
 	{"etcdserverpb.MemberRemoveRequest", func() codec { return new(memberRemoveRequest) }},
-	{"etcdserverpb.MemberRemoveResponse", func() codec { return new(memberRemoveResponse) }},
 	{"etcdserverpb.MemberUpdateRequest", func() codec { return new(memberUpdateRequest) }},
-	{"etcdserverpb.MemberUpdateResponse", func() codec { return new(memberUpdateResponse) }},
 	{"etcdserverpb.MoveLeaderRequest", func() codec { return new(moveLeaderRequest) }},
 	{"etcdserverpb.MoveLeaderResponse", func() codec { return new(moveLeaderResponse) }},
 	{"authpb.Permission", func() codec { return new(permission) }},
