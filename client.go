@@ -19,9 +19,10 @@ type Client struct {
 	timeout     time.Duration
 	retryWrites RetryWrites
 
-	set     *balance.Set
-	watches *watchHub
-	leases  keeper
+	set       *balance.Set
+	endpoints endpoints
+	watches   *watchHub
+	leases    keeper
 
 	done      chan struct{} // closed by Close: nothing is waited for any longer
 	closeOnce sync.Once
@@ -37,7 +38,7 @@ type Client struct {
 //
 // The error names the field that is wrong; errors.Is finds ErrInvalidConfig.
 func New(config Config) (*Client, error) {
-	endpoints, err := config.validate()
+	parsed, err := config.validate()
 	if err != nil {
 		return nil, &Error{Op: "New", Code: CodeInvalidArgument, Outcome: NotSent, Message: err.Error(), sentinel: ErrInvalidConfig}
 	}
@@ -53,12 +54,13 @@ func New(config Config) (*Client, error) {
 		retryWrites: config.RetryWrites,
 		done:        make(chan struct{}),
 		set: balance.New(balance.Config{
-			Endpoints: endpoints,
+			Endpoints: parsed,
 			Dial: func(ctx context.Context, target transport.Target) (transport.Conn, error) {
 				return transport.Dial(ctx, target, options)
 			},
 		}),
 	}
+	c.endpoints = endpoints{set: c.set, tls: config.TLS.Clone(), given: parsed}
 	c.watches = newWatchHub(c)
 	c.leases.init(c)
 	return c, nil

@@ -3,7 +3,6 @@ package etcd
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -75,21 +74,9 @@ const (
 
 // validate checks every field and parses the endpoints.
 func (c *Config) validate() ([]balance.Endpoint, error) {
-	if len(c.Endpoints) == 0 {
-		return nil, errors.New(`Config.Endpoints is empty; give at least one, like "127.0.0.1:2379"`)
-	}
-	endpoints := make([]balance.Endpoint, len(c.Endpoints))
-	seen := make(map[string]int)
-	for i, s := range c.Endpoints {
-		e, err := balance.ParseEndpoint(s, c.TLS)
-		if err != nil {
-			return nil, fmt.Errorf("Config.Endpoints[%d] %w", i, err)
-		}
-		if first, ok := seen[e.Target.Address]; ok {
-			return nil, fmt.Errorf("Config.Endpoints[%d] %q is the same as Config.Endpoints[%d]", i, s, first)
-		}
-		seen[e.Target.Address] = i
-		endpoints[i] = e
+	endpoints, err := parseEndpoints("Config.Endpoints", c.Endpoints, c.TLS)
+	if err != nil {
+		return nil, err
 	}
 	switch {
 	case c.RetrySleep < 0:

@@ -278,6 +278,7 @@ func (c *lessorConn) State() transport.State {
 	}
 }
 
+func (c *lessorConn) Drain()                {}
 func (c *lessorConn) Done() <-chan struct{} { return c.done }
 func (c *lessorConn) Err() error            { return lostConnection() }
 func (c *lessorConn) Close() error {

@@ -174,6 +174,7 @@ func (c *watchPeerConn) State() transport.State {
 	}
 }
 
+func (c *watchPeerConn) Drain()                {}
 func (c *watchPeerConn) Done() <-chan struct{} { return c.done }
 func (c *watchPeerConn) Err() error            { return errCut }
 func (c *watchPeerConn) Close() error {

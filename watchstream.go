@@ -180,6 +180,12 @@ func (s *watchStream) send() {
 				s.end(err)
 				return
 			}
+		case <-s.conn.Removed():
+			s.end(&Error{
+				Op: rpcWatch.op, Endpoint: s.conn.Endpoint, Code: CodeUnavailable,
+				Message: "the endpoint was removed from the client", sentinel: ErrUnavailable, transient: true,
+			})
+			return
 		case <-s.ctx.Done():
 			return
 		}

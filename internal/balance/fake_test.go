@@ -36,6 +36,9 @@ func (f *fakeConn) State() transport.State {
 	return f.state
 }
 
+// Drain leaves the end to the test.
+func (f *fakeConn) Drain() { f.become(transport.Draining, nil) }
+
 func (f *fakeConn) Done() <-chan struct{} { return f.done }
 
 func (f *fakeConn) Err() error {

@@ -13,9 +13,12 @@ import (
 type member struct {
 	endpoint Endpoint
 	links    [lanes]link
+	gone     chan struct{} // closed when the member is removed from the set
+
+	removed bool // guarded by Set.mu
 }
 
-func newMember(e Endpoint) *member { return &member{endpoint: e} }
+func newMember(e Endpoint) *member { return &member{endpoint: e, gone: make(chan struct{})} }
 
 // link is one lane of a member: at most one connection that takes new calls,
 // and those before it that still have streams.
@@ -114,6 +117,14 @@ func (l *link) backOffLocked(now time.Time) {
 	span := min(backoffFirst<<min(l.failures, 10), backoffCap)
 	l.failures++
 	l.notBefore = now.Add(rand.N(span) + 1)
+}
+
+// takeAllLocked empties every link and returns what has to be closed.
+func (m *member) takeAllLocked() (conns []transport.Conn) {
+	for i := range m.links {
+		conns = append(conns, m.links[i].takeAllLocked()...)
+	}
+	return conns
 }
 
 // takeAllLocked empties the link and returns what has to be closed.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"silly.store/etcd/internal/transport"
@@ -59,8 +59,8 @@ var ErrClosed = errors.New("client is closed")
 type Set struct {
 	dial        Dialer
 	dialTimeout time.Duration
-	members     []*member
-	ctx         context.Context // of all dials; ended by Close
+	view        atomic.Pointer[view] // read without a lock, written with mu held
+	ctx         context.Context      // of all dials; ended by Close
 	cancel      context.CancelFunc
 	routines    sync.WaitGroup // dials, and connections that are ending
 
@@ -75,9 +75,7 @@ func New(c Config) *Set {
 	}
 	s := &Set{dial: c.Dial, dialTimeout: c.DialTimeout}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	for _, e := range c.Endpoints {
-		s.members = append(s.members, newMember(e))
-	}
+	s.view.Store(newView(c.Endpoints, nil))
 	return s
 }
 
@@ -86,32 +84,33 @@ type Picked struct {
 	transport.Conn
 	// Endpoint is the member's name, for errors.
 	Endpoint string
+
+	member *member
 }
+
+// picked is a choice of m, by c.
+func (m *member) picked(c transport.Conn) Picked { return Picked{c, m.endpoint.Name, m} }
 
 // Up chooses a random member and returns its connection if that is up. It never
 // waits; [Set.Pick] is for when it finds none.
 func (s *Set) Up(lane Lane) (Picked, bool) {
-	m := s.members[s.random()]
+	m := s.view.Load().random()
 	c := m.links[lane].up()
-	return Picked{c, m.endpoint.Name}, c != nil
-}
-
-func (s *Set) random() int {
-	if len(s.members) == 1 {
-		return 0
-	}
-	return rand.IntN(len(s.members))
+	return m.picked(c), c != nil
 }
 
 // Pick brings up a random member if it may be tried now, and meanwhile takes
 // any other that is up. When every member has refused it fails at once, with an
 // *UnreachableError as the cause.
 func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
-	at := s.random()
-	for {
-		p, tried, err := s.tryAll(ctx, lane, at)
+	for v := s.view.Load(); ; {
+		p, tried, err := s.tryAll(ctx, lane, v)
 		if err != nil || p.Conn != nil {
 			return p, err
+		}
+		if now := s.view.Load(); now != v {
+			v = now // the endpoints were changed meanwhile
+			continue
 		}
 		wait := time.Until(s.nextTry(lane))
 		if tried || wait > shortBackoff {
@@ -125,17 +124,18 @@ func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
 	}
 }
 
-// tryAll tries each member once, from index at on. It returns a Picked without
-// a connection when none could be had; tried says whether any was dialed.
-func (s *Set) tryAll(ctx context.Context, lane Lane, at int) (p Picked, tried bool, err error) {
-	n := len(s.members)
+// tryAll tries each member once, from a random one on. It returns a Picked
+// without a connection when none could be had; tried says whether any was dialed.
+func (s *Set) tryAll(ctx context.Context, lane Lane, v *view) (p Picked, tried bool, err error) {
+	at := v.randomIndex()
+	n := len(v.members)
 	for i := range n {
-		m := s.members[(at+i)%n]
+		m := v.members[(at+i)%n]
 		d, err := s.connect(m, lane)
 		if err != nil {
 			return Picked{}, tried, err
 		}
-		if p, ok := s.anyUp(lane, at, transport.Ready); ok {
+		if p, ok := v.anyUp(lane, at, transport.Ready); ok {
 			return p, tried, nil
 		}
 		if d == nil {
@@ -148,10 +148,10 @@ func (s *Set) tryAll(ctx context.Context, lane Lane, at int) (p Picked, tried bo
 			return Picked{}, tried, contextError(ctx, fmt.Errorf("connecting to %s", m.endpoint.Name))
 		}
 		if d.conn != nil {
-			return Picked{d.conn, m.endpoint.Name}, tried, nil
+			return m.picked(d.conn), tried, nil
 		}
 	}
-	p, _ = s.anyUp(lane, at, transport.Suspect)
+	p, _ = v.anyUp(lane, at, transport.Suspect)
 	return p, tried, nil
 }
 
@@ -170,33 +170,12 @@ func (s *Set) nextTry(lane Lane) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var first time.Time
-	for i, m := range s.members {
+	for i, m := range s.view.Load().members {
 		if t := m.links[lane].notBefore; i == 0 || t.Before(first) {
 			first = t
 		}
 	}
 	return first
-}
-
-// anyUp is a connection that is up, starting the search at index at. With worst
-// Suspect a suspect one will do when there is no better.
-func (s *Set) anyUp(lane Lane, at int, worst transport.State) (Picked, bool) {
-	var second Picked
-	n := len(s.members)
-	for i := range n {
-		m := s.members[(at+i)%n]
-		c := m.links[lane].current()
-		if c == nil {
-			continue
-		}
-		switch c.State() {
-		case transport.Ready:
-			return Picked{c, m.endpoint.Name}, true
-		case worst:
-			second = Picked{c, m.endpoint.Name}
-		}
-	}
-	return second, second.Conn != nil
 }
 
 // connect starts a dial of m, or joins the one under way. It returns nil while
@@ -206,6 +185,9 @@ func (s *Set) connect(m *member, lane Lane) (*dial, error) {
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, closedError()
+	}
+	if m.removed {
+		return nil, nil
 	}
 	l := &m.links[lane]
 	for _, over := range l.reapLocked(time.Now()) {
@@ -221,18 +203,18 @@ func (s *Set) connect(m *member, lane Lane) (*dial, error) {
 	l.dialing = d
 	target := m.endpoint.Target
 	target.PingSpacing = l.pingSpacing
-	s.routines.Go(func() { s.run(target, l, d) })
+	s.routines.Go(func() { s.run(m, target, l, d) })
 	return d, nil
 }
 
 // run is the goroutine of one dial.
-func (s *Set) run(target transport.Target, l *link, d *dial) {
+func (s *Set) run(m *member, target transport.Target, l *link, d *dial) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, s.dialTimeout, fmt.Errorf("no connection within %v", s.dialTimeout))
 	defer cancel()
 	conn, err := s.dial(ctx, target)
 
 	s.mu.Lock()
-	if s.closed && conn != nil {
+	if (s.closed || m.removed) && conn != nil {
 		s.mu.Unlock()
 		_ = conn.Close()
 		s.mu.Lock()
@@ -257,10 +239,8 @@ func (s *Set) Close() {
 	}
 	s.closed = true
 	var conns []transport.Conn
-	for _, m := range s.members {
-		for i := range m.links {
-			conns = append(conns, m.links[i].takeAllLocked()...)
-		}
+	for _, m := range s.view.Load().members {
+		conns = append(conns, m.takeAllLocked()...)
 	}
 	s.mu.Unlock()
 	s.cancel()
@@ -315,7 +295,7 @@ func (s *Set) unreachable(lane Lane) error {
 		return closedError()
 	}
 	e := &UnreachableError{}
-	for _, m := range s.members {
+	for _, m := range s.view.Load().members {
 		err := m.links[lane].lastErr
 		if err == nil {
 			err = errors.New("not tried")

@@ -133,6 +133,19 @@ func (c *conn) Err() error {
 	return c.err
 }
 
+func (c *conn) Drain() {
+	c.mu.Lock()
+	refused := c.drainLocked(ErrDraining)
+	idle := len(c.streams) == 0
+	c.mu.Unlock()
+	for _, s := range refused {
+		s.signal()
+	}
+	if idle {
+		c.fail(&Error{Code: Unavailable, Cause: ErrDraining})
+	}
+}
+
 func (c *conn) Close() error {
 	c.fail(&Error{Code: Canceled, Cause: ErrClosed})
 	c.routines.Wait()
@@ -210,6 +223,9 @@ func (c *conn) endLocked(s *stream, err *Error) {
 	s.dequeue()
 	if s.id != 0 {
 		delete(c.streams, s.id)
+	}
+	if c.draining && c.err == nil && len(c.streams) == 0 {
+		c.watch.Reset(0) // the watchdog ends the connection
 	}
 	s.done, s.err = true, err
 	c.leftLocked(s)

@@ -23,6 +23,9 @@ type Conn interface {
 	// Done is closed when the connection has ended; Err then says why.
 	Done() <-chan struct{}
 	Err() error
+	// Drain stops new streams, as a GOAWAY does: those that are open go on, and
+	// the connection ends with the last of them.
+	Drain()
 	// Close ends every stream and waits for the connection's goroutines.
 	Close() error
 }

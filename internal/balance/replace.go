@@ -1,0 +1,63 @@
+package balance
+
+import "silly.store/etcd/internal/transport"
+
+// Replace makes endpoints, one at least, the members of the set. A member whose
+// endpoint has the same name stays with its connections. Those that are not
+// named any longer are chosen no more; calls on them go on, Picked.Removed tells
+// who holds a stream there, and each connection ends with its last stream.
+//
+// It reports false when the set is closed.
+func (s *Set) Replace(endpoints []Endpoint) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	before := s.view.Load()
+	now := newView(endpoints, before)
+	s.view.Store(now)
+	for _, m := range before.members {
+		if now.find(m.endpoint.Name) != m {
+			s.retireLocked(m)
+		}
+	}
+	return true
+}
+
+// Endpoints returns the names of the members, in the order in which they were given.
+func (s *Set) Endpoints() []string {
+	v := s.view.Load()
+	names := make([]string, len(v.members))
+	for i, m := range v.members {
+		names[i] = m.endpoint.Name
+	}
+	return names
+}
+
+// Removed is closed when the member has been taken out of the set. Streams that
+// have no end of their own move elsewhere then.
+func (p Picked) Removed() <-chan struct{} {
+	if p.member == nil {
+		return nil
+	}
+	return p.member.gone
+}
+
+func (s *Set) retireLocked(m *member) {
+	m.removed = true
+	close(m.gone)
+	for _, c := range m.takeAllLocked() {
+		s.routines.Go(func() { s.drain(c) })
+	}
+}
+
+// drain is the goroutine of a connection that ends with its last stream.
+func (s *Set) drain(c transport.Conn) {
+	c.Drain()
+	select {
+	case <-c.Done():
+	case <-s.ctx.Done():
+	}
+	_ = c.Close()
+}

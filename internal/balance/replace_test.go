@@ -1,0 +1,112 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"silly.store/etcd/internal/transport"
+)
+
+func named(addresses ...string) (list []Endpoint) {
+	for _, a := range addresses {
+		list = append(list, Endpoint{Name: a, Target: transport.Target{Network: "fake", Address: a}})
+	}
+	return list
+}
+
+// Members that stay keep their connections; those that go take no new calls,
+// tell who holds a stream there, and are closed when they have drained.
+func TestReplace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		s := c.of(t, "a", "b")
+		conns := make(map[string]Picked)
+		for len(conns) < 2 {
+			p := mustPick(t, s, Unary)
+			conns[p.Endpoint] = p
+			synctest.Wait()
+		}
+		if !s.Replace(named("b", "c")) {
+			t.Fatal("refused")
+		}
+		if got := s.Endpoints(); !slices.Equal(got, []string{"b", "c"}) {
+			t.Errorf("endpoints are %v", got)
+		}
+		select {
+		case <-conns["a"].Removed():
+		default:
+			t.Error("who uses the member that went is not told")
+		}
+		select {
+		case <-conns["b"].Removed():
+			t.Error("who uses the member that stayed is told that it went")
+		default:
+		}
+		seen := make(map[string]bool)
+		for range 200 {
+			p := mustPick(t, s, Unary)
+			synctest.Wait()
+			seen[p.Endpoint] = true
+		}
+		if seen["a"] || !seen["b"] || !seen["c"] || c.dialed("b") != 1 {
+			t.Errorf("picked %v, dialed b %d times", seen, c.dialed("b"))
+		}
+		old := c.last("a")
+		if old.State() != transport.Draining || old.closes() != 0 {
+			t.Errorf("the connection that went is %v, closed %d times", old.State(), old.closes())
+		}
+		close(old.done) // its last stream has ended
+		synctest.Wait()
+		if old.closes() != 1 {
+			t.Errorf("the connection that has drained was closed %d times", old.closes())
+		}
+		s.Close()
+		if s.Replace(named("a")) {
+			t.Error("a closed set takes endpoints")
+		}
+	})
+}
+
+// A pick that waits for a member which goes is served by the one that comes; the
+// connection that is then made to the first is closed.
+func TestReplaceUnderAPick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		release := make(chan struct{})
+		late := &fakeConn{address: "a", done: make(chan struct{})}
+		c.set("a", func(ctx context.Context) (transport.Conn, error) { <-release; return late, nil })
+		s := c.of(t, "a")
+		got := make(chan Picked, 1)
+		go func() { p, _ := pick(s, Unary); got <- p }()
+		synctest.Wait()
+		s.Replace(named("b"))
+		close(release)
+		if p := <-got; p.Endpoint != "b" {
+			t.Errorf("picked %q", p.Endpoint)
+		}
+		if late.closes() != 1 {
+			t.Errorf("the late connection was closed %d times", late.closes())
+		}
+		s.Close()
+	})
+}
+
+// Close does not wait for streams on members that went.
+func TestCloseWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		s := c.of(t, "a")
+		mustPick(t, s, Unary)
+		s.Replace(named("b"))
+		s.Close()
+		if c.last("a").closes() != 1 {
+			t.Error("a draining connection is left behind")
+		}
+		if _, err := pick(s, Unary); !errors.Is(err, ErrClosed) {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
