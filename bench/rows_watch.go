@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"silly.store/etcd/etcdtest"
 )
 
 // The figures of watches, beside the common ones.
@@ -238,7 +240,7 @@ func runIdle(ctx context.Context, r *round) (figures, error) {
 
 // resumeState is what watch-resume keeps from round to round.
 type resumeState struct {
-	way *delayedWay
+	way *etcdtest.Proxy
 	set *watchSet
 }
 
@@ -257,7 +259,7 @@ func runResume(ctx context.Context, r *round) (figures, error) {
 	out, err := r.measure(func() (int64, error) {
 		began := time.Now()
 		set.expect(len(set.keys))
-		state.way.cut()
+		state.way.Reset()
 		for at := 0; at < len(set.keys); at += txnSize {
 			if err := r.load.txnPut(ctx, set.keys[at:min(at+txnSize, len(set.keys))], v); err != nil {
 				return 0, err
@@ -279,15 +281,16 @@ func runResume(ctx context.Context, r *round) (figures, error) {
 }
 
 func newResumeState(ctx context.Context, r *round) (*resumeState, error) {
-	way, err := newDelayedWay(r.endpoints[0], resumeDelay)
+	way, err := etcdtest.NewProxy(r.endpoints[0]) // which ends with the process
 	if err != nil {
 		return nil, err
 	}
+	way.Set(etcdtest.BothWays, etcdtest.Fault{Delay: resumeDelay})
 	l, err := newLoad(r.client)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.open([]string{way.endpoint()}); err != nil {
+	if err := l.open([]string{way.Endpoint()}); err != nil {
 		return nil, err
 	}
 	set, err := newWatchSet(ctx, l, newKeys("resume/"+r.client+"/", r.scale.Resumes))

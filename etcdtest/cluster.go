@@ -70,7 +70,12 @@ func NewCluster(cfg ClusterConfig) (_ *Cluster, err error) {
 			return nil, err
 		}
 		c.members = append(c.members, &Server{home: h, binary: binary})
-		peers = append(peers, h.name+"="+h.peer.String())
+		if cfg.PeerProxies {
+			if err := h.proxyPeers(); err != nil {
+				return nil, err
+			}
+		}
+		peers = append(peers, h.name+"="+h.peerURL())
 	}
 	for _, m := range c.members {
 		m.args = m.home.flags(strings.Join(peers, ","), "etcdtest")
@@ -113,6 +118,50 @@ func (c *Cluster) Leader(ctx context.Context) (*Server, error) {
 		return nil, fmt.Errorf("etcdtest: waiting for a leader: %w", err)
 	}
 	return leader, nil
+}
+
+// errNoPeerProxies is the error of faults between members that nothing can make.
+var errNoPeerProxies = errors.New("etcdtest: the members' traffic has no proxies; set ClusterConfig.PeerProxies")
+
+// Isolate cuts m off from the other members, both ways and without a word to
+// either side, until Heal. Clients still reach it. It needs
+// ClusterConfig.PeerProxies.
+func (c *Cluster) Isolate(ctx context.Context, m *Server) error {
+	if m.home.peerProxy == nil {
+		return errNoPeerProxies
+	}
+	id, err := m.id(ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range c.members {
+		if other != m {
+			other.home.peerProxy.setPeer(id, Fault{Discard: true})
+		}
+	}
+	m.home.peerProxy.Set(BothWays, Fault{Discard: true})
+	return nil
+}
+
+// FaultPeers puts f on everything that members say to each other. It needs
+// ClusterConfig.PeerProxies.
+func (c *Cluster) FaultPeers(f Fault) error {
+	for _, m := range c.members {
+		if m.home.peerProxy == nil {
+			return errNoPeerProxies
+		}
+		m.home.peerProxy.Set(BothWays, f)
+	}
+	return nil
+}
+
+// Heal ends the faults of Isolate and FaultPeers.
+func (c *Cluster) Heal() {
+	for _, m := range c.members {
+		if m.home.peerProxy != nil {
+			m.home.peerProxy.Heal()
+		}
+	}
 }
 
 // Restart kills and starts every member, and returns when each of them serves

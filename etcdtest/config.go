@@ -121,6 +121,9 @@ type ClusterConfig struct {
 	Size int
 	// Config is that of each member. DataDir must be empty.
 	Config Config
+	// PeerProxies has what the members say to each other go through a [Proxy]
+	// in front of each, for [Cluster.Isolate] and [Cluster.FaultPeers].
+	PeerProxies bool
 }
 
 // resolved returns cfg with its version filled in, and whether it must or may

@@ -28,6 +28,13 @@
 // test processes may ask for it at once. It is never built with the race
 // detector. A child ends with its parent, also when the parent is killed.
 //
+// # Faults
+//
+// Servers that are child processes are killed, stopped and continued. A
+// [Proxy] between a client and a server makes the way faulty: [Fault] lists
+// how. [Cluster.Isolate] cuts a member off from the others, and
+// [Cluster.FaultPeers] delays or loses what the members say to each other.
+//
 // # Other versions
 //
 // Config.Version picks another server: "3.5", "3.6" or "3.7" (the default).

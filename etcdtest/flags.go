@@ -18,7 +18,7 @@ func (h *home) flags(cluster, token string) []string {
 	add("listen-client-urls", h.client.String())
 	add("advertise-client-urls", h.advertised())
 	add("listen-peer-urls", h.peer.String())
-	add("initial-advertise-peer-urls", h.peer.String())
+	add("initial-advertise-peer-urls", h.peerURL())
 	add("listen-metrics-urls", h.metrics.String())
 	add("initial-cluster", cluster)
 	add("initial-cluster-token", token)

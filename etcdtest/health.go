@@ -77,6 +77,22 @@ func (s *Server) Metric(ctx context.Context, name string) (float64, error) {
 	return sum, nil
 }
 
+// id returns the server's member ID in hexadecimal, as etcd writes it.
+func (s *Server) id(ctx context.Context) (string, error) {
+	body, err := s.probe(ctx, "/metrics")
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	for lines := bufio.NewScanner(body); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), `etcd_server_id{server_id="`); ok {
+			id, _, _ := strings.Cut(rest, `"`)
+			return id, nil
+		}
+	}
+	return "", fmt.Errorf("etcdtest: etcd %s does not publish its ID", s.Name())
+}
+
 // probe fetches path, and returns the body of a successful answer. The caller
 // must close it.
 func (s *Server) probe(ctx context.Context, path string) (io.ReadCloser, error) {

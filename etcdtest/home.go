@@ -21,6 +21,7 @@ type home struct {
 	logPath string
 
 	client, peer, metrics, http url.URL // http only with GRPCOnly
+	peerProxy                   *Proxy  // nil without ClusterConfig.PeerProxies
 	releases                    []func()
 
 	ca                        *CA
@@ -134,10 +135,30 @@ func (h *home) remove() error {
 		release()
 	}
 	h.releases = nil
+	if h.peerProxy != nil {
+		if err := h.peerProxy.Close(); err != nil {
+			return err
+		}
+	}
 	if err := os.RemoveAll(h.dir); err != nil {
 		return fmt.Errorf("etcdtest: %w", err)
 	}
 	return nil
+}
+
+// proxyPeers puts a proxy in front of the peer listener.
+func (h *home) proxyPeers() error {
+	var err error
+	h.peerProxy, err = newProxy(h.peer.String(), true)
+	return err
+}
+
+// peerURL is where the other members are told to find this one.
+func (h *home) peerURL() string {
+	if h.peerProxy != nil {
+		return h.peerProxy.Endpoint()
+	}
+	return h.peer.String()
 }
 
 func milliseconds(d time.Duration) uint { return uint(d / time.Millisecond) }
