@@ -25,7 +25,7 @@ func (c *conn) Call(ctx context.Context, req Request) ([]byte, error) {
 	}
 	c.enqueueLocked(s)
 	c.flush()
-	return c.wait(ctx, s, req.Timeout)
+	return c.wait(ctx, s, &req)
 }
 
 // init readies a new or pooled stream for req.
@@ -36,15 +36,22 @@ func (s *stream) init(c *conn, req Request) {
 }
 
 // wait waits for a unary call that has been queued.
-func (c *conn) wait(ctx context.Context, s *stream, timeout time.Duration) ([]byte, error) {
+func (c *conn) wait(ctx context.Context, s *stream, req *Request) ([]byte, error) {
+	limit, toBeLate := req.Timeout, false
+	if req.LateAfter > 0 && (limit <= 0 || req.LateAfter < limit) {
+		limit, toBeLate = req.LateAfter, true
+	}
 	var expired <-chan time.Time
-	if timeout > 0 {
-		expired = s.startTimer(timeout)
+	if limit > 0 {
+		expired = s.startTimer(limit)
 	}
 	select {
 	case <-s.notify:
+		if s.late.Load() {
+			return c.pending(s, expired)
+		}
 		reply, err := s.reply, s.err
-		if timeout > 0 {
+		if limit > 0 {
 			s.timer.Stop()
 		}
 		s.release()
@@ -55,10 +62,15 @@ func (c *conn) wait(ctx context.Context, s *stream, timeout time.Duration) ([]by
 	case <-ctx.Done():
 		return c.giveUp(s, func(o Outcome) *Error { return contextError(ctx, o) })
 	case <-expired:
-		return c.giveUp(s, func(o Outcome) *Error {
-			return &Error{Code: DeadlineExceeded, Outcome: o, Cause: ErrTimeout}
-		})
+		if toBeLate {
+			return c.lateByTimer(s, req)
+		}
+		return c.giveUp(s, timedOut)
 	}
+}
+
+func timedOut(o Outcome) *Error {
+	return &Error{Code: DeadlineExceeded, Outcome: o, Cause: ErrTimeout}
 }
 
 func (s *stream) startTimer(d time.Duration) <-chan time.Time {

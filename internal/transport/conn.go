@@ -56,13 +56,14 @@ type conn struct {
 
 	// Liveness, see watchdog.go.
 	ticking     bool
+	ticks       int  // so far
 	heard       bool // bytes arrived since the last tick
 	reads       int  // how often bytes have arrived
 	doubt       bool // a call gave up and nothing had come since it began
 	silentTicks int
 	pingSent    time.Time // zero: none yet
 	pingWaiting bool      // and not answered
-	pingTicks   int       // for so long
+	pingWaits   int       // for so many ticks
 	traffic     bool      // HEADERS or DATA arrived since the last PING
 }
 
@@ -202,7 +203,7 @@ func (c *conn) refusalLocked() error {
 func (c *conn) enqueueLocked(s *stream) {
 	c.opening.push(s)
 	c.enteredLocked(s)
-	s.readsBefore = c.reads
+	s.readsBefore, s.ticksBefore = c.reads, c.ticks
 	c.watchLocked()
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,10 @@ type stream struct {
 	deadline time.Time // the context's, for grpc-timeout; zero: none
 
 	readsBefore int // conn.reads when it was queued
+	ticksBefore int // conn.ticks then
+	// late: the watchdog has signalled that the answer is late. It is set with
+	// conn.mu held before that signal, and read without it after any.
+	late atomic.Bool
 
 	id    uint32       // 0 until the HEADERS frame is assembled
 	start uint64       // where its HEADERS begin in all that conn has assembled
@@ -54,7 +59,7 @@ type stream struct {
 
 	notify chan struct{} // capacity 1: something changed
 	room   chan struct{} // capacity 1: a Send waits for the queue to drain; nil until one has
-	timer  *time.Timer   // of a unary call with a Timeout
+	timer  *time.Timer   // of a unary call with a Timeout or LateAfter
 }
 
 func newStream() *stream { return &stream{notify: make(chan struct{}, 1)} }

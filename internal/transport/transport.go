@@ -13,7 +13,8 @@ import (
 type Conn interface {
 	// Call sends one message and waits for the one that answers it. The result
 	// belongs to the caller; req.Message is not used after Call returns. Every
-	// error is an [*Error].
+	// error is an [*Error], but for the [*Pending] that a request with NotifyLate
+	// may become.
 	Call(ctx context.Context, req Request) ([]byte, error)
 	// Open starts a stream. It does not wait for the server; ctx is only
 	// checked on entry. req.Message, when not nil, is sent as the first message.
@@ -65,6 +66,16 @@ type Request struct {
 	Patient bool
 	// CloseSend half-closes a stream behind Message (server streaming).
 	CloseSend bool
+	// NotifyLate lets a Call return a [*Pending] while its answer is still due:
+	// when the connection turns Suspect, or after about one and a half seconds.
+	NotifyLate bool
+	// LateAfter, when positive, is when a Call with NotifyLate is late at the
+	// latest. It costs each call a timer; zero costs nothing.
+	LateAfter time.Duration
+	// OnSuspect, when not nil, is called each time the connection turns Suspect
+	// while a stream with it is open. It runs in the connection's goroutine and
+	// must not block; calls into the connection are allowed.
+	OnSuspect func()
 }
 
 // State is a connection's fitness for new calls.
@@ -74,7 +85,7 @@ const (
 	// Ready: use it.
 	Ready State = iota
 	// Suspect: streams wait and the peer has answered neither them nor a PING
-	// for about two seconds. It may recover.
+	// for about a second and a half. It may recover.
 	Suspect
 	// Draining: it takes no new streams; those it has go on.
 	Draining

@@ -3,12 +3,12 @@ package transport
 import "time"
 
 // A peer that has died without a word is found by data, not by TCP, which takes
-// minutes. The watchdog counts ticks of a second in which streams were open and
-// not a byte came:
+// minutes. The watchdog counts ticks of a quarter of a second in which streams
+// were open and not a byte came:
 //
-//	1 tick   a PING is sent, if the last one is long enough ago
-//	2 ticks  the PING is not answered either: suspect
-//	10 ticks dead: the connection is closed
+//	3 ticks  a PING is sent, if the last one is long enough ago
+//	6 ticks  the PING is not answered either: suspect
+//	40 ticks dead: the connection is closed
 //
 // Ticks, not a clock: while this process is stopped or starved no ticks pass,
 // and after it the reader drains the socket before the next one, so a pause on
@@ -16,15 +16,19 @@ import "time"
 //
 // A call that has given up before it heard anything leaves a doubt, which keeps
 // the ticks going until a PING has been answered: of calls with short deadlines,
-// one now and then, none would see the second tick, and the connection would
+// one now and then, none would see the third tick, and the connection would
 // stay for as long as TCP takes to give up.
+//
+// The watchdog also tells calls that their answer is late, see late.go: a member
+// may answer PINGs and nothing else.
 const (
-	tick         = time.Second
-	suspectTicks = 2
-	deadTicks    = 10
+	tick         = 250 * time.Millisecond
+	pingTicks    = 3
+	suspectTicks = 6
+	deadTicks    = 40
 	// answerTicks is how long a PING must have been under way, so that a peer of
 	// whom nothing was asked, because of the spacing, is not taken for dead.
-	answerTicks = 3
+	answerTicks = 12
 )
 
 // watchLocked starts the ticks when a stream is opened.
@@ -75,6 +79,35 @@ func (c *conn) onTick() error {
 		}
 		return nil
 	}
+	c.countLocked()
+	if c.silentTicks >= deadTicks && c.pingWaiting && c.pingWaits >= answerTicks {
+		c.mu.Unlock()
+		return ErrSilent
+	}
+	becomes := c.silentTicks >= suspectTicks && c.pingWaiting && !c.suspect
+	if becomes {
+		c.suspect = true
+		c.setStateLocked()
+	}
+	late, calls := c.lateLocked(becomes)
+	if c.silentTicks >= pingTicks && !idle && c.mayPingLocked() {
+		c.control = appendPing(c.control, false, [8]byte{})
+		c.pingSent, c.pingWaiting, c.pingWaits, c.traffic = time.Now(), true, 0, false
+	}
+	c.watch.Reset(tick)
+	c.flush()
+	for _, s := range late {
+		s.signal()
+	}
+	for _, call := range calls {
+		call()
+	}
+	return nil
+}
+
+// countLocked counts a tick.
+func (c *conn) countLocked() {
+	c.ticks++
 	if c.heard {
 		c.heard = false
 		c.silentTicks = 0
@@ -82,23 +115,8 @@ func (c *conn) onTick() error {
 		c.silentTicks++
 	}
 	if c.pingWaiting {
-		c.pingTicks++
+		c.pingWaits++
 	}
-	if c.silentTicks >= deadTicks && c.pingWaiting && c.pingTicks >= answerTicks {
-		c.mu.Unlock()
-		return ErrSilent
-	}
-	if c.silentTicks >= suspectTicks && c.pingWaiting && !c.suspect {
-		c.suspect = true
-		c.setStateLocked()
-	}
-	if c.silentTicks > 0 && !idle && c.mayPingLocked() {
-		c.control = appendPing(c.control, false, [8]byte{})
-		c.pingSent, c.pingWaiting, c.pingTicks, c.traffic = time.Now(), true, 0, false
-	}
-	c.watch.Reset(tick)
-	c.flush()
-	return nil
 }
 
 // mayPingLocked: etcd closes a connection on the third PING that comes within

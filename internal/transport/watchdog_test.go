@@ -33,8 +33,8 @@ func pings(p *peer, began time.Time) <-chan time.Duration {
 	return at
 }
 
-// A peer that falls silent in mid-call is asked after a second, suspect a second
-// later, dead after ten.
+// A peer that falls silent in mid-call is asked after most of a second, suspect
+// as long after that, and dead after ten seconds.
 func TestSilentPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, p := connect(t, pipeLink, Options{})
@@ -51,7 +51,7 @@ func TestSilentPeer(t *testing.T) {
 			}
 		}
 		want{code: Unavailable, outcome: MaybeSent, cause: ErrSilent}.check(t, pending.wait(t).err)
-		if s := states[Suspect]; s < 2*time.Second || s > 3500*time.Millisecond {
+		if s := states[Suspect]; s < 1400*time.Millisecond || s > 1900*time.Millisecond {
 			t.Errorf("suspect after %v", s)
 		}
 		if s := states[Closed]; s < 10*time.Second || s > 12*time.Second {
@@ -61,8 +61,8 @@ func TestSilentPeer(t *testing.T) {
 		for d := range at {
 			sent = append(sent, d)
 		}
-		if len(sent) != 1 || sent[0] < time.Second || sent[0] > 2500*time.Millisecond {
-			t.Errorf("PINGs at %v, want one after a second or two", sent)
+		if len(sent) != 1 || sent[0] < 700*time.Millisecond || sent[0] > 1100*time.Millisecond {
+			t.Errorf("PINGs at %v, want one after most of a second", sent)
 		}
 	})
 }
