@@ -181,7 +181,7 @@ func TestPauseIsNoDeath(t *testing.T) {
 		conn, p := connect(t, pipeLink, Options{})
 		pings(p, time.Now())
 		pending := start(conn, simple)
-		time.Sleep(7500 * time.Millisecond)
+		time.Sleep(7600 * time.Millisecond)
 		// The pause: the clock moves, no tick is seen, one is overdue at its end.
 		conn.watch.Stop()
 		time.Sleep(time.Hour)
