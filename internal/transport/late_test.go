@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,8 +85,8 @@ func TestLateBySuspicion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, p := connect(t, pipeLink, Options{})
 		pings(p, time.Now())
-		told := 0
-		s, err := conn.Open(t.Context(), Request{Path: "/test.S/Watch", OnSuspect: func() { told++; _ = conn.State() }})
+		var told atomic.Int32
+		s, err := conn.Open(t.Context(), Request{Path: "/test.S/Watch", OnSuspect: func() { told.Add(1); _ = conn.State() }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,13 +96,14 @@ func TestLateBySuspicion(t *testing.T) {
 			t.Errorf("late after %v, the connection is %v", took, conn.State())
 		}
 		synctest.Wait()
-		if told != 1 {
-			t.Errorf("the stream was told %d times", told)
+		if told.Load() != 1 {
+			t.Errorf("the stream was told %d times", told.Load())
 		}
 		_, _ = p.nc.Write(appendSettings(nil)) // it recovers, and falls silent again
 		time.Sleep(4 * time.Second)
-		if conn.State() != Suspect || told != 2 {
-			t.Errorf("the stream was told %d times, the connection is %v", told, conn.State())
+		synctest.Wait()
+		if conn.State() != Suspect || told.Load() != 2 {
+			t.Errorf("the stream was told %d times, the connection is %v", told.Load(), conn.State())
 		}
 		s.Close()
 		_ = conn.Close()
