@@ -21,6 +21,7 @@ type Client struct {
 
 	set       *balance.Set
 	endpoints endpoints
+	tokens    *tokens // nil: no credentials
 	watches   *watchHub
 	leases    keeper
 
@@ -61,6 +62,7 @@ func New(config Config) (*Client, error) {
 		}),
 	}
 	c.endpoints = endpoints{set: c.set, tls: config.TLS.Clone(), given: parsed}
+	c.tokens = newTokens(c, &config)
 	c.watches = newWatchHub(c)
 	c.leases.init(c)
 	return c, nil
@@ -73,6 +75,7 @@ func (c *Client) Close() error {
 	c.closeOnce.Do(func() { close(c.done) })
 	c.watches.close()
 	c.leases.close()
+	c.tokens.close()
 	c.set.Close()
 	return nil
 }

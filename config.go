@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -24,6 +25,23 @@ type Config struct {
 	// Versions below 1.2 are not offered unless MinVersion says so. An empty
 	// ServerName means the endpoint's host.
 	TLS *tls.Config
+
+	// Username and Password are those of a user of etcd's, for clusters with
+	// authentication. Set both or neither. While authentication is off in the
+	// cluster they are not used. A user that the TLS client certificate names
+	// needs neither.
+	Username string
+	Password string
+
+	// Credentials, when not nil, is asked for the user's name and password, or
+	// for a token (a JWT), in place of Username and Password: for passwords that
+	// change and tokens that expire. It is called when they are first needed and
+	// whenever the server no longer accepts what it has returned, by one
+	// goroutine at a time, for which calls wait. Its context ends after Timeout
+	// (10 s if there is none) and with Close, which waits for it. What it returns
+	// is not logged. After an error it is called again some 0.2 s to 5 s later;
+	// calls meanwhile fail with ErrNoCredentials and that error.
+	Credentials func(ctx context.Context) (Credentials, error)
 
 	// Retry is how often a failed request is tried again, after the first
 	// attempt. 0 means 5; negative means never. A request that a
@@ -78,6 +96,9 @@ func (c *Config) validate() ([]balance.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkCredentials(); err != nil {
+		return nil, err
+	}
 	switch {
 	case c.RetrySleep < 0:
 		return nil, fmt.Errorf("Config.RetrySleep is negative: %v", c.RetrySleep)
@@ -87,6 +108,19 @@ func (c *Config) validate() ([]balance.Endpoint, error) {
 		return nil, fmt.Errorf("Config.MaxResponseBytes is %d; it must be in 0-%d", c.MaxResponseBytes, math.MaxInt32)
 	}
 	return endpoints, nil
+}
+
+func (c *Config) checkCredentials() error {
+	if c.Username == "" && c.Password == "" {
+		return nil
+	}
+	if c.Credentials != nil {
+		return errors.New("Config.Credentials is set, and so is Config.Username or Config.Password; use one or the other")
+	}
+	if err := checkUser(c.Username, c.Password); err != nil {
+		return within("Config", err)
+	}
+	return nil
 }
 
 // retries is how often an attempt may follow the first.

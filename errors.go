@@ -36,6 +36,11 @@ type Error struct {
 	transient bool
 	// election: the member has no leader, or is losing it; asking again soon helps.
 	election bool
+	// reauth: the server asks for a token, or for another one.
+	reauth bool
+	// resend: the request was rejected for its token, which has been seen to, so
+	// that it is to be sent again.
+	resend bool
 	// answered: it is the server's word, and not what became of the connection.
 	answered bool
 	sentinel error

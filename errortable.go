@@ -127,10 +127,41 @@ var (
 
 	// ErrPermissionDenied: the user may not do this.
 	ErrPermissionDenied = errors.New("permission denied")
-	// ErrUnauthenticated: the cluster wants a user name and password.
+	// ErrUnauthenticated: the cluster wants a user name and password, and Config
+	// has none.
 	ErrUnauthenticated = errors.New("not authenticated")
+	// ErrAuthFailed: the user name or the password is wrong, or this user has no
+	// password.
+	ErrAuthFailed = errors.New("wrong user name or password")
+	// ErrNoCredentials: Config.Credentials failed, or returned what cannot be
+	// used; the text says why.
+	ErrNoCredentials = errors.New("no credentials")
 	// ErrInvalidAuthToken: the server does not know the token, or no longer.
 	ErrInvalidAuthToken = errors.New("invalid auth token")
+
+	// Of the server, about users and roles.
+
+	// ErrAuthNotEnabled: authentication is off in the cluster.
+	ErrAuthNotEnabled = errors.New("authentication is not enabled")
+	// ErrRootUserMissing: authentication can be switched on only when there is a
+	// user "root" that has the role "root".
+	ErrRootUserMissing = errors.New("there is no user root with the role root")
+	// ErrRootRequired: neither the user nor the role "root" can be deleted, nor
+	// the one taken from the other, while authentication is on.
+	ErrRootRequired = errors.New("the user and the role root are needed while authentication is on")
+	// ErrUserExists: there is a user of this name.
+	ErrUserExists = errors.New("user already exists")
+	// ErrUserNotFound: there is no user of this name.
+	ErrUserNotFound = errors.New("user not found")
+	// ErrRoleExists: there is a role of this name.
+	ErrRoleExists = errors.New("role already exists")
+	// ErrRoleNotFound: there is no role of this name.
+	ErrRoleNotFound = errors.New("role not found")
+	// ErrRoleNotGranted: the user does not have the role.
+	ErrRoleNotGranted = errors.New("role is not granted to the user")
+	// ErrPermissionNotGranted: the role has no permission for exactly this key or
+	// range.
+	ErrPermissionNotGranted = errors.New("permission is not granted to the role")
 
 	// Of the server, about its state.
 
@@ -161,7 +192,12 @@ type answer struct {
 	outcome   Outcome
 	transient bool // the same request may succeed later or elsewhere
 	election  bool // transient until there is a leader again: poll
+	reauth    bool // another token may help
 }
+
+// textOldAuthRevision: users or roles have changed while the request was under
+// way, or since its JWT was issued.
+const textOldAuthRevision = "etcdserver: revision of auth store is old"
 
 // answers has a line for each text, with where in etcd (server/) it comes from.
 // A text that misleads has a note. Texts that are not here keep their code and
@@ -241,13 +277,31 @@ var answers = map[string]answer{
 	"etcdserver: no inflight downgrade job":                  {sentinel: ErrNoDowngrade, outcome: Rejected},
 	"etcdserver: cluster version not found during downgrade": {sentinel: ErrClusterVersionUnknown, outcome: Rejected, transient: true},
 
-	// auth, before anything is proposed or applied.
-	"etcdserver: permission denied":                                  {sentinel: ErrPermissionDenied, outcome: Rejected},
-	"etcdserver: user name is empty":                                 {sentinel: ErrUnauthenticated, outcome: Rejected},
-	"etcdserver: user name not found":                                {sentinel: ErrUnauthenticated, outcome: Rejected},
-	"etcdserver: authentication failed, invalid user ID or password": {sentinel: ErrUnauthenticated, outcome: Rejected},
-	"etcdserver: invalid auth token":                                 {sentinel: ErrInvalidAuthToken, outcome: Rejected},
-	"etcdserver: revision of auth store is old":                      {outcome: Rejected, transient: true},
+	// auth/store.go and apply/auth.go: what is asked of the token and of the
+	// user is checked before the proposal, or by the applier before it applies.
+	// A read may learn that the revision is old when it has been made.
+	"etcdserver: permission denied":  {sentinel: ErrPermissionDenied, outcome: Rejected},
+	"etcdserver: user name is empty": {sentinel: ErrUnauthenticated, outcome: Rejected, reauth: true},
+	"etcdserver: invalid auth token": {sentinel: ErrInvalidAuthToken, outcome: Rejected, reauth: true},
+	textOldAuthRevision:              {outcome: Rejected, transient: true, reauth: true},
+	// auth/store.go, of Authenticate. Those that begin with "auth:" arrive as
+	// codes.Unknown; the last is of a server that can check JWTs but not issue them.
+	"etcdserver: authentication failed, invalid user ID or password":       {sentinel: ErrAuthFailed, outcome: Rejected},
+	"auth: authentication failed, password was given for no password user": {sentinel: ErrAuthFailed, outcome: Rejected},
+	"auth: token signing attempted with verify-only key":                   {sentinel: ErrAuthFailed, outcome: Rejected},
+	"etcdserver: authentication is not enabled":                            {sentinel: ErrAuthNotEnabled, outcome: Rejected},
+	// auth/store.go, of users and roles: checked before anything is changed.
+	"etcdserver: root user does not exist":              {sentinel: ErrRootUserMissing, outcome: Rejected},
+	"etcdserver: root user does not have root role":     {sentinel: ErrRootUserMissing, outcome: Rejected},
+	"etcdserver: user name already exists":              {sentinel: ErrUserExists, outcome: Rejected},
+	"etcdserver: user name not found":                   {sentinel: ErrUserNotFound, outcome: Rejected},
+	"etcdserver: role name already exists":              {sentinel: ErrRoleExists, outcome: Rejected},
+	"etcdserver: role name not found":                   {sentinel: ErrRoleNotFound, outcome: Rejected},
+	"etcdserver: role name is empty":                    {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"etcdserver: permission not given":                  {sentinel: ErrInvalidRequest, outcome: Rejected},
+	"etcdserver: role is not granted to the user":       {sentinel: ErrRoleNotGranted, outcome: Rejected},
+	"etcdserver: permission is not granted to the role": {sentinel: ErrPermissionNotGranted, outcome: Rejected},
+	"etcdserver: invalid auth management":               {sentinel: ErrRootRequired, outcome: Rejected},
 }
 
 // classifyAnswer fills e from the text that the server sent.
@@ -262,5 +316,5 @@ func (e *Error) classifyAnswer() {
 	case e.Code == CodeUnavailable:
 		a = answer{sentinel: ErrUnavailable, transient: true}
 	}
-	e.sentinel, e.Outcome, e.transient, e.election = a.sentinel, a.outcome, a.transient, a.election
+	e.sentinel, e.Outcome, e.transient, e.election, e.reauth = a.sentinel, a.outcome, a.transient, a.election, a.reauth
 }

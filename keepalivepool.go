@@ -216,11 +216,15 @@ func (p *pool) openStream() (*renewStream, *Error) {
 	avoid, limit := p.openLimit()
 	ctx, cancel := context.WithTimeout(k.ctx, limit)
 	defer cancel()
+	token, noToken := k.c.tokens.get(ctx, &rpcRenew)
+	if noToken != nil {
+		return nil, noToken
+	}
 	conn, err := k.pick(ctx, avoid)
 	if err != nil {
 		return nil, callError(&rpcRenew, "", err)
 	}
-	s := &renewStream{pool: p, conn: conn}
+	s := &renewStream{pool: p, conn: conn, token: token}
 	s.stream, err = conn.Open(ctx, s.request())
 	if err != nil {
 		return nil, callError(&rpcRenew, conn.Endpoint, err)

@@ -14,6 +14,7 @@ type renewStream struct {
 	pool   *pool
 	conn   balance.Picked
 	stream transport.Stream
+	token  *token // what it was opened with
 
 	// The fields below are guarded by keeper.mu.
 
@@ -83,7 +84,7 @@ func (k *keeper) pick(ctx context.Context, avoid string) (balance.Picked, error)
 
 func (s *renewStream) request() transport.Request {
 	// Somebody waits for a KeepAliveOnce, and nobody for the others.
-	return transport.Request{Path: rpcRenew.path, RequireLeader: true, Patient: s.pool != &s.pool.k.once}
+	return transport.Request{Path: rpcRenew.path, Token: s.token.value(), RequireLeader: true, Patient: s.pool != &s.pool.k.once}
 }
 
 // usableLocked: renewals may be put on it.
@@ -222,7 +223,9 @@ func (s *renewStream) receiveAll() *Error {
 			return &Error{Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeUnavailable, Message: "the server ended the keep-alive stream", sentinel: ErrUnavailable, transient: true}
 		}
 		if err != nil {
-			return callError(&rpcRenew, s.conn.Endpoint, err)
+			e := callError(&rpcRenew, s.conn.Endpoint, err)
+			e.resend = k.c.tokens.rejected(s.token, e)
+			return e
 		}
 		var resp leaseKeepAliveResponse
 		if err := resp.decodeWire(reply); err != nil {
@@ -330,7 +333,7 @@ func (s *renewStream) endedLocked(err *Error) {
 // blamesOne: the server's error is about the lease that it was renewing, and not
 // about the stream or the member.
 func (e *Error) blamesOne() bool {
-	if !e.answered {
+	if !e.answered || e.resend {
 		return false
 	}
 	switch e.sentinel {

@@ -20,6 +20,7 @@ type KeepAliveStream struct {
 	keeper   *keeper
 	endpoint string
 	stream   transport.Stream
+	token    *token // what it was opened with
 
 	writing sync.Mutex // held while sending, so that sent is in the order of sending
 
@@ -50,12 +51,16 @@ func (c *Client) KeepAlive(ctx context.Context, req KeepAliveRequest) (*KeepAliv
 	}
 	s := &KeepAliveStream{keeper: &c.leases}
 	_, err := c.resending(ctx, &rpcKeepAlive, nil, func() *Error {
+		token, noToken := c.tokens.get(ctx, &rpcKeepAlive)
+		if noToken != nil {
+			return noToken
+		}
 		conn, err := c.pick(ctx, &rpcKeepAlive, c.bound(ctx, &rpcKeepAlive))
 		if err != nil {
 			return callError(&rpcKeepAlive, "", err)
 		}
-		s.endpoint = conn.Endpoint
-		s.stream, err = conn.Open(ctx, transport.Request{Path: rpcKeepAlive.path, RequireLeader: true})
+		s.endpoint, s.token = conn.Endpoint, token
+		s.stream, err = conn.Open(ctx, transport.Request{Path: rpcKeepAlive.path, Token: token.value(), RequireLeader: true})
 		if err != nil {
 			return callError(&rpcKeepAlive, conn.Endpoint, err)
 		}
@@ -160,5 +165,7 @@ func (s *KeepAliveStream) failure(err error) error {
 	case err == io.EOF:
 		return &Error{Op: rpcKeepAlive.op, Endpoint: s.endpoint, Code: CodeUnavailable, Message: "the server ended the stream", sentinel: ErrUnavailable}
 	}
-	return callError(&rpcKeepAlive, s.endpoint, err)
+	e := callError(&rpcKeepAlive, s.endpoint, err)
+	s.keeper.c.tokens.rejected(s.token, e) // the next stream gets another
+	return e
 }

@@ -221,6 +221,8 @@ func (s *scan) afterError(err error, failures int) error {
 		// A member that lags behind the one that named the revision.
 		s.req.Serializable = false
 		return nil
+	case e.resend && failures <= maxResends:
+		return nil
 	case !e.transient || failures > c.retries:
 		return e
 	}
@@ -244,12 +246,16 @@ func (s *scan) stream() (more bool, err error) {
 	defer m.release()
 	m.bytes = req.appendWire(m.bytes)
 
+	token, noToken := c.tokens.get(ctx, &rpcRangeStream)
+	if noToken != nil {
+		return true, noToken
+	}
 	conn, err := c.pick(ctx, &rpcRangeStream, c.bound(ctx, &rpcRangePage))
 	if err != nil {
 		return true, callError(&rpcRangeStream, "", err)
 	}
 	stream, err := conn.Open(ctx, transport.Request{
-		Path: rpcRangeStream.path, Message: m.bytes, RequireLeader: !req.Serializable, CloseSend: true,
+		Path: rpcRangeStream.path, Message: m.bytes, Token: token.value(), RequireLeader: !req.Serializable, CloseSend: true,
 	})
 	if err != nil {
 		return true, callError(&rpcRangeStream, conn.Endpoint, err).atDeadline(ctx)
@@ -261,7 +267,9 @@ func (s *scan) stream() (more bool, err error) {
 			return false, nil
 		}
 		if err != nil {
-			return true, callError(&rpcRangeStream, conn.Endpoint, err).atDeadline(ctx)
+			e := callError(&rpcRangeStream, conn.Endpoint, err).atDeadline(ctx)
+			e.resend = c.tokens.rejected(token, e)
+			return true, e
 		}
 		var piece rangeStreamResponse
 		if err := piece.decodeWire(reply); err != nil {

@@ -86,7 +86,7 @@ func (c *Client) attempt(ctx context.Context, r *rpc, msg []byte) ([]byte, *Erro
 			if end := c.pause(ctx, jitter(electionPause, electionPause/3), err); end != nil {
 				return nil, end
 			}
-		case err.Outcome == NotSent && err.Endpoint != "" && err.transient && resends < maxResends:
+		case (err.resend || err.Outcome == NotSent && err.Endpoint != "" && err.transient) && resends < maxResends:
 			resends++
 		default:
 			return nil, err
@@ -96,15 +96,21 @@ func (c *Client) attempt(ctx context.Context, r *rpc, msg []byte) ([]byte, *Erro
 
 // try sends msg once.
 func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]byte, *Error) {
+	token, noToken := c.tokens.get(ctx, r)
+	if noToken != nil {
+		return nil, noToken
+	}
 	conn, err := c.pick(ctx, r, bound)
 	if err != nil {
 		return nil, callError(r, "", err)
 	}
 	reply, err := conn.Call(ctx, transport.Request{
-		Path: r.path, Message: msg, RequireLeader: !r.local, Timeout: bound.timeout(),
+		Path: r.path, Message: msg, Token: token.value(), RequireLeader: !r.local, Timeout: bound.timeout(),
 	})
 	if err != nil {
-		return nil, callError(r, conn.Endpoint, err).atDeadline(ctx)
+		e := callError(r, conn.Endpoint, err).atDeadline(ctx)
+		e.resend = c.tokens.rejected(token, e)
+		return nil, e
 	}
 	return reply, nil
 }

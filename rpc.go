@@ -29,6 +29,8 @@ type rpc struct {
 	lane  balance.Lane
 	// unbounded: Config.Timeout does not apply.
 	unbounded bool
+	// anonymous: it carries no token.
+	anonymous bool
 	// local: a member without leader may answer too. All others ask it to refuse.
 	local bool
 }
@@ -66,6 +68,10 @@ var (
 	rpcAdopt         = rpc{op: "Adopt", path: rpcRenew.path, class: idempotent}
 	rpcKeepAliveOnce = rpc{op: "KeepAliveOnce", path: rpcRenew.path, class: idempotent}
 	rpcKeepAlive     = rpc{op: "KeepAlive", path: rpcRenew.path, class: idempotent}
+
+	// rpcAuthenticate obtains the token that all others carry. Asked twice the
+	// server gives two tokens, which does no harm.
+	rpcAuthenticate = rpc{op: "Authenticate", path: "/etcdserverpb.Auth/Authenticate", class: read, anonymous: true}
 
 	// rpcStatus tells a member's version.
 	rpcStatus = rpc{op: "Status", path: "/etcdserverpb.Maintenance/Status", class: read}

@@ -168,13 +168,17 @@ func (h *watchHub) nextBatch() ([]*Watcher, time.Duration) {
 
 // openStream opens a stream to a member.
 func (h *watchHub) openStream() (*watchStream, error) {
+	token, noToken := h.c.tokens.get(h.ctx, &rpcWatch)
+	if noToken != nil {
+		return nil, noToken
+	}
 	for picks := 1; ; picks++ {
 		conn, err := h.c.pick(h.ctx, &rpcWatch, h.c.bound(h.ctx, &rpcRange))
 		if err != nil {
 			return nil, callError(&rpcWatch, "", err)
 		}
 		if picks >= stuckPicks || !h.isStuck(conn.Endpoint) || !sleep(h.ctx, stuckPause) {
-			return newWatchStream(h, conn)
+			return newWatchStream(h, conn, token)
 		}
 	}
 }
@@ -213,12 +217,13 @@ func (h *watchHub) start(s *watchStream, batch []*Watcher) {
 }
 
 // requeue puts a batch back in line after err. Those that were never confirmed
-// are told when there is no hope; a watch that has run goes on trying.
+// are told when there is no hope; a watch that has run goes on trying, unless it
+// is for its user's name or password that it could not.
 func (h *watchHub) requeue(batch []*Watcher, err error) {
 	if hopeless(err) {
 		kept := batch[:0]
 		for _, w := range batch {
-			if w.isCreated() {
+			if w.isCreated() && !unauthenticated(err) {
 				kept = append(kept, w)
 			} else {
 				w.end(err)
@@ -291,6 +296,11 @@ func hopeless(err error) bool {
 		return true
 	}
 	return e.sentinel == ErrResponseTooLarge || e.sentinel == ErrBadEndpoint
+}
+
+// unauthenticated: the server wants none of the client's credentials.
+func unauthenticated(err error) bool {
+	return errors.Is(err, ErrAuthFailed) || errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrInvalidAuthToken)
 }
 
 // move puts one watcher that has been taken off its stream in line.

@@ -38,7 +38,7 @@ func (s *watchStream) progressTrusted() bool {
 
 // version asks the stream's member for its version.
 func (s *watchStream) version() (string, error) {
-	reply, err := s.conn.Call(s.ctx, transport.Request{Path: rpcStatus.path, Timeout: watchProbe})
+	reply, err := s.conn.Call(s.ctx, transport.Request{Path: rpcStatus.path, Token: s.hub.c.tokens.peek().value(), Timeout: watchProbe})
 	if err != nil {
 		return "", callError(&rpcStatus, s.conn.Endpoint, err)
 	}

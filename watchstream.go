@@ -20,6 +20,7 @@ type watchStream struct {
 	hub    *watchHub
 	conn   balance.Picked
 	stream transport.Stream
+	token  *token          // what it was opened with, and keeps
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
 	wake   chan struct{} // capacity 1: there is something in outbox
@@ -33,6 +34,7 @@ type watchStream struct {
 	mu sync.Mutex // guards the fields below
 
 	ended    bool
+	outdated bool               // its token is no longer accepted: it takes no new watchers
 	reason   error              // why we have ended it; nil when the server has
 	resumed  bool               // it has watchers whose history must be checked
 	alone    *Watcher           // the only one it may have
@@ -48,13 +50,13 @@ type watchStream struct {
 	heard        time.Time // when the last response came
 }
 
-func newWatchStream(h *watchHub, conn balance.Picked) (*watchStream, error) {
-	stream, err := conn.Open(h.ctx, transport.Request{Path: rpcWatch.path, RequireLeader: true})
+func newWatchStream(h *watchHub, conn balance.Picked, token *token) (*watchStream, error) {
+	stream, err := conn.Open(h.ctx, transport.Request{Path: rpcWatch.path, Token: token.value(), RequireLeader: true})
 	if err != nil {
 		return nil, callError(&rpcWatch, conn.Endpoint, err)
 	}
 	s := &watchStream{
-		hub: h, conn: conn, stream: stream,
+		hub: h, conn: conn, stream: stream, token: token,
 		wake:     make(chan struct{}, 1),
 		watchers: make(map[int64]*Watcher),
 		heard:    time.Now(),
@@ -68,7 +70,7 @@ func newWatchStream(h *watchHub, conn balance.Picked) (*watchStream, error) {
 func (s *watchStream) attach(w *Watcher) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.alone != nil || len(s.watchers) >= watchersPerStream || s.lastID >= creationsPerStream {
+	if s.ended || s.outdated || s.alone != nil || len(s.watchers) >= watchersPerStream || s.lastID >= creationsPerStream {
 		return false
 	}
 	w.mu.Lock()
@@ -225,7 +227,8 @@ func (s *watchStream) probe() error {
 	if recent || w == nil {
 		return nil
 	}
-	_, err := s.revision(w.create.Key)
+	// Any token will do: the member answers for it only when it has read.
+	_, err := s.revision(w.create.Key, s.hub.c.tokens.peek())
 	var e *Error
 	if errors.As(err, &e) && (e.sentinel == ErrTimeout || e.sentinel == ErrServerTimeout || e.sentinel == ErrUnavailable) {
 		return err
@@ -250,10 +253,14 @@ func (s *watchStream) checkHistory() {
 		return
 	}
 	before := s.seen()
-	now, err := s.revision(w.create.Key)
+	token, noToken := s.hub.c.tokens.get(s.ctx, &rpcWatchNow)
+	if noToken != nil {
+		return // the next stream will have to have one
+	}
+	now, err := s.revision(w.create.Key, token)
 	if err != nil {
 		var e *Error
-		if errors.As(err, &e) && e.transient {
+		if errors.As(err, &e) && (e.transient || e.resend) {
 			s.mu.Lock()
 			s.resumed = true // asked again, at the latest when it is quiet
 			s.mu.Unlock()
@@ -300,15 +307,17 @@ func (s *watchStream) end(reason error) {
 }
 
 // revision reads the current revision from the stream's member.
-func (s *watchStream) revision(key string) (int64, error) {
+func (s *watchStream) revision(key string, token *token) (int64, error) {
 	m := newMessage()
 	defer m.release()
 	m.bytes = (&rangeRequest{Key: key, CountOnly: true}).appendWire(m.bytes)
 	reply, err := s.conn.Call(s.ctx, transport.Request{
-		Path: rpcWatchNow.path, Message: m.bytes, RequireLeader: true, Timeout: watchProbe,
+		Path: rpcWatchNow.path, Message: m.bytes, Token: token.value(), RequireLeader: true, Timeout: watchProbe,
 	})
 	if err != nil {
-		return 0, callError(&rpcWatchNow, s.conn.Endpoint, err)
+		e := callError(&rpcWatchNow, s.conn.Endpoint, err)
+		e.resend = s.hub.c.tokens.rejected(token, e)
+		return 0, e
 	}
 	var resp GetResponse
 	if err := resp.decodeWire(reply); err != nil {
@@ -440,6 +449,12 @@ func (s *watchStream) canceled(w *Watcher, r *watchResponse) {
 		e.cause = &CompactedError{Revision: r.CompactRevision}
 	} else {
 		e.classifyAnswer()
+	}
+	if s.hub.c.tokens.rejected(s.token, e) {
+		s.mu.Lock()
+		s.outdated = true // those that it has, it keeps
+		s.mu.Unlock()
+		e.transient = true
 	}
 	if e.transient {
 		s.hub.failed(e)

@@ -63,22 +63,11 @@ func (s *kvServer) Put(context.Context, *pb.PutRequest) (*pb.PutResponse, error)
 
 // unnamed are answers without an Err variable, each with its reason.
 var unnamed = map[string]string{
-	"etcdserver: watch canceled":                        "a watch's, not a call's",
-	"etcdserver: request canceled":                      "the context's error says it",
-	"etcdserver: context deadline exceeded":             "the context's error says it",
-	"etcdserver: revision of auth store is old":         "retried",
-	"etcdserver: not capable":                           "maintenance",
-	"etcdserver: root user does not exist":              "auth",
-	"etcdserver: root user does not have root role":     "auth",
-	"etcdserver: user name already exists":              "auth",
-	"etcdserver: role name already exists":              "auth",
-	"etcdserver: role name not found":                   "auth",
-	"etcdserver: role name is empty":                    "auth",
-	"etcdserver: permission not given":                  "auth",
-	"etcdserver: role is not granted to the user":       "auth",
-	"etcdserver: permission is not granted to the role": "auth",
-	"etcdserver: authentication is not enabled":         "auth",
-	"etcdserver: invalid auth management":               "auth",
+	"etcdserver: watch canceled":                "a watch's, not a call's",
+	"etcdserver: request canceled":              "the context's error says it",
+	"etcdserver: context deadline exceeded":     "the context's error says it",
+	"etcdserver: revision of auth store is old": "retried",
+	"etcdserver: not capable":                   "maintenance",
 }
 
 // Every answer that etcd has a text for reaches the caller with its code and
