@@ -19,6 +19,7 @@ type Client struct {
 	timeout     time.Duration
 	retryWrites RetryWrites
 
+	observer  observer
 	set       *balance.Set
 	endpoints endpoints
 	tokens    *tokens // nil: no credentials
@@ -54,13 +55,15 @@ func New(config Config) (*Client, error) {
 		timeout:     config.timeout(),
 		retryWrites: config.RetryWrites,
 		done:        make(chan struct{}),
-		set: balance.New(balance.Config{
-			Endpoints: parsed,
-			Dial: func(ctx context.Context, target transport.Target) (transport.Conn, error) {
-				return transport.Dial(ctx, target, options)
-			},
-		}),
+		observer:    observer{hooks: config.Hooks, log: config.Logger},
 	}
+	c.set = balance.New(balance.Config{
+		Endpoints: parsed,
+		Observer:  &c.observer,
+		Dial: func(ctx context.Context, target transport.Target) (transport.Conn, error) {
+			return transport.Dial(ctx, target, options)
+		},
+	})
 	c.endpoints = endpoints{set: c.set, tls: config.TLS.Clone(), given: parsed}
 	c.tokens = newTokens(c, &config)
 	c.watches = newWatchHub(c)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"time"
@@ -66,6 +67,14 @@ type Config struct {
 	// a server; a larger one ends its request with ErrResponseTooLarge.
 	// 0 means 2 GiB - 1, which is also the most.
 	MaxResponseBytes int
+
+	// Logger is told of connections that come and go, of requests that are tried
+	// again and of leases that are lost; at debug level also of attempts that
+	// fail. Keys, values, passwords and tokens are never logged. nil: silent.
+	Logger *slog.Logger
+
+	// Hooks are called when something happens inside the client.
+	Hooks Hooks
 
 	// DialContext, when not nil, makes the connections in place of a
 	// net.Dialer: network is "tcp" or "unix". TLS runs over what it returns.

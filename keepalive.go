@@ -96,6 +96,13 @@ func (k *keeper) now() int64 {
 	return k.clock.now()
 }
 
+// count is how many leases live.
+func (k *keeper) count() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.leases)
+}
+
 // add takes a new lease.
 func (k *keeper) add(l *Lease) {
 	k.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 )
 
@@ -97,6 +98,9 @@ func (r *GrantRequest) wire() (leaseGrantRequest, error) {
 	}
 	return w, nil
 }
+
+// String is the ID as etcd's own tools write it, in hexadecimal.
+func (id LeaseID) String() string { return strconv.FormatUint(uint64(id), 16) }
 
 // checkID is the validation of requests that name a lease.
 func (id LeaseID) check() error {

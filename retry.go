@@ -22,7 +22,9 @@ func (c *Client) call(ctx context.Context, r *rpc, msg []byte) ([]byte, error) {
 		if attempts > c.retries || !c.mayRetry(r, err) {
 			return nil, err
 		}
-		if end := c.pause(ctx, jitter(c.retrySleep, c.retrySleep/5), err); end != nil {
+		pause := jitter(c.retrySleep, c.retrySleep/5)
+		c.observer.retry(r.op, attempts, pause, err)
+		if end := c.pause(ctx, pause, err); end != nil {
 			return nil, end
 		}
 	}
@@ -104,14 +106,17 @@ func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]by
 	if err != nil {
 		return nil, callError(r, "", err)
 	}
+	watch := c.observer.attempt(ctx, r.op, conn.Endpoint, false)
 	reply, err := conn.Call(ctx, transport.Request{
 		Path: r.path, Message: msg, Token: token.value(), RequireLeader: !r.local, Timeout: bound.timeout(),
 	})
 	if err != nil {
 		e := callError(r, conn.Endpoint, err).atDeadline(ctx)
 		e.resend = c.tokens.rejected(token, e)
+		c.observer.attemptEnded(watch, e)
 		return nil, e
 	}
+	c.observer.attemptEnded(watch, nil)
 	return reply, nil
 }
 

@@ -104,7 +104,10 @@ func (c *scriptConn) State() transport.State { return transport.Ready }
 func (c *scriptConn) Drain()                 {}
 func (c *scriptConn) Done() <-chan struct{}  { return c.done }
 func (c *scriptConn) Err() error             { return nil }
-func (c *scriptConn) Close() error           { return nil }
+func (c *scriptConn) Close() error {
+	close(c.done) // the set closes a connection once
+	return nil
+}
 
 var (
 	ok       = reply{}

@@ -330,6 +330,18 @@ func (h *watchHub) endAll(watchers []*Watcher) {
 	}
 }
 
+// count is how many watches live, on how many streams, and how many of them wait
+// for one.
+func (h *watchHub) count() (watches, streams, waiting int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	watches = len(h.waiting)
+	for s := range h.streams {
+		watches += s.count()
+	}
+	return watches, len(h.streams), len(h.waiting)
+}
+
 // close ends every watch with ErrClosed and waits for the goroutines.
 func (h *watchHub) close() {
 	h.mu.Lock()

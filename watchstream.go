@@ -148,6 +148,12 @@ func (s *watchStream) detachAll() []*Watcher {
 	return orphans
 }
 
+func (s *watchStream) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.watchers)
+}
+
 func (s *watchStream) requestProgress() {
 	s.mu.Lock()
 	if !s.ended {

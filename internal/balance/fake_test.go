@@ -51,8 +51,15 @@ func (f *fakeConn) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed++
-	f.state = transport.Closed
+	f.endLocked()
 	return nil
+}
+
+func (f *fakeConn) endLocked() {
+	if f.state != transport.Closed {
+		close(f.done)
+	}
+	f.state = transport.Closed
 }
 
 func (f *fakeConn) closes() int {
@@ -65,7 +72,12 @@ func (f *fakeConn) closes() int {
 func (f *fakeConn) become(s transport.State, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state, f.err = s, err
+	f.err = err
+	if s == transport.Closed {
+		f.endLocked()
+		return
+	}
+	f.state = s
 }
 
 // cluster is the members behind a set, by address.

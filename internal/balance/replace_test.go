@@ -58,7 +58,7 @@ func TestReplace(t *testing.T) {
 		if old.State() != transport.Draining || old.closes() != 0 {
 			t.Errorf("the connection that went is %v, closed %d times", old.State(), old.closes())
 		}
-		close(old.done) // its last stream has ended
+		old.become(transport.Closed, nil) // its last stream has ended
 		synctest.Wait()
 		if old.closes() != 1 {
 			t.Errorf("the connection that has drained was closed %d times", old.closes())

@@ -37,6 +37,8 @@ type Config struct {
 	Dial      Dialer
 	// DialTimeout bounds one attempt to connect, handshakes included; 0 means 5 s.
 	DialTimeout time.Duration
+	// Observer may be nil.
+	Observer Observer
 }
 
 const (
@@ -59,10 +61,11 @@ var ErrClosed = errors.New("client is closed")
 type Set struct {
 	dial        Dialer
 	dialTimeout time.Duration
+	observer    Observer
 	view        atomic.Pointer[view] // read without a lock, written with mu held
 	ctx         context.Context      // of all dials; ended by Close
 	cancel      context.CancelFunc
-	routines    sync.WaitGroup // dials, and connections that are ending
+	routines    sync.WaitGroup // dials, and connections until they are over
 
 	mu     sync.Mutex // guards the fields below and all of every link
 	closed bool
@@ -73,7 +76,10 @@ func New(c Config) *Set {
 	if c.DialTimeout <= 0 {
 		c.DialTimeout = defaultDialTimeout
 	}
-	s := &Set{dial: c.Dial, dialTimeout: c.DialTimeout}
+	if c.Observer == nil {
+		c.Observer = noObserver{}
+	}
+	s := &Set{dial: c.Dial, dialTimeout: c.DialTimeout, observer: c.Observer}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.view.Store(newView(c.Endpoints, nil))
 	return s
@@ -203,12 +209,16 @@ func (s *Set) connect(m *member, lane Lane) (*dial, error) {
 	l.dialing = d
 	target := m.endpoint.Target
 	target.PingSpacing = l.pingSpacing
-	s.routines.Go(func() { s.run(m, target, l, d) })
+	s.routines.Go(func() {
+		began := time.Now()
+		conn, err := s.run(m, target, l, d)
+		s.observe(m, lane, began, conn, err)
+	})
 	return d, nil
 }
 
-// run is the goroutine of one dial.
-func (s *Set) run(m *member, target transport.Target, l *link, d *dial) {
+// run makes one dial, settles its link with the result and wakes who waits.
+func (s *Set) run(m *member, target transport.Target, l *link, d *dial) (transport.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, s.dialTimeout, fmt.Errorf("no connection within %v", s.dialTimeout))
 	defer cancel()
 	conn, err := s.dial(ctx, target)
@@ -228,6 +238,30 @@ func (s *Set) run(m *member, target transport.Target, l *link, d *dial) {
 	l.dialing = nil
 	s.mu.Unlock()
 	close(d.done)
+	return conn, err
+}
+
+// observe tells the observer what a dial has come to, and stays with a
+// connection until it is over.
+func (s *Set) observe(m *member, lane Lane, began time.Time, conn transport.Conn, err error) {
+	up := time.Now()
+	c := Connected{Endpoint: m.endpoint.Name, Lane: lane, Took: up.Sub(began), Err: err}
+	if conn == nil {
+		if s.ctx.Err() != nil || err == nil {
+			return // nobody wants it any longer
+		}
+		s.mu.Lock()
+		c.Failures = m.links[lane].failures
+		s.mu.Unlock()
+		s.observer.Connected(c)
+		return
+	}
+	s.observer.Connected(c)
+	<-conn.Done()
+	cause := conn.Err()
+	s.observer.Disconnected(Disconnected{
+		Endpoint: m.endpoint.Name, Lane: lane, Lived: time.Since(up), Err: cause, Ordinary: ordinary(cause),
+	})
 }
 
 // Close closes every connection and waits for dials to end.
