@@ -73,6 +73,23 @@ var (
 	// server gives two tokens, which does no harm.
 	rpcAuthenticate = rpc{op: "Authenticate", path: "/etcdserverpb.Auth/Authenticate", class: read, anonymous: true}
 
+	rpcAuthEnable           = rpc{op: "AuthEnable", path: "/etcdserverpb.Auth/AuthEnable", class: write}
+	rpcAuthDisable          = rpc{op: "AuthDisable", path: "/etcdserverpb.Auth/AuthDisable", class: write}
+	rpcAuthStatus           = rpc{op: "AuthStatus", path: "/etcdserverpb.Auth/AuthStatus", class: read}
+	rpcUserAdd              = rpc{op: "UserAdd", path: "/etcdserverpb.Auth/UserAdd", class: write}
+	rpcUserDelete           = rpc{op: "UserDelete", path: "/etcdserverpb.Auth/UserDelete", class: write}
+	rpcUserGet              = rpc{op: "UserGet", path: "/etcdserverpb.Auth/UserGet", class: read}
+	rpcUserList             = rpc{op: "UserList", path: "/etcdserverpb.Auth/UserList", class: read}
+	rpcUserChangePassword   = rpc{op: "UserChangePassword", path: "/etcdserverpb.Auth/UserChangePassword", class: write}
+	rpcUserGrantRole        = rpc{op: "UserGrantRole", path: "/etcdserverpb.Auth/UserGrantRole", class: write}
+	rpcUserRevokeRole       = rpc{op: "UserRevokeRole", path: "/etcdserverpb.Auth/UserRevokeRole", class: write}
+	rpcRoleAdd              = rpc{op: "RoleAdd", path: "/etcdserverpb.Auth/RoleAdd", class: write}
+	rpcRoleDelete           = rpc{op: "RoleDelete", path: "/etcdserverpb.Auth/RoleDelete", class: write}
+	rpcRoleGet              = rpc{op: "RoleGet", path: "/etcdserverpb.Auth/RoleGet", class: read}
+	rpcRoleList             = rpc{op: "RoleList", path: "/etcdserverpb.Auth/RoleList", class: read}
+	rpcRoleGrantPermission  = rpc{op: "RoleGrantPermission", path: "/etcdserverpb.Auth/RoleGrantPermission", class: write}
+	rpcRoleRevokePermission = rpc{op: "RoleRevokePermission", path: "/etcdserverpb.Auth/RoleRevokePermission", class: write}
+
 	// rpcStatus tells a member's version.
 	rpcStatus = rpc{op: "Status", path: "/etcdserverpb.Maintenance/Status", class: read}
 

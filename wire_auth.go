@@ -3,27 +3,36 @@ package etcd
 //etcd:message etcdserverpb.AuthEnableRequest
 type authEnableRequest struct{}
 
+// AuthEnableResponse is the answer of [Auth.Enable].
+//
 //etcd:message etcdserverpb.AuthEnableResponse
-type authEnableResponse struct {
+type AuthEnableResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
 //etcd:message etcdserverpb.AuthDisableRequest
 type authDisableRequest struct{}
 
+// AuthDisableResponse is the answer of [Auth.Disable].
+//
 //etcd:message etcdserverpb.AuthDisableResponse
-type authDisableResponse struct {
+type AuthDisableResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
 //etcd:message etcdserverpb.AuthStatusRequest
 type authStatusRequest struct{}
 
+// AuthStatusResponse is the answer of [Auth.Status].
+//
 //etcd:message etcdserverpb.AuthStatusResponse
-type authStatusResponse struct {
-	Header       ResponseHeader `etcd:"1"`
-	Enabled      bool           `etcd:"2"`
-	AuthRevision uint64         `etcd:"3"`
+type AuthStatusResponse struct {
+	Header ResponseHeader `etcd:"1"`
+	// Enabled: calls must be authenticated.
+	Enabled bool `etcd:"2"`
+	// AuthRevision counts the changes of users and roles. It has nothing to do
+	// with the revisions of keys.
+	AuthRevision uint64 `etcd:"3"`
 }
 
 //etcd:message etcdserverpb.AuthenticateRequest
@@ -43,7 +52,7 @@ type authUserAddRequest struct {
 	Name           string          `etcd:"1"`
 	Password       string          `etcd:"2"`
 	Options        *userAddOptions `etcd:"3"`
-	HashedPassword string          `etcd:"4"` // bcrypt, base64; in place of Password
+	HashedPassword string          `etcd:"4"` // the server fills it and takes Password out
 }
 
 //etcd:message authpb.UserAddOptions
@@ -51,8 +60,10 @@ type userAddOptions struct {
 	NoPassword bool `etcd:"1"`
 }
 
+// UserAddResponse is the answer of [Auth.UserAdd].
+//
 //etcd:message etcdserverpb.AuthUserAddResponse
-type authUserAddResponse struct {
+type UserAddResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
@@ -61,19 +72,25 @@ type authUserGetRequest struct {
 	Name string `etcd:"1"`
 }
 
+// UserGetResponse is the answer of [Auth.UserGet].
+//
 //etcd:message etcdserverpb.AuthUserGetResponse
-type authUserGetResponse struct {
+type UserGetResponse struct {
 	Header ResponseHeader `etcd:"1"`
-	Roles  []string       `etcd:"2"`
+	// Roles are the user's, sorted.
+	Roles []string `etcd:"2"`
 }
 
 //etcd:message etcdserverpb.AuthUserListRequest
 type authUserListRequest struct{}
 
+// UserListResponse is the answer of [Auth.UserList].
+//
 //etcd:message etcdserverpb.AuthUserListResponse
-type authUserListResponse struct {
+type UserListResponse struct {
 	Header ResponseHeader `etcd:"1"`
-	Users  []string       `etcd:"2"`
+	// Users are the names of all users, sorted.
+	Users []string `etcd:"2"`
 }
 
 //etcd:message etcdserverpb.AuthUserDeleteRequest
@@ -81,8 +98,10 @@ type authUserDeleteRequest struct {
 	Name string `etcd:"1"`
 }
 
+// UserDeleteResponse is the answer of [Auth.UserDelete].
+//
 //etcd:message etcdserverpb.AuthUserDeleteResponse
-type authUserDeleteResponse struct {
+type UserDeleteResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
@@ -90,11 +109,13 @@ type authUserDeleteResponse struct {
 type authUserChangePasswordRequest struct {
 	Name           string `etcd:"1"`
 	Password       string `etcd:"2"`
-	HashedPassword string `etcd:"3"` // bcrypt, base64; in place of Password
+	HashedPassword string `etcd:"3"` // the server fills it and takes Password out
 }
 
+// UserChangePasswordResponse is the answer of [Auth.UserChangePassword].
+//
 //etcd:message etcdserverpb.AuthUserChangePasswordResponse
-type authUserChangePasswordResponse struct {
+type UserChangePasswordResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
@@ -104,8 +125,10 @@ type authUserGrantRoleRequest struct {
 	Role string `etcd:"2"`
 }
 
+// UserGrantRoleResponse is the answer of [Auth.UserGrantRole].
+//
 //etcd:message etcdserverpb.AuthUserGrantRoleResponse
-type authUserGrantRoleResponse struct {
+type UserGrantRoleResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
@@ -115,8 +138,10 @@ type authUserRevokeRoleRequest struct {
 	Role string `etcd:"2"`
 }
 
+// UserRevokeRoleResponse is the answer of [Auth.UserRevokeRole].
+//
 //etcd:message etcdserverpb.AuthUserRevokeRoleResponse
-type authUserRevokeRoleResponse struct {
+type UserRevokeRoleResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
@@ -125,8 +150,10 @@ type authRoleAddRequest struct {
 	Name string `etcd:"1"`
 }
 
+// RoleAddResponse is the answer of [Auth.RoleAdd].
+//
 //etcd:message etcdserverpb.AuthRoleAddResponse
-type authRoleAddResponse struct {
+type RoleAddResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
@@ -135,19 +162,25 @@ type authRoleGetRequest struct {
 	Role string `etcd:"1"`
 }
 
+// RoleGetResponse is the answer of [Auth.RoleGet].
+//
 //etcd:message etcdserverpb.AuthRoleGetResponse
-type authRoleGetResponse struct {
+type RoleGetResponse struct {
 	Header ResponseHeader `etcd:"1"`
-	Perm   []permission   `etcd:"2"`
+	// Permissions are the role's, sorted by Key.
+	Permissions []Permission `etcd:"2,name=perm"`
 }
 
 //etcd:message etcdserverpb.AuthRoleListRequest
 type authRoleListRequest struct{}
 
+// RoleListResponse is the answer of [Auth.RoleList].
+//
 //etcd:message etcdserverpb.AuthRoleListResponse
-type authRoleListResponse struct {
+type RoleListResponse struct {
 	Header ResponseHeader `etcd:"1"`
-	Roles  []string       `etcd:"2"`
+	// Roles are the names of all roles, sorted.
+	Roles []string `etcd:"2"`
 }
 
 //etcd:message etcdserverpb.AuthRoleDeleteRequest
@@ -155,19 +188,23 @@ type authRoleDeleteRequest struct {
 	Role string `etcd:"1"`
 }
 
+// RoleDeleteResponse is the answer of [Auth.RoleDelete].
+//
 //etcd:message etcdserverpb.AuthRoleDeleteResponse
-type authRoleDeleteResponse struct {
+type RoleDeleteResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
 //etcd:message etcdserverpb.AuthRoleGrantPermissionRequest
 type authRoleGrantPermissionRequest struct {
 	Name string      `etcd:"1"`
-	Perm *permission `etcd:"2"`
+	Perm *Permission `etcd:"2"`
 }
 
+// RoleGrantPermissionResponse is the answer of [Auth.RoleGrantPermission].
+//
 //etcd:message etcdserverpb.AuthRoleGrantPermissionResponse
-type authRoleGrantPermissionResponse struct {
+type RoleGrantPermissionResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
@@ -178,23 +215,35 @@ type authRoleRevokePermissionRequest struct {
 	RangeEnd string `etcd:"3"`
 }
 
+// RoleRevokePermissionResponse is the answer of [Auth.RoleRevokePermission].
+//
 //etcd:message etcdserverpb.AuthRoleRevokePermissionResponse
-type authRoleRevokePermissionResponse struct {
+type RoleRevokePermissionResponse struct {
 	Header ResponseHeader `etcd:"1"`
 }
 
+// Permission is what a role may do with a key or a range of keys.
+//
 //etcd:message authpb.Permission
-type permission struct {
-	PermType permissionType `etcd:"1"`
-	Key      string         `etcd:"2"`
-	RangeEnd string         `etcd:"3"`
+type Permission struct {
+	Type PermissionType `etcd:"1,name=permType"`
+	// Key is the key, or the first one of a range.
+	Key string `etcd:"2"`
+	// RangeEnd is empty for one key, and else the end of the range, which is not
+	// of it; "\x00" means all keys from Key on.
+	RangeEnd string `etcd:"3"`
 }
 
+// PermissionType says what a permission allows.
+//
 //etcd:enum authpb.Permission.Type
-type permissionType int32
+type PermissionType int32
 
 const (
-	permissionRead      permissionType = 0 //etcd:value READ
-	permissionWrite     permissionType = 1 //etcd:value WRITE
-	permissionReadWrite permissionType = 2 //etcd:value READWRITE
+	// PermissionRead allows to read and watch. It is the zero value.
+	PermissionRead PermissionType = 0 //etcd:value READ
+	// PermissionWrite allows to put and delete, but not to ask for the previous pair.
+	PermissionWrite PermissionType = 1 //etcd:value WRITE
+	// PermissionReadWrite allows both.
+	PermissionReadWrite PermissionType = 2 //etcd:value READWRITE
 )

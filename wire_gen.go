@@ -17,6 +17,102 @@ type arena struct {
 	slabTxnResponse    wire.Slab[TxnResponse]
 }
 
+func (m *AuthDisableResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *AuthEnableResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *AuthStatusResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x10: // Enabled
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Enabled = v != 0
+		case 0x18: // AuthRevision
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.AuthRevision = v
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
 func (m *CompactResponse) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -621,6 +717,72 @@ func (m *OpResponse) decodeIn(b []byte, a *arena) error {
 	return nil
 }
 
+func (m *Permission) sizeWire() int {
+	n := 0
+	if m.Type != 0 {
+		n += 1 + wire.SizeVarint(uint64(m.Type))
+	}
+	if len(m.Key) != 0 {
+		n += 1 + wire.SizeBytes(len(m.Key))
+	}
+	if len(m.RangeEnd) != 0 {
+		n += 1 + wire.SizeBytes(len(m.RangeEnd))
+	}
+	return n
+}
+
+func (m *Permission) appendWire(b []byte) []byte {
+	if m.Type != 0 {
+		b = wire.AppendVarint(append(b, 0x08), uint64(m.Type))
+	}
+	if len(m.Key) != 0 {
+		b = wire.AppendString(append(b, 0x12), m.Key)
+	}
+	if len(m.RangeEnd) != 0 {
+		b = wire.AppendString(append(b, 0x1a), m.RangeEnd)
+	}
+	return b
+}
+
+func (m *Permission) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x08: // Type
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Type = PermissionType(v)
+		case 0x12: // Key
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Key = wire.String(v)
+		case 0x1a: // RangeEnd
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.RangeEnd = wire.String(v)
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
 func (m *PutResponse) decodeWire(b []byte) error {
 	var a arena
 	return m.decodeIn(b, &a)
@@ -717,6 +879,184 @@ func (m *ResponseHeader) decodeWire(b []byte) error {
 	return nil
 }
 
+func (m *RoleAddResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *RoleDeleteResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *RoleGetResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Permissions
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Permissions) == cap(m.Permissions) {
+				n := 1 + wire.Count(b, i, 2)
+				m.Permissions = wire.Grow(m.Permissions, n)
+			}
+			m.Permissions = m.Permissions[:len(m.Permissions)+1]
+			if err := m.Permissions[len(m.Permissions)-1].decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *RoleGrantPermissionResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *RoleListResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Roles
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Roles) == cap(m.Roles) {
+				m.Roles = wire.Grow(m.Roles, 1+wire.Count(b, i, 2))
+			}
+			m.Roles = append(m.Roles, wire.String(v))
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *RoleRevokePermissionResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
 func (m *TxnResponse) decodeWire(b []byte) error {
 	var a arena
 	return m.decodeIn(b, &a)
@@ -780,6 +1120,206 @@ func (m *TxnResponse) decodeIn(b []byte, a *arena) error {
 		}
 	}
 	a.depth--
+	return nil
+}
+
+func (m *UserAddResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *UserChangePasswordResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *UserDeleteResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *UserGetResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Roles
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Roles) == cap(m.Roles) {
+				m.Roles = wire.Grow(m.Roles, 1+wire.Count(b, i, 2))
+			}
+			m.Roles = append(m.Roles, wire.String(v))
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *UserGrantRoleResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *UserListResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Users
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Users) == cap(m.Users) {
+				m.Users = wire.Grow(m.Users, 1+wire.Count(b, i, 2))
+			}
+			m.Users = append(m.Users, wire.String(v))
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *UserRevokeRoleResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
 	return nil
 }
 
@@ -893,64 +1433,12 @@ func (*authDisableRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *authDisableResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (*authEnableRequest) sizeWire() int {
 	return 0
 }
 
 func (*authEnableRequest) appendWire(b []byte) []byte {
 	return b
-}
-
-func (m *authEnableResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *authRoleAddRequest) sizeWire() int {
@@ -968,32 +1456,6 @@ func (m *authRoleAddRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *authRoleAddResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *authRoleDeleteRequest) sizeWire() int {
 	n := 0
 	if len(m.Role) != 0 {
@@ -1009,32 +1471,6 @@ func (m *authRoleDeleteRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *authRoleDeleteResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *authRoleGetRequest) sizeWire() int {
 	n := 0
 	if len(m.Role) != 0 {
@@ -1048,45 +1484,6 @@ func (m *authRoleGetRequest) appendWire(b []byte) []byte {
 		b = wire.AppendString(append(b, 0x0a), m.Role)
 	}
 	return b
-}
-
-func (m *authRoleGetResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Perm
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Perm) == cap(m.Perm) {
-				n := 1 + wire.Count(b, i, 2)
-				m.Perm = wire.Grow(m.Perm, n)
-			}
-			m.Perm = m.Perm[:len(m.Perm)+1]
-			if err := m.Perm[len(m.Perm)-1].decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *authRoleGrantPermissionRequest) sizeWire() int {
@@ -1111,73 +1508,12 @@ func (m *authRoleGrantPermissionRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *authRoleGrantPermissionResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (*authRoleListRequest) sizeWire() int {
 	return 0
 }
 
 func (*authRoleListRequest) appendWire(b []byte) []byte {
 	return b
-}
-
-func (m *authRoleListResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Roles
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Roles) == cap(m.Roles) {
-				m.Roles = wire.Grow(m.Roles, 1+wire.Count(b, i, 2))
-			}
-			m.Roles = append(m.Roles, wire.String(v))
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *authRoleRevokePermissionRequest) sizeWire() int {
@@ -1207,82 +1543,12 @@ func (m *authRoleRevokePermissionRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *authRoleRevokePermissionResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (*authStatusRequest) sizeWire() int {
 	return 0
 }
 
 func (*authStatusRequest) appendWire(b []byte) []byte {
 	return b
-}
-
-func (m *authStatusResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x10: // Enabled
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Enabled = v != 0
-		case 0x18: // AuthRevision
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.AuthRevision = v
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *authUserAddRequest) sizeWire() int {
@@ -1319,32 +1585,6 @@ func (m *authUserAddRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *authUserAddResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *authUserChangePasswordRequest) sizeWire() int {
 	n := 0
 	if len(m.Name) != 0 {
@@ -1372,32 +1612,6 @@ func (m *authUserChangePasswordRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *authUserChangePasswordResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *authUserDeleteRequest) sizeWire() int {
 	n := 0
 	if len(m.Name) != 0 {
@@ -1413,32 +1627,6 @@ func (m *authUserDeleteRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *authUserDeleteResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *authUserGetRequest) sizeWire() int {
 	n := 0
 	if len(m.Name) != 0 {
@@ -1452,41 +1640,6 @@ func (m *authUserGetRequest) appendWire(b []byte) []byte {
 		b = wire.AppendString(append(b, 0x0a), m.Name)
 	}
 	return b
-}
-
-func (m *authUserGetResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Roles
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Roles) == cap(m.Roles) {
-				m.Roles = wire.Grow(m.Roles, 1+wire.Count(b, i, 2))
-			}
-			m.Roles = append(m.Roles, wire.String(v))
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *authUserGrantRoleRequest) sizeWire() int {
@@ -1510,73 +1663,12 @@ func (m *authUserGrantRoleRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *authUserGrantRoleResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (*authUserListRequest) sizeWire() int {
 	return 0
 }
 
 func (*authUserListRequest) appendWire(b []byte) []byte {
 	return b
-}
-
-func (m *authUserListResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Users
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Users) == cap(m.Users) {
-				m.Users = wire.Grow(m.Users, 1+wire.Count(b, i, 2))
-			}
-			m.Users = append(m.Users, wire.String(v))
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *authUserRevokeRoleRequest) sizeWire() int {
@@ -1598,32 +1690,6 @@ func (m *authUserRevokeRoleRequest) appendWire(b []byte) []byte {
 		b = wire.AppendString(append(b, 0x12), m.Role)
 	}
 	return b
-}
-
-func (m *authUserRevokeRoleResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *authenticateRequest) sizeWire() int {
@@ -2462,72 +2528,6 @@ func (m *moveLeaderResponse) decodeWire(b []byte) error {
 			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
-func (m *permission) sizeWire() int {
-	n := 0
-	if m.PermType != 0 {
-		n += 1 + wire.SizeVarint(uint64(m.PermType))
-	}
-	if len(m.Key) != 0 {
-		n += 1 + wire.SizeBytes(len(m.Key))
-	}
-	if len(m.RangeEnd) != 0 {
-		n += 1 + wire.SizeBytes(len(m.RangeEnd))
-	}
-	return n
-}
-
-func (m *permission) appendWire(b []byte) []byte {
-	if m.PermType != 0 {
-		b = wire.AppendVarint(append(b, 0x08), uint64(m.PermType))
-	}
-	if len(m.Key) != 0 {
-		b = wire.AppendString(append(b, 0x12), m.Key)
-	}
-	if len(m.RangeEnd) != 0 {
-		b = wire.AppendString(append(b, 0x1a), m.RangeEnd)
-	}
-	return b
-}
-
-func (m *permission) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x08: // PermType
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.PermType = permissionType(v)
-		case 0x12: // Key
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Key = wire.String(v)
-		case 0x1a: // RangeEnd
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.RangeEnd = wire.String(v)
 		default:
 			if i = wire.Skip(tag, b, i); i < 0 {
 				return wire.Error(i)

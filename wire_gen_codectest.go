@@ -10,9 +10,9 @@ import "silly.store/etcd/internal/wire"
 // values.
 type testArena struct {
 	depth                    int // of messages that contain themselves
+	slabPermission           wire.Slab[Permission]
 	slabCompare              wire.Slab[compare]
 	slabDeleteRangeRequest   wire.Slab[deleteRangeRequest]
-	slabPermission           wire.Slab[permission]
 	slabPutRequest           wire.Slab[putRequest]
 	slabRangeRequest         wire.Slab[rangeRequest]
 	slabRequestOp            wire.Slab[requestOp]
@@ -21,6 +21,66 @@ type testArena struct {
 	slabWatchCancelRequest   wire.Slab[watchCancelRequest]
 	slabWatchCreateRequest   wire.Slab[watchCreateRequest]
 	slabWatchProgressRequest wire.Slab[watchProgressRequest]
+}
+
+func (m *AuthDisableResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *AuthDisableResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
+func (m *AuthEnableResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *AuthEnableResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
+func (m *AuthStatusResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	if m.Enabled {
+		n += 2
+	}
+	if m.AuthRevision != 0 {
+		n += 1 + wire.SizeVarint(m.AuthRevision)
+	}
+	return n
+}
+
+func (m *AuthStatusResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	if m.Enabled {
+		b = append(b, 0x10, 1)
+	}
+	if m.AuthRevision != 0 {
+		b = wire.AppendVarint(append(b, 0x18), m.AuthRevision)
+	}
+	return b
 }
 
 func (m *CompactResponse) sizeWire() int {
@@ -427,6 +487,115 @@ func (m *ResponseHeader) appendWire(b []byte) []byte {
 	return b
 }
 
+func (m *RoleAddResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *RoleAddResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
+func (m *RoleDeleteResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *RoleDeleteResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
+func (m *RoleGetResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	for i := range m.Permissions {
+		n += 1 + wire.SizeBytes(m.Permissions[i].sizeWire())
+	}
+	return n
+}
+
+func (m *RoleGetResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	for i := range m.Permissions {
+		b = wire.AppendVarint(append(b, 0x12), uint64(m.Permissions[i].sizeWire()))
+		b = m.Permissions[i].appendWire(b)
+	}
+	return b
+}
+
+func (m *RoleGrantPermissionResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *RoleGrantPermissionResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
+func (m *RoleListResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	for i := range m.Roles {
+		n += 1 + wire.SizeBytes(len(m.Roles[i]))
+	}
+	return n
+}
+
+func (m *RoleListResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	for i := range m.Roles {
+		b = wire.AppendString(append(b, 0x12), m.Roles[i])
+	}
+	return b
+}
+
+func (m *RoleRevokePermissionResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *RoleRevokePermissionResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
 func (m *TxnResponse) sizeWire() int {
 	n := 0
 	if s := m.Header.sizeWire(); s != 0 {
@@ -452,6 +621,130 @@ func (m *TxnResponse) appendWire(b []byte) []byte {
 	for i := range m.Responses {
 		b = wire.AppendVarint(append(b, 0x1a), uint64(m.Responses[i].sizeWire()))
 		b = m.Responses[i].appendWire(b)
+	}
+	return b
+}
+
+func (m *UserAddResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *UserAddResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
+func (m *UserChangePasswordResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *UserChangePasswordResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
+func (m *UserDeleteResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *UserDeleteResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
+func (m *UserGetResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	for i := range m.Roles {
+		n += 1 + wire.SizeBytes(len(m.Roles[i]))
+	}
+	return n
+}
+
+func (m *UserGetResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	for i := range m.Roles {
+		b = wire.AppendString(append(b, 0x12), m.Roles[i])
+	}
+	return b
+}
+
+func (m *UserGrantRoleResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *UserGrantRoleResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
+func (m *UserListResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	for i := range m.Users {
+		n += 1 + wire.SizeBytes(len(m.Users[i]))
+	}
+	return n
+}
+
+func (m *UserListResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	for i := range m.Users {
+		b = wire.AppendString(append(b, 0x12), m.Users[i])
+	}
+	return b
+}
+
+func (m *UserRevokeRoleResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *UserRevokeRoleResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
 	}
 	return b
 }
@@ -563,22 +856,6 @@ func (*authDisableRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *authDisableResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authDisableResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (*authEnableRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -595,22 +872,6 @@ func (*authEnableRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *authEnableResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authEnableResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
 }
 
 func (m *authRoleAddRequest) decodeWire(b []byte) error {
@@ -637,22 +898,6 @@ func (m *authRoleAddRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *authRoleAddResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authRoleAddResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (m *authRoleDeleteRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -677,22 +922,6 @@ func (m *authRoleDeleteRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *authRoleDeleteResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authRoleDeleteResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (m *authRoleGetRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -715,29 +944,6 @@ func (m *authRoleGetRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *authRoleGetResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	for i := range m.Perm {
-		n += 1 + wire.SizeBytes(m.Perm[i].sizeWire())
-	}
-	return n
-}
-
-func (m *authRoleGetResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	for i := range m.Perm {
-		b = wire.AppendVarint(append(b, 0x12), uint64(m.Perm[i].sizeWire()))
-		b = m.Perm[i].appendWire(b)
-	}
-	return b
 }
 
 func (m *authRoleGrantPermissionRequest) decodeWire(b []byte) error {
@@ -780,22 +986,6 @@ func (m *authRoleGrantPermissionRequest) decodeIn(b []byte, a *testArena) error 
 	return nil
 }
 
-func (m *authRoleGrantPermissionResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authRoleGrantPermissionResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (*authRoleListRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -812,28 +1002,6 @@ func (*authRoleListRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *authRoleListResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	for i := range m.Roles {
-		n += 1 + wire.SizeBytes(len(m.Roles[i]))
-	}
-	return n
-}
-
-func (m *authRoleListResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	for i := range m.Roles {
-		b = wire.AppendString(append(b, 0x12), m.Roles[i])
-	}
-	return b
 }
 
 func (m *authRoleRevokePermissionRequest) decodeWire(b []byte) error {
@@ -872,22 +1040,6 @@ func (m *authRoleRevokePermissionRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *authRoleRevokePermissionResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authRoleRevokePermissionResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (*authStatusRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -904,34 +1056,6 @@ func (*authStatusRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *authStatusResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	if m.Enabled {
-		n += 2
-	}
-	if m.AuthRevision != 0 {
-		n += 1 + wire.SizeVarint(m.AuthRevision)
-	}
-	return n
-}
-
-func (m *authStatusResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	if m.Enabled {
-		b = append(b, 0x10, 1)
-	}
-	if m.AuthRevision != 0 {
-		b = wire.AppendVarint(append(b, 0x18), m.AuthRevision)
-	}
-	return b
 }
 
 func (m *authUserAddRequest) decodeWire(b []byte) error {
@@ -986,22 +1110,6 @@ func (m *authUserAddRequest) decodeIn(b []byte, a *testArena) error {
 	return nil
 }
 
-func (m *authUserAddResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authUserAddResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (m *authUserChangePasswordRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -1038,22 +1146,6 @@ func (m *authUserChangePasswordRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *authUserChangePasswordResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authUserChangePasswordResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (m *authUserDeleteRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -1078,22 +1170,6 @@ func (m *authUserDeleteRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *authUserDeleteResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authUserDeleteResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (m *authUserGetRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -1116,28 +1192,6 @@ func (m *authUserGetRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *authUserGetResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	for i := range m.Roles {
-		n += 1 + wire.SizeBytes(len(m.Roles[i]))
-	}
-	return n
-}
-
-func (m *authUserGetResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	for i := range m.Roles {
-		b = wire.AppendString(append(b, 0x12), m.Roles[i])
-	}
-	return b
 }
 
 func (m *authUserGrantRoleRequest) decodeWire(b []byte) error {
@@ -1170,22 +1224,6 @@ func (m *authUserGrantRoleRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *authUserGrantRoleResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authUserGrantRoleResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (*authUserListRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -1202,28 +1240,6 @@ func (*authUserListRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *authUserListResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	for i := range m.Users {
-		n += 1 + wire.SizeBytes(len(m.Users[i]))
-	}
-	return n
-}
-
-func (m *authUserListResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	for i := range m.Users {
-		b = wire.AppendString(append(b, 0x12), m.Users[i])
-	}
-	return b
 }
 
 func (m *authUserRevokeRoleRequest) decodeWire(b []byte) error {
@@ -1254,22 +1270,6 @@ func (m *authUserRevokeRoleRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *authUserRevokeRoleResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *authUserRevokeRoleResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
 }
 
 func (m *authenticateRequest) decodeWire(b []byte) error {
@@ -3044,6 +3044,9 @@ func (m *watchResponse) appendWire(b []byte) []byte {
 }
 
 var codecMessages = []codecMessage{
+	{"etcdserverpb.AuthDisableResponse", func() codec { return new(AuthDisableResponse) }},
+	{"etcdserverpb.AuthEnableResponse", func() codec { return new(AuthEnableResponse) }},
+	{"etcdserverpb.AuthStatusResponse", func() codec { return new(AuthStatusResponse) }},
 	{"etcdserverpb.CompactionResponse", func() codec { return new(CompactResponse) }},
 	{"etcdserverpb.DeleteRangeResponse", func() codec { return new(DeleteResponse) }},
 	{"mvccpb.Event", func() codec { return new(Event) }},
@@ -3056,44 +3059,42 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.MemberRemoveResponse", func() codec { return new(MemberRemoveResponse) }},
 	{"etcdserverpb.MemberUpdateResponse", func() codec { return new(MemberUpdateResponse) }},
 	{"etcdserverpb.ResponseOp", func() codec { return new(OpResponse) }},
+	{"authpb.Permission", func() codec { return new(Permission) }},
 	{"etcdserverpb.PutResponse", func() codec { return new(PutResponse) }},
 	{"etcdserverpb.ResponseHeader", func() codec { return new(ResponseHeader) }},
+	{"etcdserverpb.AuthRoleAddResponse", func() codec { return new(RoleAddResponse) }},
+	{"etcdserverpb.AuthRoleDeleteResponse", func() codec { return new(RoleDeleteResponse) }},
+	{"etcdserverpb.AuthRoleGetResponse", func() codec { return new(RoleGetResponse) }},
+	{"etcdserverpb.AuthRoleGrantPermissionResponse", func() codec { return new(RoleGrantPermissionResponse) }},
+	{"etcdserverpb.AuthRoleListResponse", func() codec { return new(RoleListResponse) }},
+	{"etcdserverpb.AuthRoleRevokePermissionResponse", func() codec { return new(RoleRevokePermissionResponse) }},
 	{"etcdserverpb.TxnResponse", func() codec { return new(TxnResponse) }},
+	{"etcdserverpb.AuthUserAddResponse", func() codec { return new(UserAddResponse) }},
+	{"etcdserverpb.AuthUserChangePasswordResponse", func() codec { return new(UserChangePasswordResponse) }},
+	{"etcdserverpb.AuthUserDeleteResponse", func() codec { return new(UserDeleteResponse) }},
+	{"etcdserverpb.AuthUserGetResponse", func() codec { return new(UserGetResponse) }},
+	{"etcdserverpb.AuthUserGrantRoleResponse", func() codec { return new(UserGrantRoleResponse) }},
+	{"etcdserverpb.AuthUserListResponse", func() codec { return new(UserListResponse) }},
+	{"etcdserverpb.AuthUserRevokeRoleResponse", func() codec { return new(UserRevokeRoleResponse) }},
 	{"etcdserverpb.AlarmMember", func() codec { return new(alarmMember) }},
 	{"etcdserverpb.AlarmRequest", func() codec { return new(alarmRequest) }},
 	{"etcdserverpb.AlarmResponse", func() codec { return new(alarmResponse) }},
 	{"etcdserverpb.AuthDisableRequest", func() codec { return new(authDisableRequest) }},
-	{"etcdserverpb.AuthDisableResponse", func() codec { return new(authDisableResponse) }},
 	{"etcdserverpb.AuthEnableRequest", func() codec { return new(authEnableRequest) }},
-	{"etcdserverpb.AuthEnableResponse", func() codec { return new(authEnableResponse) }},
 	{"etcdserverpb.AuthRoleAddRequest", func() codec { return new(authRoleAddRequest) }},
-	{"etcdserverpb.AuthRoleAddResponse", func() codec { return new(authRoleAddResponse) }},
 	{"etcdserverpb.AuthRoleDeleteRequest", func() codec { return new(authRoleDeleteRequest) }},
-	{"etcdserverpb.AuthRoleDeleteResponse", func() codec { return new(authRoleDeleteResponse) }},
 	{"etcdserverpb.AuthRoleGetRequest", func() codec { return new(authRoleGetRequest) }},
-	{"etcdserverpb.AuthRoleGetResponse", func() codec { return new(authRoleGetResponse) }},
 	{"etcdserverpb.AuthRoleGrantPermissionRequest", func() codec { return new(authRoleGrantPermissionRequest) }},
-	{"etcdserverpb.AuthRoleGrantPermissionResponse", func() codec { return new(authRoleGrantPermissionResponse) }},
 	{"etcdserverpb.AuthRoleListRequest", func() codec { return new(authRoleListRequest) }},
-	{"etcdserverpb.AuthRoleListResponse", func() codec { return new(authRoleListResponse) }},
 	{"etcdserverpb.AuthRoleRevokePermissionRequest", func() codec { return new(authRoleRevokePermissionRequest) }},
-	{"etcdserverpb.AuthRoleRevokePermissionResponse", func() codec { return new(authRoleRevokePermissionResponse) }},
 	{"etcdserverpb.AuthStatusRequest", func() codec { return new(authStatusRequest) }},
-	{"etcdserverpb.AuthStatusResponse", func() codec { return new(authStatusResponse) }},
 	{"etcdserverpb.AuthUserAddRequest", func() codec { return new(authUserAddRequest) }},
-	{"etcdserverpb.AuthUserAddResponse", func() codec { return new(authUserAddResponse) }},
 	{"etcdserverpb.AuthUserChangePasswordRequest", func() codec { return new(authUserChangePasswordRequest) }},
-	{"etcdserverpb.AuthUserChangePasswordResponse", func() codec { return new(authUserChangePasswordResponse) }},
 	{"etcdserverpb.AuthUserDeleteRequest", func() codec { return new(authUserDeleteRequest) }},
-	{"etcdserverpb.AuthUserDeleteResponse", func() codec { return new(authUserDeleteResponse) }},
 	{"etcdserverpb.AuthUserGetRequest", func() codec { return new(authUserGetRequest) }},
-	{"etcdserverpb.AuthUserGetResponse", func() codec { return new(authUserGetResponse) }},
 	{"etcdserverpb.AuthUserGrantRoleRequest", func() codec { return new(authUserGrantRoleRequest) }},
-	{"etcdserverpb.AuthUserGrantRoleResponse", func() codec { return new(authUserGrantRoleResponse) }},
 	{"etcdserverpb.AuthUserListRequest", func() codec { return new(authUserListRequest) }},
-	{"etcdserverpb.AuthUserListResponse", func() codec { return new(authUserListResponse) }},
 	{"etcdserverpb.AuthUserRevokeRoleRequest", func() codec { return new(authUserRevokeRoleRequest) }},
-	{"etcdserverpb.AuthUserRevokeRoleResponse", func() codec { return new(authUserRevokeRoleResponse) }},
 	{"etcdserverpb.AuthenticateRequest", func() codec { return new(authenticateRequest) }},
 	{"etcdserverpb.AuthenticateResponse", func() codec { return new(authenticateResponse) }},
 	{"etcdserverpb.CompactionRequest", func() codec { return new(compactionRequest) }},
@@ -3126,7 +3127,6 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.MemberUpdateRequest", func() codec { return new(memberUpdateRequest) }},
 	{"etcdserverpb.MoveLeaderRequest", func() codec { return new(moveLeaderRequest) }},
 	{"etcdserverpb.MoveLeaderResponse", func() codec { return new(moveLeaderResponse) }},
-	{"authpb.Permission", func() codec { return new(permission) }},
 	{"etcdserverpb.PutRequest", func() codec { return new(putRequest) }},
 	{"etcdserverpb.RangeRequest", func() codec { return new(rangeRequest) }},
 	{"etcdserverpb.RangeStreamResponse", func() codec { return new(rangeStreamResponse) }},

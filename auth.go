@@ -1,0 +1,443 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Auth manages the users and roles of the cluster. Get it with [Client.Auth].
+// Its methods may be called concurrently.
+//
+// A user has roles, and a role has permissions for keys and ranges of keys. The
+// user "root" with the role "root" may do everything, and is the only one who may
+// change users and roles once [Auth.Enable] has switched authentication on; the
+// client then needs Config.Username and Password, or a TLS certificate with the
+// user's name as its common name.
+type Auth struct {
+	c *Client
+}
+
+// Auth is the part of the client that is about users and roles.
+func (c *Client) Auth() Auth { return Auth{c} }
+
+// UserAddRequest is the user that [Auth.UserAdd] adds. It prints without the
+// password.
+type UserAddRequest struct {
+	// Name is required. It must be valid UTF-8.
+	Name string
+	// Password is required unless NoPassword is set. It must be valid UTF-8. The
+	// server keeps only a hash of it.
+	Password string `json:"-"`
+	// NoPassword makes a user who can only show a TLS certificate.
+	NoPassword bool
+}
+
+// UserDeleteRequest is the user that [Auth.UserDelete] deletes.
+type UserDeleteRequest struct {
+	// Name is required.
+	Name string
+}
+
+// UserGetRequest is the user that [Auth.UserGet] asks for.
+type UserGetRequest struct {
+	// Name is required.
+	Name string
+}
+
+// UserChangePasswordRequest is what [Auth.UserChangePassword] changes. It prints
+// without the password.
+type UserChangePasswordRequest struct {
+	// Name is required.
+	Name string
+	// Password is the new one. Required; it must be valid UTF-8.
+	Password string `json:"-"`
+}
+
+// UserGrantRoleRequest is the role that [Auth.UserGrantRole] gives to a user.
+type UserGrantRoleRequest struct {
+	// User and Role are their names. Both are required.
+	User, Role string
+}
+
+// UserRevokeRoleRequest is the role that [Auth.UserRevokeRole] takes from a user.
+type UserRevokeRoleRequest struct {
+	// User and Role are their names. Both are required.
+	User, Role string
+}
+
+// RoleAddRequest is the role that [Auth.RoleAdd] adds.
+type RoleAddRequest struct {
+	// Name is required. It must be valid UTF-8.
+	Name string
+}
+
+// RoleDeleteRequest is the role that [Auth.RoleDelete] deletes.
+type RoleDeleteRequest struct {
+	// Name is required.
+	Name string
+}
+
+// RoleGetRequest is the role that [Auth.RoleGet] asks for.
+type RoleGetRequest struct {
+	// Name is required.
+	Name string
+}
+
+// RoleGrantPermissionRequest is what [Auth.RoleGrantPermission] allows a role.
+//
+// Key alone is one key. At most one of Prefix, FromKey and RangeEnd widens that
+// to a range.
+type RoleGrantPermissionRequest struct {
+	// Role is its name. Required.
+	Role string
+	// Type is what is allowed; the zero value is PermissionRead.
+	Type PermissionType
+	// Key is required unless Prefix or FromKey is set; empty with one of these
+	// means all keys.
+	Key string
+	// Prefix means all keys that begin with Key.
+	Prefix bool
+	// FromKey means all keys that are not less than Key.
+	FromKey bool
+	// RangeEnd means the keys from Key up to, but not including, RangeEnd.
+	RangeEnd string
+}
+
+// RoleRevokePermissionRequest is what [Auth.RoleRevokePermission] takes from a
+// role. It must name the very key or range that was granted, not a part of it.
+type RoleRevokePermissionRequest struct {
+	// Role is its name. Required.
+	Role string
+	// Key, Prefix, FromKey and RangeEnd are as they were granted, see
+	// [RoleGrantPermissionRequest].
+	Key      string
+	Prefix   bool
+	FromKey  bool
+	RangeEnd string
+}
+
+// Format prints the request without the password.
+func (r UserAddRequest) Format(f fmt.State, verb rune) {
+	type plain UserAddRequest
+	p := plain(r)
+	hide(&p.Password)
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), p)
+}
+
+// Format prints the request without the password.
+func (r UserChangePasswordRequest) Format(f fmt.State, verb rune) {
+	type plain UserChangePasswordRequest
+	p := plain(r)
+	hide(&p.Password)
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), p)
+}
+
+// Enable switches authentication on. From then on every call must be of a user;
+// there must be a user "root" with the role "root". Enabling it twice is no error.
+//
+// Errors: ErrRootUserMissing and those of every call. It may be switched on if
+// [MaybeApplied] says so.
+//
+// etcd: Auth/AuthEnable (since 3.0)
+func (a Auth) Enable(ctx context.Context) (*AuthEnableResponse, error) {
+	resp := new(AuthEnableResponse)
+	if err := a.c.do(ctx, &rpcAuthEnable, &authEnableRequest{}, nil, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// Disable switches authentication off: anybody may do anything. Users and roles
+// stay, and count again after [Auth.Enable].
+//
+// Errors: ErrPermissionDenied and those of every call. It may be switched off if
+// [MaybeApplied] says so.
+//
+// etcd: Auth/AuthDisable (since 3.0)
+func (a Auth) Disable(ctx context.Context) (*AuthDisableResponse, error) {
+	resp := new(AuthDisableResponse)
+	if err := a.c.do(ctx, &rpcAuthDisable, &authDisableRequest{}, nil, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// Status tells whether authentication is on.
+//
+// Errors: ErrPermissionDenied and those of every call.
+//
+// etcd: Auth/AuthStatus (since 3.5)
+func (a Auth) Status(ctx context.Context) (*AuthStatusResponse, error) {
+	resp := new(AuthStatusResponse)
+	if err := a.c.do(ctx, &rpcAuthStatus, &authStatusRequest{}, nil, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// UserAdd adds a user, who has no roles yet and so may do nothing.
+//
+// Errors: ErrInvalidRequest, ErrUserExists, ErrPermissionDenied and those of every
+// call. The user may have been added if [MaybeApplied] says so.
+//
+// etcd: Auth/UserAdd (since 3.0; NoPassword 3.4)
+func (a Auth) UserAdd(ctx context.Context, req UserAddRequest) (*UserAddResponse, error) {
+	wire := authUserAddRequest{Name: req.Name, Password: req.Password}
+	err := checkName("Name", req.Name)
+	switch {
+	case err != nil:
+	case req.NoPassword && req.Password != "":
+		err = errors.New("NoPassword and Password are both set; use one")
+	case req.NoPassword:
+		wire.Options = &userAddOptions{NoPassword: true}
+	default:
+		err = checkName("Password", req.Password)
+	}
+	resp := new(UserAddResponse)
+	if err := a.c.do(ctx, &rpcUserAdd, &wire, err, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// UserDelete deletes a user. What the user's clients ask from then on is refused;
+// watches that they have go on until their connection ends.
+//
+// Errors: ErrInvalidRequest, ErrUserNotFound, ErrRootRequired,
+// ErrPermissionDenied and those of every call. The user may have been deleted if
+// [MaybeApplied] says so.
+//
+// etcd: Auth/UserDelete (since 3.0)
+func (a Auth) UserDelete(ctx context.Context, req UserDeleteRequest) (*UserDeleteResponse, error) {
+	resp := new(UserDeleteResponse)
+	if err := a.c.do(ctx, &rpcUserDelete, (*authUserDeleteRequest)(&req), checkName("Name", req.Name), resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// UserGet tells the roles of a user. Users may ask for themselves.
+//
+// Errors: ErrInvalidRequest, ErrUserNotFound, ErrPermissionDenied and those of
+// every call.
+//
+// etcd: Auth/UserGet (since 3.0)
+func (a Auth) UserGet(ctx context.Context, req UserGetRequest) (*UserGetResponse, error) {
+	resp := new(UserGetResponse)
+	if err := a.c.do(ctx, &rpcUserGet, (*authUserGetRequest)(&req), checkName("Name", req.Name), resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// UserList lists the users.
+//
+// Errors: ErrPermissionDenied and those of every call.
+//
+// etcd: Auth/UserList (since 3.0)
+func (a Auth) UserList(ctx context.Context) (*UserListResponse, error) {
+	resp := new(UserListResponse)
+	if err := a.c.do(ctx, &rpcUserList, &authUserListRequest{}, nil, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// UserChangePassword changes a user's password. The user's clients must have the
+// new one from then on: see Config.Credentials for how they can, this client too
+// if it is its own user. A user without a password stays one.
+//
+// Errors: ErrInvalidRequest, ErrUserNotFound, ErrPermissionDenied and those of
+// every call. The password may have been changed if [MaybeApplied] says so.
+//
+// etcd: Auth/UserChangePassword (since 3.0)
+func (a Auth) UserChangePassword(ctx context.Context, req UserChangePasswordRequest) (*UserChangePasswordResponse, error) {
+	wire := authUserChangePasswordRequest{Name: req.Name, Password: req.Password}
+	err := checkName("Name", req.Name)
+	if err == nil {
+		err = checkName("Password", req.Password)
+	}
+	resp := new(UserChangePasswordResponse)
+	if err := a.c.do(ctx, &rpcUserChangePassword, &wire, err, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// UserGrantRole gives a role to a user. Giving it twice is no error.
+//
+// Errors: ErrInvalidRequest, ErrUserNotFound, ErrRoleNotFound,
+// ErrPermissionDenied and those of every call. It may have been given if
+// [MaybeApplied] says so.
+//
+// etcd: Auth/UserGrantRole (since 3.0)
+func (a Auth) UserGrantRole(ctx context.Context, req UserGrantRoleRequest) (*UserGrantRoleResponse, error) {
+	resp := new(UserGrantRoleResponse)
+	if err := a.c.do(ctx, &rpcUserGrantRole, (*authUserGrantRoleRequest)(&req), checkUserAndRole(req.User, req.Role), resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// UserRevokeRole takes a role from a user.
+//
+// Errors: ErrInvalidRequest, ErrUserNotFound, ErrRoleNotGranted, ErrRootRequired,
+// ErrPermissionDenied and those of every call. It may have been taken if
+// [MaybeApplied] says so.
+//
+// etcd: Auth/UserRevokeRole (since 3.0)
+func (a Auth) UserRevokeRole(ctx context.Context, req UserRevokeRoleRequest) (*UserRevokeRoleResponse, error) {
+	wire := authUserRevokeRoleRequest{Name: req.User, Role: req.Role}
+	resp := new(UserRevokeRoleResponse)
+	if err := a.c.do(ctx, &rpcUserRevokeRole, &wire, checkUserAndRole(req.User, req.Role), resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// RoleAdd adds a role, which allows nothing yet.
+//
+// Errors: ErrInvalidRequest, ErrRoleExists, ErrPermissionDenied and those of every
+// call. The role may have been added if [MaybeApplied] says so.
+//
+// etcd: Auth/RoleAdd (since 3.0)
+func (a Auth) RoleAdd(ctx context.Context, req RoleAddRequest) (*RoleAddResponse, error) {
+	resp := new(RoleAddResponse)
+	if err := a.c.do(ctx, &rpcRoleAdd, (*authRoleAddRequest)(&req), checkName("Name", req.Name), resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// RoleDelete deletes a role, and takes it from all users.
+//
+// Errors: ErrInvalidRequest, ErrRoleNotFound, ErrRootRequired,
+// ErrPermissionDenied and those of every call. The role may have been deleted if
+// [MaybeApplied] says so.
+//
+// etcd: Auth/RoleDelete (since 3.0)
+func (a Auth) RoleDelete(ctx context.Context, req RoleDeleteRequest) (*RoleDeleteResponse, error) {
+	wire := authRoleDeleteRequest{Role: req.Name}
+	resp := new(RoleDeleteResponse)
+	if err := a.c.do(ctx, &rpcRoleDelete, &wire, checkName("Name", req.Name), resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// RoleGet tells the permissions of a role. Users may ask for roles that they have.
+//
+// Errors: ErrInvalidRequest, ErrRoleNotFound, ErrPermissionDenied and those of
+// every call.
+//
+// etcd: Auth/RoleGet (since 3.0)
+func (a Auth) RoleGet(ctx context.Context, req RoleGetRequest) (*RoleGetResponse, error) {
+	wire := authRoleGetRequest{Role: req.Name}
+	resp := new(RoleGetResponse)
+	if err := a.c.do(ctx, &rpcRoleGet, &wire, checkName("Name", req.Name), resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// RoleList lists the roles.
+//
+// Errors: ErrPermissionDenied and those of every call.
+//
+// etcd: Auth/RoleList (since 3.0)
+func (a Auth) RoleList(ctx context.Context) (*RoleListResponse, error) {
+	resp := new(RoleListResponse)
+	if err := a.c.do(ctx, &rpcRoleList, &authRoleListRequest{}, nil, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// RoleGrantPermission allows a role to read or write keys. For a key or range that
+// the role has a permission for already, Type takes the place of that one's.
+//
+// Errors: ErrInvalidRequest, ErrRoleNotFound, ErrPermissionDenied and those of
+// every call. The permission may have been granted if [MaybeApplied] says so.
+//
+// etcd: Auth/RoleGrantPermission (since 3.0)
+func (a Auth) RoleGrantPermission(ctx context.Context, req RoleGrantPermissionRequest) (*RoleGrantPermissionResponse, error) {
+	wire, err := req.wire()
+	resp := new(RoleGrantPermissionResponse)
+	if err := a.c.do(ctx, &rpcRoleGrantPermission, &wire, err, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// RoleRevokePermission takes a permission from a role.
+//
+// Errors: ErrInvalidRequest, ErrRoleNotFound, ErrPermissionNotGranted,
+// ErrPermissionDenied and those of every call. The permission may have been taken
+// if [MaybeApplied] says so.
+//
+// etcd: Auth/RoleRevokePermission (since 3.0)
+func (a Auth) RoleRevokePermission(ctx context.Context, req RoleRevokePermissionRequest) (*RoleRevokePermissionResponse, error) {
+	wire, err := req.wire()
+	resp := new(RoleRevokePermissionResponse)
+	if err := a.c.do(ctx, &rpcRoleRevokePermission, &wire, err, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (r RoleGrantPermissionRequest) wire() (authRoleGrantPermissionRequest, error) {
+	w := authRoleGrantPermissionRequest{Name: r.Role, Perm: &Permission{Type: r.Type}}
+	if err := checkName("Role", r.Role); err != nil {
+		return w, err
+	}
+	if r.Type < PermissionRead || r.Type > PermissionReadWrite {
+		return w, fmt.Errorf("Type is %d; use PermissionRead, PermissionWrite or PermissionReadWrite", r.Type)
+	}
+	var err error
+	w.Perm.Key, w.Perm.RangeEnd, err = interval(r.Key, r.Prefix, r.FromKey, r.RangeEnd)
+	return w, err
+}
+
+func (r RoleRevokePermissionRequest) wire() (authRoleRevokePermissionRequest, error) {
+	w := authRoleRevokePermissionRequest{Role: r.Role}
+	if err := checkName("Role", r.Role); err != nil {
+		return w, err
+	}
+	var err error
+	w.Key, w.RangeEnd, err = interval(r.Key, r.Prefix, r.FromKey, r.RangeEnd)
+	return w, err
+}
+
+func checkUserAndRole(user, role string) error {
+	if err := checkName("User", user); err != nil {
+		return err
+	}
+	return checkName("Role", role)
+}
+
+// checkName checks a string that may not be empty. It does not show it: it may be
+// a password.
+func checkName(field, value string) error {
+	switch {
+	case value == "":
+		return errors.New(field + " is empty")
+	case !utf8.ValidString(value):
+		return errors.New(field + " is not valid UTF-8")
+	}
+	return nil
+}
+
+// String is "READ", "WRITE" or "READWRITE".
+func (t PermissionType) String() string {
+	switch t {
+	case PermissionRead:
+		return "READ"
+	case PermissionWrite:
+		return "WRITE"
+	case PermissionReadWrite:
+		return "READWRITE"
+	}
+	return fmt.Sprintf("PermissionType(%d)", int32(t))
+}
