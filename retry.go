@@ -35,6 +35,9 @@ func (c *Client) mayRetry(r *rpc, err *Error) bool {
 	if !err.transient || r.class == never {
 		return false
 	}
+	if r.member != nil && err.sentinel == ErrNotSupportedForLearner {
+		return false // others may; this one will not
+	}
 	return r.class != write || err.Outcome != OutcomeUnknown || c.retryWrites == AtLeastOnce
 }
 
@@ -122,17 +125,26 @@ func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]by
 
 // pick finds a connection, bringing one up within bound if it must.
 func (c *Client) pick(ctx context.Context, r *rpc, bound bound) (balance.Picked, error) {
-	if p, ok := c.set.Up(r.lane); ok {
-		return p, nil
+	if r.member == nil {
+		if p, ok := c.set.Up(r.lane); ok {
+			return p, nil
+		}
 	}
 	if t := bound.timeout(); t > 0 {
 		bounded, cancel := context.WithTimeoutCause(ctx, t, transport.ErrTimeout)
 		defer cancel()
-		p, err := c.set.Pick(bounded, r.lane)
+		p, err := c.choose(bounded, r)
 		if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 			err = timedOut(err)
 		}
 		return p, err
+	}
+	return c.choose(ctx, r)
+}
+
+func (c *Client) choose(ctx context.Context, r *rpc) (balance.Picked, error) {
+	if r.member != nil {
+		return c.set.PickNamed(ctx, r.lane, *r.member)
 	}
 	return c.set.Pick(ctx, r.lane)
 }

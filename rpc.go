@@ -33,6 +33,8 @@ type rpc struct {
 	anonymous bool
 	// local: a member without leader may answer too. All others ask it to refuse.
 	local bool
+	// member is the one that it is meant for; nil: any.
+	member *balance.Endpoint
 }
 
 // The RPCs that the client uses, each with its class. This is the one place
@@ -90,8 +92,23 @@ var (
 	rpcRoleGrantPermission  = rpc{op: "RoleGrantPermission", path: "/etcdserverpb.Auth/RoleGrantPermission", class: write}
 	rpcRoleRevokePermission = rpc{op: "RoleRevokePermission", path: "/etcdserverpb.Auth/RoleRevokePermission", class: write}
 
-	// rpcStatus tells a member's version.
-	rpcStatus = rpc{op: "Status", path: "/etcdserverpb.Maintenance/Status", class: read}
+	// What asks a member about itself is answered without a leader too.
+	rpcStatus     = rpc{op: "Status", path: "/etcdserverpb.Maintenance/Status", class: read, local: true}
+	rpcHash       = rpc{op: "Hash", path: "/etcdserverpb.Maintenance/Hash", class: read, local: true, unbounded: true}
+	rpcHashKV     = rpc{op: "HashKV", path: "/etcdserverpb.Maintenance/HashKV", class: read, local: true, unbounded: true}
+	rpcDefragment = rpc{op: "Defragment", path: "/etcdserverpb.Maintenance/Defragment", class: write, local: true, unbounded: true}
+	rpcSnapshot   = rpc{op: "Snapshot", path: "/etcdserverpb.Maintenance/Snapshot", class: read, lane: balance.Bulk, local: true, unbounded: true}
+	rpcAlarms     = rpc{op: "Alarms", path: "/etcdserverpb.Maintenance/Alarm", class: read}
+	rpcDisarm     = rpc{op: "Disarm", path: rpcAlarms.path, class: write}
+	rpcMoveLeader = rpc{op: "MoveLeader", path: "/etcdserverpb.Maintenance/MoveLeader", class: write}
+	rpcDisarmList = rpc{op: "Disarm", path: rpcAlarms.path, class: read}
+	// A member without leader refuses the first, so that an election is waited for.
+	rpcFindLeader   = rpc{op: "MoveLeader", path: rpcStatus.path, class: read}
+	rpcFindMembers  = rpc{op: "MoveLeader", path: rpcMemberList.path, class: read}
+	rpcFindLeaderAt = rpc{op: "MoveLeader", path: rpcStatus.path, class: read, local: true}
+
+	rpcDowngrade         = rpc{op: "Downgrade", path: "/etcdserverpb.Maintenance/Downgrade", class: write}
+	rpcDowngradeValidate = rpc{op: "Downgrade", path: rpcDowngrade.path, class: read}
 
 	rpcMemberList      = rpc{op: "MemberList", path: "/etcdserverpb.Cluster/MemberList", class: read}
 	rpcMemberListLocal = rpc{op: "MemberList", path: rpcMemberList.path, class: read, local: true}

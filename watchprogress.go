@@ -42,7 +42,7 @@ func (s *watchStream) version() (string, error) {
 	if err != nil {
 		return "", callError(&rpcStatus, s.conn.Endpoint, err)
 	}
-	var resp statusResponse
+	var resp StatusResponse
 	if err := resp.decodeWire(reply); err != nil {
 		return "", undecodable(&rpcStatus, err)
 	}

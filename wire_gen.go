@@ -17,6 +17,81 @@ type arena struct {
 	slabTxnResponse    wire.Slab[TxnResponse]
 }
 
+func (m *AlarmMember) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x08: // MemberID
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.MemberID = v
+		case 0x10: // Alarm
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Alarm = AlarmType(v)
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *AlarmsResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Alarms
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Alarms) == cap(m.Alarms) {
+				n := 1 + wire.Count(b, i, 2)
+				m.Alarms = wire.Grow(m.Alarms, n)
+			}
+			m.Alarms = m.Alarms[:len(m.Alarms)+1]
+			if err := m.Alarms[len(m.Alarms)-1].decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
 func (m *AuthDisableResponse) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -139,6 +214,32 @@ func (m *CompactResponse) decodeWire(b []byte) error {
 	return nil
 }
 
+func (m *DefragmentResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
 func (m *DeleteResponse) decodeWire(b []byte) error {
 	var a arena
 	return m.decodeIn(b, &a)
@@ -183,6 +284,71 @@ func (m *DeleteResponse) decodeIn(b []byte, a *arena) error {
 			if err := m.PrevKVs[len(m.PrevKVs)-1].decodeWire(v); err != nil {
 				return err
 			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *DowngradeInfo) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x08: // Enabled
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Enabled = v != 0
+		case 0x12: // TargetVersion
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.TargetVersion = wire.String(v)
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *DowngradeResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Version
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Version = wire.String(v)
 		default:
 			if i = wire.Skip(tag, b, i); i < 0 {
 				return wire.Error(i)
@@ -296,6 +462,94 @@ func (m *GetResponse) decodeIn(b []byte, a *arena) error {
 				return wire.Error(i)
 			}
 			m.Count = int64(v)
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *HashKVResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x10: // Hash
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Hash = uint32(v)
+		case 0x18: // CompactRevision
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.CompactRevision = int64(v)
+		case 0x20: // HashRevision
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.HashRevision = int64(v)
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *HashResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x10: // Hash
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Hash = uint32(v)
 		default:
 			if i = wire.Skip(tag, b, i); i < 0 {
 				return wire.Error(i)
@@ -623,6 +877,32 @@ func (m *MemberUpdateResponse) decodeWire(b []byte) error {
 			}
 			m.Members = m.Members[:len(m.Members)+1]
 			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *MoveLeaderResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
 				return err
 			}
 		default:
@@ -1057,6 +1337,133 @@ func (m *RoleRevokePermissionResponse) decodeWire(b []byte) error {
 	return nil
 }
 
+func (m *StatusResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Version
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Version = wire.String(v)
+		case 0x18: // DBSize
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.DBSize = int64(v)
+		case 0x20: // Leader
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Leader = v
+		case 0x28: // RaftIndex
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.RaftIndex = v
+		case 0x30: // RaftTerm
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.RaftTerm = v
+		case 0x38: // RaftAppliedIndex
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.RaftAppliedIndex = v
+		case 0x42: // Errors
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if len(m.Errors) == cap(m.Errors) {
+				m.Errors = wire.Grow(m.Errors, 1+wire.Count(b, i, 8))
+			}
+			m.Errors = append(m.Errors, wire.String(v))
+		case 0x48: // DBSizeInUse
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.DBSizeInUse = int64(v)
+		case 0x50: // IsLearner
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.IsLearner = v != 0
+		case 0x5a: // StorageVersion
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.StorageVersion = wire.String(v)
+		case 0x60: // DBSizeQuota
+			var v uint64
+			if i < len(b) && b[i] < 0x80 {
+				v = uint64(b[i])
+				i++
+			} else if v, i = wire.Varint(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.DBSizeQuota = int64(v)
+		case 0x6a: // DowngradeInfo
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.DowngradeInfo.decodeWire(v); err != nil {
+				return err
+			}
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
 func (m *TxnResponse) decodeWire(b []byte) error {
 	var a arena
 	return m.decodeIn(b, &a)
@@ -1323,42 +1730,6 @@ func (m *UserRevokeRoleResponse) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *alarmMember) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x08: // MemberID
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.MemberID = v
-		case 0x10: // Alarm
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Alarm = alarmType(v)
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *alarmRequest) sizeWire() int {
 	n := 0
 	if m.Action != 0 {
@@ -1384,45 +1755,6 @@ func (m *alarmRequest) appendWire(b []byte) []byte {
 		b = wire.AppendVarint(append(b, 0x18), uint64(m.Alarm))
 	}
 	return b
-}
-
-func (m *alarmResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Alarms
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Alarms) == cap(m.Alarms) {
-				n := 1 + wire.Count(b, i, 2)
-				m.Alarms = wire.Grow(m.Alarms, n)
-			}
-			m.Alarms = m.Alarms[:len(m.Alarms)+1]
-			if err := m.Alarms[len(m.Alarms)-1].decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (*authDisableRequest) sizeWire() int {
@@ -1831,32 +2163,6 @@ func (*defragmentRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *defragmentResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *deleteRangeRequest) sizeWire() int {
 	n := 0
 	if len(m.Key) != 0 {
@@ -1884,39 +2190,6 @@ func (m *deleteRangeRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *downgradeInfo) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x08: // Enabled
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Enabled = v != 0
-		case 0x12: // TargetVersion
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.TargetVersion = wire.String(v)
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *downgradeRequest) sizeWire() int {
 	n := 0
 	if m.Action != 0 {
@@ -1938,38 +2211,6 @@ func (m *downgradeRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *downgradeResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Version
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Version = wire.String(v)
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *hashKVRequest) sizeWire() int {
 	n := 0
 	if m.Revision != 0 {
@@ -1985,100 +2226,12 @@ func (m *hashKVRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *hashKVResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x10: // Hash
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Hash = uint32(v)
-		case 0x18: // CompactRevision
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.CompactRevision = int64(v)
-		case 0x20: // HashRevision
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.HashRevision = int64(v)
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (*hashRequest) sizeWire() int {
 	return 0
 }
 
 func (*hashRequest) appendWire(b []byte) []byte {
 	return b
-}
-
-func (m *hashResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x10: // Hash
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Hash = uint32(v)
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *leaseGrantRequest) sizeWire() int {
@@ -2511,32 +2664,6 @@ func (m *moveLeaderRequest) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *moveLeaderResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
-}
-
 func (m *putRequest) sizeWire() int {
 	n := 0
 	if len(m.Key) != 0 {
@@ -2794,133 +2921,6 @@ func (*statusRequest) sizeWire() int {
 
 func (*statusRequest) appendWire(b []byte) []byte {
 	return b
-}
-
-func (m *statusResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Version
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Version = wire.String(v)
-		case 0x18: // DBSize
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.DBSize = int64(v)
-		case 0x20: // Leader
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Leader = v
-		case 0x28: // RaftIndex
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.RaftIndex = v
-		case 0x30: // RaftTerm
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.RaftTerm = v
-		case 0x38: // RaftAppliedIndex
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.RaftAppliedIndex = v
-		case 0x42: // Errors
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if len(m.Errors) == cap(m.Errors) {
-				m.Errors = wire.Grow(m.Errors, 1+wire.Count(b, i, 8))
-			}
-			m.Errors = append(m.Errors, wire.String(v))
-		case 0x48: // DBSizeInUse
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.DBSizeInUse = int64(v)
-		case 0x50: // IsLearner
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.IsLearner = v != 0
-		case 0x5a: // StorageVersion
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.StorageVersion = wire.String(v)
-		case 0x60: // DBSizeQuota
-			var v uint64
-			if i < len(b) && b[i] < 0x80 {
-				v = uint64(b[i])
-				i++
-			} else if v, i = wire.Varint(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.DBSizeQuota = int64(v)
-		case 0x6a: // DowngradeInfo
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.DowngradeInfo.decodeWire(v); err != nil {
-				return err
-			}
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *txnRequest) sizeWire() int {

@@ -23,6 +23,50 @@ type testArena struct {
 	slabWatchProgressRequest wire.Slab[watchProgressRequest]
 }
 
+func (m *AlarmMember) sizeWire() int {
+	n := 0
+	if m.MemberID != 0 {
+		n += 1 + wire.SizeVarint(m.MemberID)
+	}
+	if m.Alarm != 0 {
+		n += 1 + wire.SizeVarint(uint64(m.Alarm))
+	}
+	return n
+}
+
+func (m *AlarmMember) appendWire(b []byte) []byte {
+	if m.MemberID != 0 {
+		b = wire.AppendVarint(append(b, 0x08), m.MemberID)
+	}
+	if m.Alarm != 0 {
+		b = wire.AppendVarint(append(b, 0x10), uint64(m.Alarm))
+	}
+	return b
+}
+
+func (m *AlarmsResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	for i := range m.Alarms {
+		n += 1 + wire.SizeBytes(m.Alarms[i].sizeWire())
+	}
+	return n
+}
+
+func (m *AlarmsResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	for i := range m.Alarms {
+		b = wire.AppendVarint(append(b, 0x12), uint64(m.Alarms[i].sizeWire()))
+		b = m.Alarms[i].appendWire(b)
+	}
+	return b
+}
+
 func (m *AuthDisableResponse) sizeWire() int {
 	n := 0
 	if s := m.Header.sizeWire(); s != 0 {
@@ -99,6 +143,22 @@ func (m *CompactResponse) appendWire(b []byte) []byte {
 	return b
 }
 
+func (m *DefragmentResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *DefragmentResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
 func (m *DeleteResponse) sizeWire() int {
 	n := 0
 	if s := m.Header.sizeWire(); s != 0 {
@@ -124,6 +184,49 @@ func (m *DeleteResponse) appendWire(b []byte) []byte {
 	for i := range m.PrevKVs {
 		b = wire.AppendVarint(append(b, 0x1a), uint64(m.PrevKVs[i].sizeWire()))
 		b = m.PrevKVs[i].appendWire(b)
+	}
+	return b
+}
+
+func (m *DowngradeInfo) sizeWire() int {
+	n := 0
+	if m.Enabled {
+		n += 2
+	}
+	if len(m.TargetVersion) != 0 {
+		n += 1 + wire.SizeBytes(len(m.TargetVersion))
+	}
+	return n
+}
+
+func (m *DowngradeInfo) appendWire(b []byte) []byte {
+	if m.Enabled {
+		b = append(b, 0x08, 1)
+	}
+	if len(m.TargetVersion) != 0 {
+		b = wire.AppendString(append(b, 0x12), m.TargetVersion)
+	}
+	return b
+}
+
+func (m *DowngradeResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	if len(m.Version) != 0 {
+		n += 1 + wire.SizeBytes(len(m.Version))
+	}
+	return n
+}
+
+func (m *DowngradeResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	if len(m.Version) != 0 {
+		b = wire.AppendString(append(b, 0x12), m.Version)
 	}
 	return b
 }
@@ -188,6 +291,62 @@ func (m *GetResponse) appendWire(b []byte) []byte {
 	}
 	if m.Count != 0 {
 		b = wire.AppendVarint(append(b, 0x20), uint64(m.Count))
+	}
+	return b
+}
+
+func (m *HashKVResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	if m.Hash != 0 {
+		n += 1 + wire.SizeVarint(uint64(m.Hash))
+	}
+	if m.CompactRevision != 0 {
+		n += 1 + wire.SizeVarint(uint64(m.CompactRevision))
+	}
+	if m.HashRevision != 0 {
+		n += 1 + wire.SizeVarint(uint64(m.HashRevision))
+	}
+	return n
+}
+
+func (m *HashKVResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	if m.Hash != 0 {
+		b = wire.AppendVarint(append(b, 0x10), uint64(m.Hash))
+	}
+	if m.CompactRevision != 0 {
+		b = wire.AppendVarint(append(b, 0x18), uint64(m.CompactRevision))
+	}
+	if m.HashRevision != 0 {
+		b = wire.AppendVarint(append(b, 0x20), uint64(m.HashRevision))
+	}
+	return b
+}
+
+func (m *HashResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	if m.Hash != 0 {
+		n += 1 + wire.SizeVarint(uint64(m.Hash))
+	}
+	return n
+}
+
+func (m *HashResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	if m.Hash != 0 {
+		b = wire.AppendVarint(append(b, 0x10), uint64(m.Hash))
 	}
 	return b
 }
@@ -398,6 +557,22 @@ func (m *MemberUpdateResponse) appendWire(b []byte) []byte {
 	return b
 }
 
+func (m *MoveLeaderResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *MoveLeaderResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	return b
+}
+
 func (m *OpResponse) sizeWire() int {
 	n := 0
 	switch {
@@ -596,6 +771,95 @@ func (m *RoleRevokePermissionResponse) appendWire(b []byte) []byte {
 	return b
 }
 
+func (m *StatusResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	if len(m.Version) != 0 {
+		n += 1 + wire.SizeBytes(len(m.Version))
+	}
+	if m.DBSize != 0 {
+		n += 1 + wire.SizeVarint(uint64(m.DBSize))
+	}
+	if m.Leader != 0 {
+		n += 1 + wire.SizeVarint(m.Leader)
+	}
+	if m.RaftIndex != 0 {
+		n += 1 + wire.SizeVarint(m.RaftIndex)
+	}
+	if m.RaftTerm != 0 {
+		n += 1 + wire.SizeVarint(m.RaftTerm)
+	}
+	if m.RaftAppliedIndex != 0 {
+		n += 1 + wire.SizeVarint(m.RaftAppliedIndex)
+	}
+	for i := range m.Errors {
+		n += 1 + wire.SizeBytes(len(m.Errors[i]))
+	}
+	if m.DBSizeInUse != 0 {
+		n += 1 + wire.SizeVarint(uint64(m.DBSizeInUse))
+	}
+	if m.IsLearner {
+		n += 2
+	}
+	if len(m.StorageVersion) != 0 {
+		n += 1 + wire.SizeBytes(len(m.StorageVersion))
+	}
+	if m.DBSizeQuota != 0 {
+		n += 1 + wire.SizeVarint(uint64(m.DBSizeQuota))
+	}
+	if s := m.DowngradeInfo.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	return n
+}
+
+func (m *StatusResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	if len(m.Version) != 0 {
+		b = wire.AppendString(append(b, 0x12), m.Version)
+	}
+	if m.DBSize != 0 {
+		b = wire.AppendVarint(append(b, 0x18), uint64(m.DBSize))
+	}
+	if m.Leader != 0 {
+		b = wire.AppendVarint(append(b, 0x20), m.Leader)
+	}
+	if m.RaftIndex != 0 {
+		b = wire.AppendVarint(append(b, 0x28), m.RaftIndex)
+	}
+	if m.RaftTerm != 0 {
+		b = wire.AppendVarint(append(b, 0x30), m.RaftTerm)
+	}
+	if m.RaftAppliedIndex != 0 {
+		b = wire.AppendVarint(append(b, 0x38), m.RaftAppliedIndex)
+	}
+	for i := range m.Errors {
+		b = wire.AppendString(append(b, 0x42), m.Errors[i])
+	}
+	if m.DBSizeInUse != 0 {
+		b = wire.AppendVarint(append(b, 0x48), uint64(m.DBSizeInUse))
+	}
+	if m.IsLearner {
+		b = append(b, 0x50, 1)
+	}
+	if len(m.StorageVersion) != 0 {
+		b = wire.AppendString(append(b, 0x5a), m.StorageVersion)
+	}
+	if m.DBSizeQuota != 0 {
+		b = wire.AppendVarint(append(b, 0x60), uint64(m.DBSizeQuota))
+	}
+	if s := m.DowngradeInfo.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x6a), uint64(s))
+		b = m.DowngradeInfo.appendWire(b)
+	}
+	return b
+}
+
 func (m *TxnResponse) sizeWire() int {
 	n := 0
 	if s := m.Header.sizeWire(); s != 0 {
@@ -749,27 +1013,6 @@ func (m *UserRevokeRoleResponse) appendWire(b []byte) []byte {
 	return b
 }
 
-func (m *alarmMember) sizeWire() int {
-	n := 0
-	if m.MemberID != 0 {
-		n += 1 + wire.SizeVarint(m.MemberID)
-	}
-	if m.Alarm != 0 {
-		n += 1 + wire.SizeVarint(uint64(m.Alarm))
-	}
-	return n
-}
-
-func (m *alarmMember) appendWire(b []byte) []byte {
-	if m.MemberID != 0 {
-		b = wire.AppendVarint(append(b, 0x08), m.MemberID)
-	}
-	if m.Alarm != 0 {
-		b = wire.AppendVarint(append(b, 0x10), uint64(m.Alarm))
-	}
-	return b
-}
-
 func (m *alarmRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -805,7 +1048,7 @@ func (m *alarmRequest) decodeWire(b []byte) error {
 			} else if v, i = wire.Varint(b, i); i < 0 {
 				return wire.Error(i)
 			}
-			m.Alarm = alarmType(v)
+			m.Alarm = AlarmType(v)
 		default:
 			if i = wire.Skip(tag, b, i); i < 0 {
 				return wire.Error(i)
@@ -813,29 +1056,6 @@ func (m *alarmRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *alarmResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	for i := range m.Alarms {
-		n += 1 + wire.SizeBytes(m.Alarms[i].sizeWire())
-	}
-	return n
-}
-
-func (m *alarmResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	for i := range m.Alarms {
-		b = wire.AppendVarint(append(b, 0x12), uint64(m.Alarms[i].sizeWire()))
-		b = m.Alarms[i].appendWire(b)
-	}
-	return b
 }
 
 func (*authDisableRequest) decodeWire(b []byte) error {
@@ -1488,22 +1708,6 @@ func (*defragmentRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *defragmentResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *defragmentResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (m *deleteRangeRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -1543,27 +1747,6 @@ func (m *deleteRangeRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *downgradeInfo) sizeWire() int {
-	n := 0
-	if m.Enabled {
-		n += 2
-	}
-	if len(m.TargetVersion) != 0 {
-		n += 1 + wire.SizeBytes(len(m.TargetVersion))
-	}
-	return n
-}
-
-func (m *downgradeInfo) appendWire(b []byte) []byte {
-	if m.Enabled {
-		b = append(b, 0x08, 1)
-	}
-	if len(m.TargetVersion) != 0 {
-		b = wire.AppendString(append(b, 0x12), m.TargetVersion)
-	}
-	return b
-}
-
 func (m *downgradeRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -1581,7 +1764,7 @@ func (m *downgradeRequest) decodeWire(b []byte) error {
 			} else if v, i = wire.Varint(b, i); i < 0 {
 				return wire.Error(i)
 			}
-			m.Action = downgradeAction(v)
+			m.Action = DowngradeAction(v)
 		case 0x12: // Version
 			var v []byte
 			if v, i = wire.Bytes(b, i); i < 0 {
@@ -1595,28 +1778,6 @@ func (m *downgradeRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *downgradeResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	if len(m.Version) != 0 {
-		n += 1 + wire.SizeBytes(len(m.Version))
-	}
-	return n
-}
-
-func (m *downgradeResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	if len(m.Version) != 0 {
-		b = wire.AppendString(append(b, 0x12), m.Version)
-	}
-	return b
 }
 
 func (m *hashKVRequest) decodeWire(b []byte) error {
@@ -1646,40 +1807,6 @@ func (m *hashKVRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *hashKVResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	if m.Hash != 0 {
-		n += 1 + wire.SizeVarint(uint64(m.Hash))
-	}
-	if m.CompactRevision != 0 {
-		n += 1 + wire.SizeVarint(uint64(m.CompactRevision))
-	}
-	if m.HashRevision != 0 {
-		n += 1 + wire.SizeVarint(uint64(m.HashRevision))
-	}
-	return n
-}
-
-func (m *hashKVResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	if m.Hash != 0 {
-		b = wire.AppendVarint(append(b, 0x10), uint64(m.Hash))
-	}
-	if m.CompactRevision != 0 {
-		b = wire.AppendVarint(append(b, 0x18), uint64(m.CompactRevision))
-	}
-	if m.HashRevision != 0 {
-		b = wire.AppendVarint(append(b, 0x20), uint64(m.HashRevision))
-	}
-	return b
-}
-
 func (*hashRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -1696,28 +1823,6 @@ func (*hashRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *hashResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	if m.Hash != 0 {
-		n += 1 + wire.SizeVarint(uint64(m.Hash))
-	}
-	return n
-}
-
-func (m *hashResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	if m.Hash != 0 {
-		b = wire.AppendVarint(append(b, 0x10), uint64(m.Hash))
-	}
-	return b
 }
 
 func (m *leaseGrantRequest) decodeWire(b []byte) error {
@@ -2200,22 +2305,6 @@ func (m *moveLeaderRequest) decodeWire(b []byte) error {
 	return nil
 }
 
-func (m *moveLeaderResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *moveLeaderResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	return b
-}
-
 func (m *putRequest) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -2578,95 +2667,6 @@ func (*statusRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *statusResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	if len(m.Version) != 0 {
-		n += 1 + wire.SizeBytes(len(m.Version))
-	}
-	if m.DBSize != 0 {
-		n += 1 + wire.SizeVarint(uint64(m.DBSize))
-	}
-	if m.Leader != 0 {
-		n += 1 + wire.SizeVarint(m.Leader)
-	}
-	if m.RaftIndex != 0 {
-		n += 1 + wire.SizeVarint(m.RaftIndex)
-	}
-	if m.RaftTerm != 0 {
-		n += 1 + wire.SizeVarint(m.RaftTerm)
-	}
-	if m.RaftAppliedIndex != 0 {
-		n += 1 + wire.SizeVarint(m.RaftAppliedIndex)
-	}
-	for i := range m.Errors {
-		n += 1 + wire.SizeBytes(len(m.Errors[i]))
-	}
-	if m.DBSizeInUse != 0 {
-		n += 1 + wire.SizeVarint(uint64(m.DBSizeInUse))
-	}
-	if m.IsLearner {
-		n += 2
-	}
-	if len(m.StorageVersion) != 0 {
-		n += 1 + wire.SizeBytes(len(m.StorageVersion))
-	}
-	if m.DBSizeQuota != 0 {
-		n += 1 + wire.SizeVarint(uint64(m.DBSizeQuota))
-	}
-	if s := m.DowngradeInfo.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	return n
-}
-
-func (m *statusResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	if len(m.Version) != 0 {
-		b = wire.AppendString(append(b, 0x12), m.Version)
-	}
-	if m.DBSize != 0 {
-		b = wire.AppendVarint(append(b, 0x18), uint64(m.DBSize))
-	}
-	if m.Leader != 0 {
-		b = wire.AppendVarint(append(b, 0x20), m.Leader)
-	}
-	if m.RaftIndex != 0 {
-		b = wire.AppendVarint(append(b, 0x28), m.RaftIndex)
-	}
-	if m.RaftTerm != 0 {
-		b = wire.AppendVarint(append(b, 0x30), m.RaftTerm)
-	}
-	if m.RaftAppliedIndex != 0 {
-		b = wire.AppendVarint(append(b, 0x38), m.RaftAppliedIndex)
-	}
-	for i := range m.Errors {
-		b = wire.AppendString(append(b, 0x42), m.Errors[i])
-	}
-	if m.DBSizeInUse != 0 {
-		b = wire.AppendVarint(append(b, 0x48), uint64(m.DBSizeInUse))
-	}
-	if m.IsLearner {
-		b = append(b, 0x50, 1)
-	}
-	if len(m.StorageVersion) != 0 {
-		b = wire.AppendString(append(b, 0x5a), m.StorageVersion)
-	}
-	if m.DBSizeQuota != 0 {
-		b = wire.AppendVarint(append(b, 0x60), uint64(m.DBSizeQuota))
-	}
-	if s := m.DowngradeInfo.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x6a), uint64(s))
-		b = m.DowngradeInfo.appendWire(b)
-	}
-	return b
 }
 
 func (m *txnRequest) decodeWire(b []byte) error {
@@ -3044,13 +3044,20 @@ func (m *watchResponse) appendWire(b []byte) []byte {
 }
 
 var codecMessages = []codecMessage{
+	{"etcdserverpb.AlarmMember", func() codec { return new(AlarmMember) }},
+	{"etcdserverpb.AlarmResponse", func() codec { return new(AlarmsResponse) }},
 	{"etcdserverpb.AuthDisableResponse", func() codec { return new(AuthDisableResponse) }},
 	{"etcdserverpb.AuthEnableResponse", func() codec { return new(AuthEnableResponse) }},
 	{"etcdserverpb.AuthStatusResponse", func() codec { return new(AuthStatusResponse) }},
 	{"etcdserverpb.CompactionResponse", func() codec { return new(CompactResponse) }},
+	{"etcdserverpb.DefragmentResponse", func() codec { return new(DefragmentResponse) }},
 	{"etcdserverpb.DeleteRangeResponse", func() codec { return new(DeleteResponse) }},
+	{"etcdserverpb.DowngradeInfo", func() codec { return new(DowngradeInfo) }},
+	{"etcdserverpb.DowngradeResponse", func() codec { return new(DowngradeResponse) }},
 	{"mvccpb.Event", func() codec { return new(Event) }},
 	{"etcdserverpb.RangeResponse", func() codec { return new(GetResponse) }},
+	{"etcdserverpb.HashKVResponse", func() codec { return new(HashKVResponse) }},
+	{"etcdserverpb.HashResponse", func() codec { return new(HashResponse) }},
 	{"mvccpb.KeyValue", func() codec { return new(KeyValue) }},
 	{"etcdserverpb.Member", func() codec { return new(Member) }},
 	{"etcdserverpb.MemberAddResponse", func() codec { return new(MemberAddResponse) }},
@@ -3058,6 +3065,7 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.MemberPromoteResponse", func() codec { return new(MemberPromoteResponse) }},
 	{"etcdserverpb.MemberRemoveResponse", func() codec { return new(MemberRemoveResponse) }},
 	{"etcdserverpb.MemberUpdateResponse", func() codec { return new(MemberUpdateResponse) }},
+	{"etcdserverpb.MoveLeaderResponse", func() codec { return new(MoveLeaderResponse) }},
 	{"etcdserverpb.ResponseOp", func() codec { return new(OpResponse) }},
 	{"authpb.Permission", func() codec { return new(Permission) }},
 	{"etcdserverpb.PutResponse", func() codec { return new(PutResponse) }},
@@ -3068,6 +3076,7 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.AuthRoleGrantPermissionResponse", func() codec { return new(RoleGrantPermissionResponse) }},
 	{"etcdserverpb.AuthRoleListResponse", func() codec { return new(RoleListResponse) }},
 	{"etcdserverpb.AuthRoleRevokePermissionResponse", func() codec { return new(RoleRevokePermissionResponse) }},
+	{"etcdserverpb.StatusResponse", func() codec { return new(StatusResponse) }},
 	{"etcdserverpb.TxnResponse", func() codec { return new(TxnResponse) }},
 	{"etcdserverpb.AuthUserAddResponse", func() codec { return new(UserAddResponse) }},
 	{"etcdserverpb.AuthUserChangePasswordResponse", func() codec { return new(UserChangePasswordResponse) }},
@@ -3076,9 +3085,7 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.AuthUserGrantRoleResponse", func() codec { return new(UserGrantRoleResponse) }},
 	{"etcdserverpb.AuthUserListResponse", func() codec { return new(UserListResponse) }},
 	{"etcdserverpb.AuthUserRevokeRoleResponse", func() codec { return new(UserRevokeRoleResponse) }},
-	{"etcdserverpb.AlarmMember", func() codec { return new(alarmMember) }},
 	{"etcdserverpb.AlarmRequest", func() codec { return new(alarmRequest) }},
-	{"etcdserverpb.AlarmResponse", func() codec { return new(alarmResponse) }},
 	{"etcdserverpb.AuthDisableRequest", func() codec { return new(authDisableRequest) }},
 	{"etcdserverpb.AuthEnableRequest", func() codec { return new(authEnableRequest) }},
 	{"etcdserverpb.AuthRoleAddRequest", func() codec { return new(authRoleAddRequest) }},
@@ -3100,15 +3107,10 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.CompactionRequest", func() codec { return new(compactionRequest) }},
 	{"etcdserverpb.Compare", func() codec { return new(compare) }},
 	{"etcdserverpb.DefragmentRequest", func() codec { return new(defragmentRequest) }},
-	{"etcdserverpb.DefragmentResponse", func() codec { return new(defragmentResponse) }},
 	{"etcdserverpb.DeleteRangeRequest", func() codec { return new(deleteRangeRequest) }},
-	{"etcdserverpb.DowngradeInfo", func() codec { return new(downgradeInfo) }},
 	{"etcdserverpb.DowngradeRequest", func() codec { return new(downgradeRequest) }},
-	{"etcdserverpb.DowngradeResponse", func() codec { return new(downgradeResponse) }},
 	{"etcdserverpb.HashKVRequest", func() codec { return new(hashKVRequest) }},
-	{"etcdserverpb.HashKVResponse", func() codec { return new(hashKVResponse) }},
 	{"etcdserverpb.HashRequest", func() codec { return new(hashRequest) }},
-	{"etcdserverpb.HashResponse", func() codec { return new(hashResponse) }},
 	{"etcdserverpb.LeaseGrantRequest", func() codec { return new(leaseGrantRequest) }},
 	{"etcdserverpb.LeaseGrantResponse", func() codec { return new(leaseGrantResponse) }},
 	{"etcdserverpb.LeaseKeepAliveRequest", func() codec { return new(leaseKeepAliveRequest) }},
@@ -3126,7 +3128,6 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.MemberRemoveRequest", func() codec { return new(memberRemoveRequest) }},
 	{"etcdserverpb.MemberUpdateRequest", func() codec { return new(memberUpdateRequest) }},
 	{"etcdserverpb.MoveLeaderRequest", func() codec { return new(moveLeaderRequest) }},
-	{"etcdserverpb.MoveLeaderResponse", func() codec { return new(moveLeaderResponse) }},
 	{"etcdserverpb.PutRequest", func() codec { return new(putRequest) }},
 	{"etcdserverpb.RangeRequest", func() codec { return new(rangeRequest) }},
 	{"etcdserverpb.RangeStreamResponse", func() codec { return new(rangeStreamResponse) }},
@@ -3134,7 +3135,6 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.SnapshotRequest", func() codec { return new(snapshotRequest) }},
 	{"etcdserverpb.SnapshotResponse", func() codec { return new(snapshotResponse) }},
 	{"etcdserverpb.StatusRequest", func() codec { return new(statusRequest) }},
-	{"etcdserverpb.StatusResponse", func() codec { return new(statusResponse) }},
 	{"etcdserverpb.TxnRequest", func() codec { return new(txnRequest) }},
 	{"authpb.UserAddOptions", func() codec { return new(userAddOptions) }},
 	{"etcdserverpb.WatchCancelRequest", func() codec { return new(watchCancelRequest) }},

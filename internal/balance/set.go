@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,6 +70,7 @@ type Set struct {
 
 	mu     sync.Mutex // guards the fields below and all of every link
 	closed bool
+	guests []*member // see PickNamed
 }
 
 // New makes a set; it connects to nothing.
@@ -273,7 +275,7 @@ func (s *Set) Close() {
 	}
 	s.closed = true
 	var conns []transport.Conn
-	for _, m := range s.view.Load().members {
+	for _, m := range slices.Concat(s.view.Load().members, s.guests) {
 		conns = append(conns, m.takeAllLocked()...)
 	}
 	s.mu.Unlock()

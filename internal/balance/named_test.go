@@ -1,0 +1,114 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"silly.store/etcd/internal/transport"
+)
+
+func endpointOf(address string) Endpoint {
+	return Endpoint{Name: address, Target: transport.Target{Network: "fake", Address: address}}
+}
+
+func pickNamed(s *Set, address string) (Picked, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return s.PickNamed(ctx, Unary, endpointOf(address))
+}
+
+func TestPickNamed(t *testing.T) {
+	c := newCluster()
+	s := c.of(t, "a", "b", "c")
+	for range 5 {
+		for _, name := range []string{"b", "guest"} {
+			p, err := pickNamed(s, name)
+			if err != nil || p.Conn.(*fakeConn).address != name || p.Endpoint != name {
+				t.Fatalf("%s: %+v, %v", name, p, err)
+			}
+		}
+	}
+	for _, name := range []string{"b", "guest"} {
+		if n := c.dialed(name); n != 1 {
+			t.Errorf("%s was dialed %d times", name, n)
+		}
+	}
+	// A suspect one is still the one that was asked for.
+	c.last("b").become(transport.Suspect, nil)
+	if p, err := pickNamed(s, "b"); err != nil || p.Conn != c.last("b") {
+		t.Errorf("%+v, %v", p, err)
+	}
+	// A guest is nobody that a call may be sent to otherwise.
+	for range 100 {
+		if p := mustPick(t, s, Unary); p.Endpoint == "guest" {
+			t.Fatal("a guest was picked")
+		}
+	}
+	guest := c.last("guest")
+	s.Close()
+	if guest.closes() != 1 {
+		t.Errorf("the guest's connection was closed %d times", guest.closes())
+	}
+	if _, err := pickNamed(s, "guest"); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+// Guests that are over are not kept for ever.
+func TestGuestsAreForgotten(t *testing.T) {
+	c := newCluster()
+	s := c.of(t, "a")
+	for i := range 50 {
+		name := strings.Repeat("g", i+1)
+		if _, err := pickNamed(s, name); err != nil {
+			t.Fatal(err)
+		}
+		c.last(name).become(transport.Closed, nil)
+	}
+	s.mu.Lock()
+	n := len(s.guests)
+	s.mu.Unlock()
+	if n > 1 {
+		t.Errorf("%d guests are kept", n)
+	}
+	s.Close()
+	if n := c.last("g").closes(); n != 1 {
+		t.Errorf("the connection of one that was forgotten was closed %d times", n)
+	}
+}
+
+// The others being up does not help: the call is for this one.
+func TestPickNamedThatIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		s := c.of(t, "a", "b")
+		c.set("b", refuse("b"))
+		var unreachable *UnreachableError
+		for range 20 {
+			start := time.Now()
+			_, err := pickNamed(s, "b")
+			if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), "b refuses") {
+				t.Fatal(err)
+			}
+			if waited := time.Since(start); waited > shortBackoff {
+				t.Errorf("it took %v", waited)
+			}
+		}
+		c.set("b", nil)
+		time.Sleep(backoffCap)
+		if p, err := pickNamed(s, "b"); err != nil || p.Endpoint != "b" {
+			t.Errorf("after it has come back: %+v, %v", p, err)
+		}
+		c.set("c", silent)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.PickNamed(ctx, Unary, endpointOf("c")); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "connecting to c") {
+			t.Errorf("a silent one: %v", err)
+		}
+		s.Close()
+	})
+}
