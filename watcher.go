@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"sync"
+	"time"
 )
 
 // Watcher is one watch, made by [Client.Watch]. Read it from one goroutine at a
@@ -23,6 +24,7 @@ type Watcher struct {
 	next    int64        // the next revision to be delivered; where it resumes
 	seen    int64        // the highest revision that it knows to have existed; 0: none
 	created bool         // confirmed at least once
+	left    time.Time    // when it was taken off the stream before this one
 	place   placement    // on stream
 	// alone: its reader is slow, so it has a stream of its own.
 	alone bool
@@ -232,15 +234,22 @@ func (p *placement) covers(revision int64) bool {
 }
 
 // confirm notes that the server has created the watch.
-func (w *Watcher) confirm(h ResponseHeader) {
+// It reports what a watch has missed that was confirmed before, on another
+// stream.
+func (w *Watcher) confirm(h ResponseHeader) (info WatchResumeInfo, resumed bool) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.place.confirmed, w.place.revision = true, h.Revision
 	w.seen = max(w.seen, h.Revision)
 	if !w.created {
 		w.created = true
 		w.wakeLocked()
+		return WatchResumeInfo{}, false
 	}
-	w.mu.Unlock()
+	return WatchResumeInfo{
+		Key: w.create.Key, Revision: w.next,
+		Behind: max(h.Revision-w.next+1, 0), Interrupted: time.Since(w.left),
+	}, true
 }
 
 // deliver takes a response with events off the stream. overflow: the reader is

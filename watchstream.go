@@ -138,7 +138,7 @@ func (s *watchStream) detachAll() []*Watcher {
 		}
 		w.mu.Lock()
 		if w.err == nil && w.stream == s {
-			w.stream = nil
+			w.stream, w.left = nil, time.Now()
 			w.alone = w.alone && w.buffered > w.maxBuffer/2 // it may have caught up
 			orphans = append(orphans, w)
 		}
@@ -426,7 +426,10 @@ func (s *watchStream) answered(r *watchResponse) error {
 	case r.Canceled:
 		s.canceled(w, r)
 	default:
-		w.confirm(r.Header)
+		if info, resumed := w.confirm(r.Header); resumed {
+			info.Endpoint = s.conn.Endpoint
+			s.hub.c.observer.watchResumed(info)
+		}
 	}
 	return nil
 }
@@ -495,7 +498,7 @@ func (s *watchStream) release(w *Watcher) bool {
 	w.mu.Lock()
 	id, mine := w.id, w.stream == s && w.err == nil
 	if mine {
-		w.stream = nil
+		w.stream, w.left = nil, time.Now()
 	}
 	w.mu.Unlock()
 	if mine {
