@@ -141,7 +141,7 @@ func (o *observer) watchResumed(info WatchResumeInfo) {
 	if o.hooks.WatchResumed != nil {
 		o.hooks.WatchResumed(info)
 	}
-	o.write(slog.LevelDebug, "watch resumed", slog.String("endpoint", info.Endpoint), slog.String("key", info.Key),
+	o.write(slog.LevelDebug, "watch resumed", slog.String("endpoint", info.Endpoint),
 		slog.Int64("revision", info.Revision), slog.Int64("behind", info.Behind), slog.Duration("interrupted", info.Interrupted))
 }
 

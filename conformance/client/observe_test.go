@@ -1,0 +1,180 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
+)
+
+// events is what hooks and a logger were told.
+type events struct {
+	mu           sync.Mutex // guards the fields below
+	attempts     []etcd.AttemptInfo
+	results      []etcd.AttemptResult
+	retries      []etcd.RetryInfo
+	connected    []etcd.ConnectInfo
+	disconnected []etcd.DisconnectInfo
+	resumed      []etcd.WatchResumeInfo
+	renewed      []etcd.LeaseRenewInfo
+	log          bytes.Buffer
+}
+
+func (e *events) Write(line []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.log.Write(line)
+}
+
+func note[T any](e *events, list *[]T) func(T) {
+	return func(v T) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		*list = append(*list, v)
+	}
+}
+
+func (e *events) hooks() etcd.Hooks {
+	attempt, ended := note(e, &e.attempts), note(e, &e.results)
+	return etcd.Hooks{
+		Attempt: func(_ context.Context, a etcd.AttemptInfo) func(etcd.AttemptResult) {
+			attempt(a)
+			return ended
+		},
+		Retry:        note(e, &e.retries),
+		Connected:    note(e, &e.connected),
+		Disconnected: note(e, &e.disconnected),
+		WatchResumed: note(e, &e.resumed),
+		LeaseRenewed: note(e, &e.renewed),
+	}
+}
+
+// until waits for a condition over what has been told.
+func (e *events) until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		e.mu.Lock()
+		done := ok()
+		e.mu.Unlock()
+		if done {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("never told of %s", what)
+		}
+	}
+}
+
+// observed is a client behind a proxy, whose hooks and logger fill the events.
+func observed(t *testing.T, config etcd.Config) (*etcd.Client, *etcdtest.Proxy, *events) {
+	proxy, told := etcdtest.StartProxy(t, shared.Endpoints()[0]), new(events)
+	config.Endpoints = []string{proxy.Endpoint()}
+	config.Hooks = told.hooks()
+	config.Logger = slog.New(slog.NewTextHandler(told, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return connect(t, config), proxy, told
+}
+
+func TestHooksSeeCallsAndConnections(t *testing.T) {
+	c, proxy, told := observed(t, etcd.Config{Timeout: 200 * time.Millisecond, RetrySleep: time.Millisecond})
+	key := ownKeys(t) + "secret-key"
+	put(t, c, key, "secret-value")
+	told.until(t, "the attempt", func() bool { return len(told.results) == 1 })
+	if a := told.attempts[0]; a.Op != "Put" || a.Endpoint != proxy.Endpoint() || a.Hedge {
+		t.Errorf("the attempt is %+v", a)
+	}
+	if r := told.results[0]; r.Err != nil || r.Duration <= 0 {
+		t.Errorf("its result is %+v", r)
+	}
+	if got := told.connected[0]; got.Err != nil || got.Purpose != etcd.ForCalls || got.Duration <= 0 {
+		t.Errorf("the connection is %+v", got)
+	}
+
+	proxy.Set(etcdtest.ToClient, etcdtest.Fault{Stall: true})
+	got := make(chan error, 1)
+	go func() {
+		_, err := c.Get(context.Background(), etcd.GetRequest{Key: key})
+		got <- err
+	}()
+	told.until(t, "a retry", func() bool { return len(told.retries) > 0 })
+	proxy.Heal()
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	if r := told.retries[0]; r.Op != "Get" || r.Attempt != 1 || !errors.Is(r.Err, etcd.ErrTimeout) {
+		t.Errorf("the retry is %+v", r)
+	}
+
+	proxy.Reset()
+	told.until(t, "the end of the connection", func() bool { return len(told.disconnected) > 0 })
+	if d := told.disconnected[0]; d.Err == nil || d.Lived <= 0 || d.Purpose != etcd.ForCalls {
+		t.Errorf("the end is %+v", d)
+	}
+	told.until(t, "it in the log", func() bool { return strings.Contains(told.log.String(), "msg=disconnected") })
+	for _, secret := range []string{"secret-key", "secret-value"} {
+		if strings.Contains(told.log.String(), secret) {
+			t.Errorf("the log has %q in it:\n%s", secret, told.log.String())
+		}
+	}
+	if s := c.Stats(); s.Attempts < 3 || s.Failures < 1 || s.Retries < 1 || s.Connects < 1 || s.Disconnects < 1 {
+		t.Errorf("the statistics are %+v", s)
+	}
+}
+
+func TestHooksSeeAWatchResume(t *testing.T) {
+	c, proxy, told := observed(t, etcd.Config{})
+	key := ownKeys(t)
+	w, err := c.Watch(t.Context(), etcd.WatchRequest{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Stats(); s.Watches != 1 || s.WatchStreams != 1 || s.WatchesWaiting != 0 {
+		t.Errorf("the statistics are %+v", s)
+	}
+	proxy.Set(etcdtest.BothWays, etcdtest.Fault{Stall: true})
+	proxy.Reset()
+	missed := put(t, connect(t, etcd.Config{}), key, "v")
+	proxy.Heal()
+	told.until(t, "the watch", func() bool { return len(told.resumed) == 1 })
+	r := told.resumed[0]
+	if r.Key != key || r.Endpoint != proxy.Endpoint() || r.Revision != w.Revision() || r.Behind < 1 || r.Interrupted <= 0 {
+		t.Errorf("it resumed with %+v; it was started at %d and missed %d", r, w.Revision(), missed)
+	}
+	if resp, err := w.Read(within(t, 10*time.Second)); err != nil || resp.Events[0].KV.ModRevision != missed {
+		t.Errorf("it delivers %+v, %v", resp, err)
+	}
+	if s := c.Stats(); s.WatchResumes != 1 {
+		t.Errorf("the statistics are %+v", s)
+	}
+}
+
+func TestStatsTellOfEndpoints(t *testing.T) {
+	gone := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	endpoints := []string{shared.Endpoints()[0], gone.Endpoint()}
+	c := connect(t, etcd.Config{Endpoints: endpoints})
+	for _, e := range c.Stats().Endpoints {
+		if e.State != "idle" || e.Connections != 0 {
+			t.Errorf("before any call: %+v", e)
+		}
+	}
+	for end := time.Now().Add(10 * time.Second); ; {
+		get(t, c, etcd.GetRequest{Key: "k"})
+		s := c.Stats().Endpoints
+		if s[0].State == "ready" && s[0].Connections == 1 && s[0].LastError == "" &&
+			s[1].State == "down" && s[1].Connections == 0 && s[1].LastError != "" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the statistics are %+v", s)
+		}
+	}
+}
