@@ -23,7 +23,7 @@ FUZZTIME ?= 10s
 demo: ## A tour of keys, leases, watches and services, on a real etcd
 	go run ./examples/quickstart
 
-bench: ## Measure against client/v3 (about 4 minutes)
+bench: ## Measure against client/v3 (about 8 minutes)
 	cd bench && go run .
 
 bench-quick: ## The same in under 50 s, ending in one JSON object

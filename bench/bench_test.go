@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,7 @@ func TestEveryRow(t *testing.T) {
 			Rounds: 2, Round: 5 * time.Millisecond, Warmup: time.Millisecond,
 			Keys: 300, RangePairs: 1500, IterPairs: 3000, Leases: 300,
 			Events: 1000, FanOut: 30, Watches: 50, Resumes: 30,
+			Tries: 1, Patience: 3 * time.Second, Together: true,
 		},
 		dir: dir, progress: progress{t}, first: oursName,
 	}
@@ -54,6 +56,10 @@ func TestEveryRow(t *testing.T) {
 	for _, r := range results {
 		if r.err != nil {
 			t.Errorf("%s at %d: %v", r.name, r.callers, r.err)
+			continue
+		}
+		if strings.HasPrefix(r.name, "failover") {
+			checkFailover(t, r)
 			continue
 		}
 		if len(r.ours) != 2 || len(r.peer) != 2 {
@@ -94,6 +100,52 @@ func TestEveryRow(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) > 0 {
 		t.Errorf("the servers left %v, error %v", left, err)
+	}
+}
+
+// checkFailover checks a row whose rounds are summed up already.
+func checkFailover(t *testing.T, r *result) {
+	t.Helper()
+	needed := []string{figWaitP, figWaitW, figCalls, figSlow}
+	if r.name == "failover-leader" {
+		needed = append(needed, figElection)
+	}
+	for _, side := range [][]figures{r.ours, r.peer} {
+		if len(side) != 1 {
+			t.Fatalf("%s: %d summaries, want 1", r.name, len(side))
+		}
+		for _, name := range needed {
+			if side[0][name] <= 0 {
+				t.Errorf("%s: %s is %v", r.name, name, side[0][name])
+			}
+		}
+		if _, ok := side[0][figFailed]; !ok || side[0][figWaitW] < side[0][figWaitP] {
+			t.Errorf("%s: %v", r.name, side[0])
+		}
+	}
+}
+
+// What a caller waited for, counted and gave up.
+func TestTryCaller(t *testing.T) {
+	at := func(ms int) time.Time { return time.Unix(0, 0).Add(time.Duration(ms) * time.Millisecond) }
+	failed := errors.New("failed")
+	c := tryCaller{fault: at(100)}
+	for _, call := range []struct {
+		began, ended int
+		err          error
+		cut          bool
+	}{
+		{90, 130, failed, false}, {131, 150, nil, false}, {150, 160, nil, false}, {165, 230, nil, false}, {230, 290, failed, true},
+	} {
+		c.count(at(call.began), at(call.ended), call.err, call.cut)
+	}
+	if c.calls != 4 || c.failed != 1 || c.wait != 70*time.Millisecond || c.slowest != 65*time.Millisecond {
+		t.Errorf("%d calls, %d failed, waited %v, the slowest took %v", c.calls, c.failed, c.wait, c.slowest)
+	}
+	got := summary([]figures{{figWait: 3, figElection: 1, figCalls: 9}, {figWait: 8, figElection: 2, figCalls: 7, figFailed: 1, figSlow: 6}})
+	want := figures{figWaitP: 5.5, figWaitW: 8, figCalls: 7, figFailed: 1, figSlow: 6, figElection: 1.5, figBeyondP: 4, figBeyondW: 6}
+	if !maps.Equal(got, want) {
+		t.Errorf("summed up: %v, want %v", got, want)
 	}
 }
 
@@ -169,7 +221,7 @@ func TestRegistry(t *testing.T) {
 			t.Errorf("%s is incomplete", r.name)
 		}
 	}
-	for _, want := range []string{"get", "put", "put-fsync", "range-100k", "range-iter", "txn-128-get", "txn-128-put", "connect"} {
+	for _, want := range []string{"get", "put", "put-fsync", "range-100k", "range-iter", "txn-128-get", "txn-128-put", "connect", "failover-kill", "failover-leader", "failover-stop"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("row %s is missing", want)
 		}

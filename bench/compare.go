@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -22,13 +24,27 @@ type bench struct {
 // on; only the end of ctx ends the whole.
 func (b *bench) run(ctx context.Context, rows []row) []*result {
 	var out []*result
-	for _, r := range rows {
-		out = append(out, b.row(ctx, r)...)
-		if ctx.Err() != nil {
-			break
+	for len(rows) > 0 && ctx.Err() == nil {
+		n := b.together(rows)
+		results := make([][]*result, n)
+		var running sync.WaitGroup
+		for i, r := range rows[:n] {
+			running.Go(func() { results[i] = b.row(ctx, r) })
 		}
+		running.Wait()
+		out, rows = slices.Concat(out, slices.Concat(results...)), rows[n:]
 	}
 	return out
+}
+
+// together is how many of the next rows are measured at the same time: all
+// failover rows, which mostly wait, when there is no time to do it properly.
+func (b *bench) together(rows []row) int {
+	n := 0
+	for b.scale.Together && n < len(rows) && rows[n].failover != nil {
+		n++
+	}
+	return max(n, 1)
 }
 
 // row measures a row at each of its numbers of callers on a fresh server, so that
@@ -37,6 +53,13 @@ func (b *bench) row(ctx context.Context, r row) (out []*result) {
 	failed := func(err error) []*result {
 		b.say("%s: %v", r.name, err)
 		return []*result{{name: r.name, callers: r.callers[0], err: err}}
+	}
+	if r.failover != nil {
+		res := b.failoverTries(ctx, r)
+		if res.err != nil {
+			b.say("%s: %v", r.name, res.err)
+		}
+		return []*result{res}
 	}
 	began := time.Now()
 	srv, err := startServer(ctx, b.dir, r.server)
@@ -75,29 +98,15 @@ func (b *bench) prepare(ctx context.Context, r row, srv *server) error {
 // line measures both clients in turn, each in a process and over connections of
 // its own, and which of them begins changes from round to round.
 func (b *bench) line(ctx context.Context, r row, srv *server, res *result) (err error) {
-	var workers [2]*worker
-	defer func() {
-		for _, w := range workers {
-			if w != nil {
-				err = errors.Join(err, w.stop())
-			}
-		}
-	}()
-	clients := [2]string{b.first, peerName}
-	for i, client := range clients {
-		j := job{
-			Client: client, Row: r.name, Callers: res.callers, Scale: b.scale,
-			Endpoints: srv.endpoints, ServerPID: srv.pids,
-		}
-		if b.profile != "" {
-			side := [2]string{"ours", "peer"}[i]
-			j.Profile = filepath.Join(b.profile, fmt.Sprintf("%s-%d-%s", r.name, res.callers, side))
-		}
-		if workers[i], err = startWorker(j); err != nil {
-			return fmt.Errorf("%s: %w", client, err)
-		}
-		if _, err := workers[i].round(ctx, b.scale.Warmup); err != nil {
-			return fmt.Errorf("%s, warming up: %w", client, err)
+	workers, err := b.bothWorkers(r, srv, res.callers)
+	defer func() { err = errors.Join(err, stopWorkers(workers)) }()
+	if err != nil {
+		return err
+	}
+	clients := b.clients()
+	for i, w := range workers {
+		if _, err := w.round(ctx, b.scale.Warmup); err != nil {
+			return fmt.Errorf("%s, warming up: %w", clients[i], err)
 		}
 	}
 	sides := [2]*[]figures{&res.ours, &res.peer}
@@ -114,6 +123,38 @@ func (b *bench) line(ctx context.Context, r row, srv *server, res *result) (err 
 			r.name, res.callers, k+1, b.scale.Rounds, res.ours[k][figOps], res.peer[k][figOps])
 	}
 	return nil
+}
+
+// clients are the names of the two sides.
+func (b *bench) clients() [2]string { return [2]string{b.first, peerName} }
+
+// bothWorkers starts a process for each client. On an error too what it returns
+// is to be stopped.
+func (b *bench) bothWorkers(r row, srv *server, callers int) (workers [2]*worker, err error) {
+	for i, client := range b.clients() {
+		j := job{
+			Client: client, Row: r.name, Callers: callers, Scale: b.scale,
+			Endpoints: srv.endpoints, ServerPID: srv.pids,
+		}
+		if b.profile != "" {
+			side := [2]string{"ours", "peer"}[i]
+			j.Profile = filepath.Join(b.profile, fmt.Sprintf("%s-%d-%s", r.name, callers, side))
+		}
+		if workers[i], err = startWorker(j); err != nil {
+			return workers, fmt.Errorf("%s: %w", client, err)
+		}
+	}
+	return workers, nil
+}
+
+func stopWorkers(workers [2]*worker) error {
+	var errs []error
+	for _, w := range workers {
+		if w != nil {
+			errs = append(errs, w.stop())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (b *bench) say(format string, args ...any) {

@@ -34,11 +34,12 @@ const (
 )
 
 // plotSVG draws every ratio as a bar from 1 on a logarithmic axis, so that twice
-// and half are equally long. Failed rows are left out.
+// and half are equally long. Failed rows and those without
+// operations are left out.
 func plotSVG(results []*result) []byte {
 	var lines []*result
 	for _, r := range results {
-		if r.err == nil {
+		if r.err == nil && r.has(figOps) {
 			lines = append(lines, r)
 		}
 	}

@@ -20,6 +20,9 @@ type row struct {
 	// runs once, with client/v3.
 	prepare func(ctx context.Context, l load, s scale) error
 
+	// failover, when not nil, has the row run on a cluster that meets faults.
+	failover *failover
+
 	// run is one round of one client, in that client's process. It measures with
 	// round.timed or round.measure and may add figures of its own.
 	run func(ctx context.Context, r *round) (figures, error)
@@ -34,6 +37,7 @@ func registry() []row {
 		connectRows(),
 		leaseRows(),
 		watchRows(),
+		failoverRows(),
 	)
 }
 
@@ -50,6 +54,10 @@ type scale struct {
 	FanOut     int           // watches of watch-fanout
 	Watches    int           // watches of watch-idle
 	Resumes    int           // watches of watch-resume
+	Tries      int           // faults of each failover row, before the long try
+	LongTry    time.Duration // for how long calls are counted after the last fault
+	Patience   time.Duration // when a caller that has had no success since the fault gives up
+	Together   bool          // failover rows run at the same time
 }
 
 func fullScale() scale {
@@ -57,14 +65,16 @@ func fullScale() scale {
 		Rounds: 5, Round: 2 * time.Second, Warmup: time.Second,
 		Keys: 10_000, RangePairs: 100_000, IterPairs: 500_000, Leases: 5000,
 		Events: 100_000, FanOut: 1000, Watches: 10_000, Resumes: 10_000,
+		Tries: 20, LongTry: 12 * time.Second, Patience: 12 * time.Second,
 	}
 }
 
 func quickScale() scale {
 	s := fullScale()
-	s.Rounds, s.Round, s.Warmup = 3, 150*time.Millisecond, 100*time.Millisecond
+	s.Rounds, s.Round, s.Warmup = 3, 100*time.Millisecond, 100*time.Millisecond
 	s.IterPairs = 100_000
 	s.Events, s.Watches, s.Resumes = 10_000, 1000, 100
+	s.Tries, s.LongTry, s.Patience, s.Together = 1, 0, 3*time.Second, true
 	return s
 }
 

@@ -15,6 +15,12 @@ type result struct {
 	err     error
 }
 
+// has reports whether a figure was measured of our client.
+func (r *result) has(name string) bool {
+	_, ok := medians(r.ours)[name]
+	return ok
+}
+
 // comparison is one figure of both clients.
 type comparison struct {
 	name        string

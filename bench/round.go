@@ -18,6 +18,8 @@ type round struct {
 	length    time.Duration
 	scale     scale
 	serverPID []int
+	victim    string    // see order
+	fault     time.Time // see order
 
 	hists []*histogram // one a caller, kept from round to round
 	state any          // the row's own, kept from round to round

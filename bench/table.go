@@ -30,7 +30,7 @@ func writeTable(w io.Writer, results []*result) error {
 	}
 	line(tw, head)
 	for _, r := range results {
-		if r.err != nil {
+		if r.err != nil || !r.has(figOps) {
 			continue
 		}
 		by := make(map[string]comparison)

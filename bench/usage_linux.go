@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -67,4 +69,45 @@ func inMemory(dir string) bool {
 	}
 	kind := uint32(st.Type)
 	return kind == tmpfs || kind == ramfs
+}
+
+// connectedTo reports whether this process has a TCP connection to an IPv4
+// host:port; known is false where that can't be told.
+func connectedTo(addr string) (connected, known bool) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false, false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	ip := net.ParseIP(host).To4()
+	text, readErr := os.ReadFile("/proc/self/net/tcp")
+	if err != nil || ip == nil || readErr != nil {
+		return false, false
+	}
+	const established = "01"
+	remote := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], n)
+	own := ownSockets()
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) > 9 && f[2] == remote && f[3] == established && own["socket:["+f[9]+"]"] {
+			return true, true
+		}
+	}
+	return false, true
+}
+
+// ownSockets are this process's sockets, as /proc names them.
+func ownSockets() map[string]bool {
+	const dir = "/proc/self/fd/"
+	own := make(map[string]bool)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return own
+	}
+	for _, f := range files {
+		if name, err := os.Readlink(dir + f.Name()); err == nil {
+			own[name] = true
+		}
+	}
+	return own
 }

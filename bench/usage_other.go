@@ -16,3 +16,5 @@ func processCPU(int) (time.Duration, error) { return 0, errors.ErrUnsupported }
 func ioCalls() (int64, bool) { return 0, false }
 
 func inMemory(string) bool { return false }
+
+func connectedTo(string) (connected, known bool) { return false, false }

@@ -31,7 +31,13 @@ type job struct {
 	Profile   string // path without its ending; "" for none
 }
 
-type order struct{ Length time.Duration }
+type order struct {
+	Length time.Duration
+
+	// Of failover rows: the member that the fault will befall, or when it does.
+	Victim string
+	Fault  time.Time
+}
 
 type reply struct {
 	Figures figures `json:",omitempty"`
@@ -63,7 +69,7 @@ func runWorker(in io.Reader, out io.Writer) error {
 		} else if err != nil {
 			return fmt.Errorf("reading an order: %w", err)
 		}
-		r.length = o.Length
+		r.length, r.victim, r.fault = o.Length, o.Victim, o.Fault
 		var answer reply
 		answer.Figures, err = run(context.Background(), r)
 		if err != nil {
