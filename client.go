@@ -23,6 +23,7 @@ type Client struct {
 	set       *balance.Set
 	endpoints endpoints
 	tokens    *tokens // nil: no credentials
+	cluster   cluster
 	watches   *watchHub
 	leases    keeper
 
@@ -63,6 +64,7 @@ func New(config Config) (*Client, error) {
 		Dial: func(ctx context.Context, target transport.Target) (transport.Conn, error) {
 			return transport.Dial(ctx, target, options)
 		},
+		Check: c.identify,
 	})
 	c.endpoints = endpoints{set: c.set, tls: config.TLS.Clone(), given: parsed}
 	c.tokens = newTokens(c, &config)

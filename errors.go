@@ -249,6 +249,9 @@ func (e *Error) classifyLocal(te *transport.Error) {
 		e.Message = te.Message + " (Config.MaxResponseBytes); read less with Limit, or use Range"
 	case misconfigured(te):
 		e.sentinel = ErrBadEndpoint
+		if isForeign(te) {
+			e.sentinel = ErrForeignCluster
+		}
 	case errors.Is(te, context.Canceled), errors.Is(te, context.DeadlineExceeded):
 	default:
 		e.sentinel = ErrUnavailable

@@ -21,6 +21,12 @@ var (
 	// with it as configured; the text says what to look at.
 	ErrBadEndpoint = errors.New("endpoint is not usable as configured")
 
+	// ErrForeignCluster: the endpoint belongs to another cluster than the first
+	// one that answered this client. It is not used. A write that met it all the
+	// same, where the cluster behind the only endpoint was replaced, may have
+	// been applied there.
+	ErrForeignCluster = errors.New("endpoint belongs to another cluster")
+
 	// Of the way to the server.
 
 	// ErrUnavailable: no member could be reached, or the connection was lost.
@@ -71,7 +77,11 @@ var (
 	ErrWatchClosed = errors.New("watch is closed")
 	// ErrHistoryReset: the cluster's revisions run backwards, most likely
 	// because it was restored from a backup. What was read before need no
-	// longer be so: read the keys anew and watch from behind that.
+	// longer be so: read the keys anew and watch from behind that. It ends the
+	// watches that have seen more than is left. A linearizable Get, Range or Txn
+	// without writes whose answer shows it fails with it, once; from then on the
+	// new history counts. Writes do not fail with it, for they were applied:
+	// where a write's answer shows it and no watch has ended, the next read fails.
 	ErrHistoryReset = errors.New("revisions run backwards; was the cluster restored from a backup?")
 	// ErrRevisionTooLarge: the events of one revision are too large to be put
 	// together.

@@ -110,6 +110,7 @@ func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]by
 		return nil, callError(r, "", err)
 	}
 	watch := c.observer.attempt(ctx, r.op, conn.Endpoint, false)
+	sent := c.cluster.now()
 	reply, err := conn.Call(ctx, transport.Request{
 		Path: r.path, Message: msg, Token: token.value(), RequireLeader: !r.local, Timeout: bound.timeout(),
 	})
@@ -119,7 +120,11 @@ func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]by
 		c.observer.attemptEnded(watch, e)
 		return nil, e
 	}
-	c.observer.attemptEnded(watch, nil)
+	e := c.answered(r, conn, sent, reply)
+	c.observer.attemptEnded(watch, e)
+	if e != nil {
+		return nil, e
+	}
 	return reply, nil
 }
 

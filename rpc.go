@@ -31,6 +31,12 @@ type rpc struct {
 	unbounded bool
 	// anonymous: it carries no token.
 	anonymous bool
+	// linearizable: the revision of its answer is at least any that was seen
+	// before it was sent, unless the history was reset.
+	linearizable bool
+	// untold: what it is for is not about the past, so it does not fail when the
+	// history was reset.
+	untold bool
 	// local: a member without leader may answer too. All others ask it to refuse.
 	local bool
 	// member is the one that it is meant for; nil: any.
@@ -40,21 +46,22 @@ type rpc struct {
 // The RPCs that the client uses, each with its class. This is the one place
 // that says what may be retried.
 var (
-	rpcRange       = rpc{op: "Get", path: "/etcdserverpb.KV/Range", class: read}
+	rpcRange       = rpc{op: "Get", path: "/etcdserverpb.KV/Range", class: read, linearizable: true}
 	rpcReady       = rpc{op: "Ready", path: "/etcdserverpb.KV/Range", class: read}
-	rpcRangePage   = rpc{op: "Range", path: "/etcdserverpb.KV/Range", class: read, lane: balance.Bulk}
+	rpcRangePage   = rpc{op: "Range", path: "/etcdserverpb.KV/Range", class: read, lane: balance.Bulk, linearizable: true}
 	rpcRangeStream = rpc{op: "Range", path: "/etcdserverpb.KV/RangeStream", class: read, lane: balance.Bulk, unbounded: true}
 	rpcRangeLocal  = rpc{op: "Get", path: "/etcdserverpb.KV/Range", class: read, local: true}
 	rpcPageLocal   = rpc{op: "Range", path: "/etcdserverpb.KV/Range", class: read, lane: balance.Bulk, local: true}
-	rpcPut         = rpc{op: "Put", path: "/etcdserverpb.KV/Put", class: write}
-	rpcDelete      = rpc{op: "Delete", path: "/etcdserverpb.KV/DeleteRange", class: write}
-	rpcTxn         = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: write}
-	rpcTxnRead     = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read}
+	rpcPut         = rpc{op: "Put", path: "/etcdserverpb.KV/Put", class: write, linearizable: true}
+	rpcDelete      = rpc{op: "Delete", path: "/etcdserverpb.KV/DeleteRange", class: write, linearizable: true}
+	rpcTxn         = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: write, linearizable: true}
+	rpcTxnRead     = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read, linearizable: true}
+	rpcTxnEmpty    = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read}
 	rpcTxnLocal    = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read, local: true}
 
 	// rpcWatchNow learns the revision that a watch from now starts behind, and
 	// whether the member of a watch is still of the cluster.
-	rpcWatchNow = rpc{op: "Watch", path: "/etcdserverpb.KV/Range", class: read}
+	rpcWatchNow = rpc{op: "Watch", path: "/etcdserverpb.KV/Range", class: read, linearizable: true, untold: true}
 	rpcWatch    = rpc{op: "Watch", path: "/etcdserverpb.Watch/Watch", class: read, lane: balance.Watch, unbounded: true}
 
 	// A Grant names the ID itself, so that it meets its own earlier success as

@@ -106,6 +106,9 @@ func (c *Client) Txn(ctx context.Context, req TxnRequest) (*TxnResponse, error) 
 			wire.makeSerializable()
 		} else {
 			added = wire.makeLinearizable()
+			if len(wire.Compare)+len(wire.Success)+len(wire.Failure) == 0 {
+				r = &rpcTxnEmpty
+			}
 		}
 	}
 	if err == nil && req.Serializable && r != &rpcTxnLocal {

@@ -303,6 +303,21 @@ func unauthenticated(err error) bool {
 	return errors.Is(err, ErrAuthFailed) || errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrInvalidAuthToken)
 }
 
+// historyReset ends the watches that have seen revisions beyond the one to
+// which the cluster has fallen back, and returns how many those are.
+func (h *watchHub) historyReset(revision int64) (ended int) {
+	h.mu.Lock()
+	streams := make([]*watchStream, 0, len(h.streams))
+	for s := range h.streams {
+		streams = append(streams, s)
+	}
+	h.mu.Unlock()
+	for _, s := range streams {
+		ended += s.endBeyond(s.seen(), revision)
+	}
+	return ended
+}
+
 // move puts one watcher that has been taken off its stream in line.
 func (h *watchHub) move(w *Watcher) {
 	h.mu.Lock()

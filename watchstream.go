@@ -19,6 +19,7 @@ import (
 type watchStream struct {
 	hub    *watchHub
 	conn   balance.Picked
+	sent   sent // what was known of the history when it was opened
 	stream transport.Stream
 	token  *token          // what it was opened with, and keeps
 	ctx    context.Context // ends with the stream
@@ -51,12 +52,13 @@ type watchStream struct {
 }
 
 func newWatchStream(h *watchHub, conn balance.Picked, token *token) (*watchStream, error) {
+	sent := h.c.cluster.now()
 	stream, err := conn.Open(h.ctx, transport.Request{Path: rpcWatch.path, Token: token.value(), RequireLeader: true})
 	if err != nil {
 		return nil, callError(&rpcWatch, conn.Endpoint, err)
 	}
 	s := &watchStream{
-		hub: h, conn: conn, stream: stream, token: token,
+		hub: h, conn: conn, sent: sent, stream: stream, token: token,
 		wake:     make(chan struct{}, 1),
 		watchers: make(map[int64]*Watcher),
 		heard:    time.Now(),
@@ -273,11 +275,18 @@ func (s *watchStream) checkHistory() {
 		}
 		return
 	}
-	for w, seen := range before {
-		if seen > now {
+	s.endBeyond(before, now)
+}
+
+// endBeyond ends those of the watchers that have seen more than is left.
+func (s *watchStream) endBeyond(seen map[*Watcher]int64, revision int64) (ended int) {
+	for w, seen := range seen {
+		if seen > revision {
 			s.hub.remove(w, &Error{Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeOutOfRange, sentinel: ErrHistoryReset})
+			ended++
 		}
 	}
+	return ended
 }
 
 // seen is, for each watcher, the highest revision of which it knows.
@@ -317,6 +326,7 @@ func (s *watchStream) revision(key string, token *token) (int64, error) {
 	m := newMessage()
 	defer m.release()
 	m.bytes = (&rangeRequest{Key: key, CountOnly: true}).appendWire(m.bytes)
+	c, sent := s.hub.c, s.hub.c.cluster.now()
 	reply, err := s.conn.Call(s.ctx, transport.Request{
 		Path: rpcWatchNow.path, Message: m.bytes, Token: token.value(), RequireLeader: true, Timeout: watchProbe,
 	})
@@ -329,6 +339,10 @@ func (s *watchStream) revision(key string, token *token) (int64, error) {
 	if err := resp.decodeWire(reply); err != nil {
 		return 0, undecodable(&rpcWatchNow, err)
 	}
+	if err := c.heard(&rpcWatchNow, s.conn, sent, resp.Header); err != nil {
+		return 0, err
+	}
+	c.checkHistory(sent, resp.Header.Revision, false)
 	return resp.Header.Revision, nil
 }
 
@@ -375,6 +389,9 @@ func (s *watchStream) solitary() *Watcher {
 
 // dispatch hands a response to the watcher that it is for.
 func (s *watchStream) dispatch(r *watchResponse, weight int) error {
+	if err := s.hub.c.heard(&rpcWatch, s.conn, s.sent, r.Header); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	s.heard = time.Now()
 	w := s.watchers[r.WatchID]

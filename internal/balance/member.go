@@ -15,7 +15,10 @@ type member struct {
 	links    [lanes]link
 	gone     chan struct{} // closed when the member is removed from the set
 
-	removed bool // guarded by Set.mu
+	// The fields below are guarded by Set.mu.
+
+	removed  bool
+	identity Identity
 }
 
 func newMember(e Endpoint) *member { return &member{endpoint: e, gone: make(chan struct{})} }

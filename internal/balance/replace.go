@@ -14,8 +14,9 @@ func (s *Set) Replace(endpoints []Endpoint) bool {
 	if s.closed {
 		return false
 	}
+	s.mistrust.Store(true)
 	before := s.view.Load()
-	now := newView(endpoints, before)
+	now := newViewLocked(endpoints, before)
 	s.view.Store(now)
 	for _, m := range before.members {
 		if now.find(m.endpoint.Name) != m {

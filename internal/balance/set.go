@@ -36,6 +36,9 @@ type Dialer func(ctx context.Context, target transport.Target) (transport.Conn, 
 type Config struct {
 	Endpoints []Endpoint
 	Dial      Dialer
+	// Check, when not nil, looks at each new connection when there are several
+	// endpoints. Connecting includes it.
+	Check Checker
 	// DialTimeout bounds one attempt to connect, handshakes included; 0 means 5 s.
 	DialTimeout time.Duration
 	// Observer may be nil.
@@ -61,6 +64,8 @@ var ErrClosed = errors.New("client is closed")
 // Set is the endpoints of one client. It is safe for concurrent use.
 type Set struct {
 	dial        Dialer
+	check       Checker
+	mistrust    atomic.Bool // connections are checked whatever there are of endpoints
 	dialTimeout time.Duration
 	observer    Observer
 	view        atomic.Pointer[view] // read without a lock, written with mu held
@@ -81,9 +86,9 @@ func New(c Config) *Set {
 	if c.Observer == nil {
 		c.Observer = noObserver{}
 	}
-	s := &Set{dial: c.Dial, dialTimeout: c.DialTimeout, observer: c.Observer}
+	s := &Set{dial: c.Dial, check: c.Check, dialTimeout: c.DialTimeout, observer: c.Observer}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.view.Store(newView(c.Endpoints, nil))
+	s.view.Store(newViewLocked(c.Endpoints, nil))
 	return s
 }
 
@@ -138,7 +143,7 @@ func (s *Set) tryAll(ctx context.Context, lane Lane, v *view) (p Picked, tried b
 	at := v.randomIndex()
 	n := len(v.members)
 	for i := range n {
-		m := v.members[(at+i)%n]
+		m := v.at(at, i)
 		d, err := s.connect(m, lane)
 		if err != nil {
 			return Picked{}, tried, err
@@ -223,7 +228,7 @@ func (s *Set) connect(m *member, lane Lane) (*dial, error) {
 func (s *Set) run(m *member, target transport.Target, l *link, d *dial) (transport.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, s.dialTimeout, fmt.Errorf("no connection within %v", s.dialTimeout))
 	defer cancel()
-	conn, err := s.dial(ctx, target)
+	conn, id, err := s.reach(ctx, target)
 
 	s.mu.Lock()
 	if (s.closed || m.removed) && conn != nil {
@@ -236,6 +241,7 @@ func (s *Set) run(m *member, target transport.Target, l *link, d *dial) (transpo
 		err = closedError() // not what the end of s.ctx made of it
 	}
 	l.settleLocked(conn, err)
+	s.identifyLocked(m, id)
 	d.conn = conn
 	l.dialing = nil
 	s.mu.Unlock()

@@ -9,16 +9,47 @@ import (
 // view is the members of a set at one time. It is never changed: a change of
 // the endpoints makes another, so that choosing a member takes no lock.
 type view struct {
-	members []*member // one at least
+	members []*member // one at least, in the order of the endpoints
+	// order is the members in the order of preference: calls go to a random one
+	// of the first so many, and to the others when none of those is up.
+	order []*member
+	first int
 }
 
-// newView is the view of endpoints. Members that were there before are kept.
-func newView(endpoints []Endpoint, before *view) *view {
-	v := &view{members: make([]*member, len(endpoints))}
+// newViewLocked is the view of endpoints. Members that were there before are kept.
+func newViewLocked(endpoints []Endpoint, before *view) *view {
+	members := make([]*member, len(endpoints))
 	for i, e := range endpoints {
-		if v.members[i] = before.find(e.Name); v.members[i] == nil {
-			v.members[i] = newMember(e)
+		if members[i] = before.find(e.Name); members[i] == nil {
+			members[i] = newMember(e)
 		}
+	}
+	return arrangeLocked(members)
+}
+
+// arrangeLocked puts the endpoints last that lead to a member which has another
+// one before them, so that it gets no double share, and learners, which refuse
+// nearly everything.
+func arrangeLocked(members []*member) *view {
+	v := &view{members: members, order: make([]*member, 0, len(members))}
+	var again, learners []*member
+	known := make(map[uint64]bool)
+	for _, m := range members {
+		id := m.identity
+		switch {
+		case id.Learner:
+			learners = append(learners, m)
+		case id.Member != 0 && known[id.Member]:
+			again = append(again, m)
+		default:
+			known[id.Member] = true
+			v.order = append(v.order, m)
+		}
+	}
+	v.first = len(v.order)
+	v.order = append(append(v.order, again...), learners...)
+	if v.first == 0 {
+		v.first = len(v.order)
 	}
 	return v
 }
@@ -36,13 +67,21 @@ func (v *view) find(name string) *member {
 	return nil
 }
 
-func (v *view) random() *member { return v.members[v.randomIndex()] }
+func (v *view) random() *member { return v.order[v.randomIndex()] }
 
 func (v *view) randomIndex() int {
-	if len(v.members) == 1 {
+	if v.first == 1 {
 		return 0
 	}
-	return rand.IntN(len(v.members))
+	return rand.IntN(v.first)
+}
+
+// at is the i-th member in an order of preference that begins with a random one.
+func (v *view) at(random, i int) *member {
+	if i < v.first {
+		i = (random + i) % v.first
+	}
+	return v.order[i]
 }
 
 // anyUp is a connection that is up, starting the search at index at. With worst
@@ -51,7 +90,7 @@ func (v *view) anyUp(lane Lane, at int, worst transport.State) (Picked, bool) {
 	var second Picked
 	n := len(v.members)
 	for i := range n {
-		m := v.members[(at+i)%n]
+		m := v.at(at, i)
 		c := m.links[lane].current()
 		if c == nil {
 			continue
