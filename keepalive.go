@@ -39,14 +39,16 @@ type keeper struct {
 	once  pool // KeepAliveOnce and Adopt
 
 	shortest int64 // the shortest TTL since there were none; 0: none
+	tick     int64 // renewals are sent at multiples of it
 	latency  int64 // of answers that wait behind no other, smoothed
 }
 
 const (
-	// leaseTick is the longest the owner sleeps while there are leases: after the
-	// machine has slept it finds out this soon what has become of them.
-	leaseTick = int64(time.Second)
-	noTime    = int64(1<<63 - 1)
+	// longestSleep is the longest the owner sleeps while there are leases: after
+	// the machine has slept it finds out this soon what has become of them.
+	longestSleep = int64(time.Second)
+	longestTick  = int64(time.Second)
+	noTime       = int64(1<<63 - 1)
 )
 
 func (k *keeper) init(c *Client) {
@@ -138,7 +140,7 @@ func (k *keeper) addLocked(l *Lease) {
 		return
 	}
 	if k.shortest == 0 || l.ttl < k.shortest {
-		k.shortest = l.ttl
+		k.shortest, k.tick = l.ttl, tickOf(l.ttl)
 	}
 	k.firstTimeLocked(l)
 }
@@ -147,19 +149,37 @@ func (k *keeper) addLocked(l *Lease) {
 // that sooner, so that leases that were granted together are not renewed so.
 func (k *keeper) firstTimeLocked(l *Lease) {
 	third := l.ttl / 3
-	l.next = l.sent + third - rand.Int64N(third/2+1)
+	l.next = k.atTickLocked(l.sent + third - rand.Int64N(third/2+1))
 	k.timers.push(l, l.wakeLocked())
 	k.wakeByLocked(l.wakeLocked())
 }
 
-// intervalLocked is the time between two renewals: a third of the TTL, or up to a
-// tenth less. Where answers take so long that this would not do, half of what
-// they leave: the next answer then comes before the deadline that the one before
-// it has set.
-func (k *keeper) intervalLocked(ttl int64) int64 {
-	third := ttl / 3
+// nextLocked is when to renew a lease again that is renewed now: a third of the
+// TTL later, and a tick less for one in sixteen, so that leases that some accident
+// has brought together part again. Where answers take so long that this would not
+// do, after half of what they leave: the next answer then comes before the
+// deadline that the one before it has set.
+func (k *keeper) nextLocked(ttl, now int64) int64 {
+	next := k.atTickLocked(now + ttl/3)
+	if rand.Uint32()%16 == 0 {
+		next -= k.tick
+	}
 	spare := max((ttl-k.latency)/2, ttl/20)
-	return min(third-rand.Int64N(third/10+1), spare)
+	return min(next, now+spare)
+}
+
+// atTickLocked is the last tick up to the given time. Renewals are sent at ticks,
+// because what a few cost is wake-ups.
+func (k *keeper) atTickLocked(at int64) int64 { return at - at%k.tick }
+
+// tickOf is the time between ticks when ttl is the shortest TTL: of the parts that
+// divide its third evenly the largest that leaves two of them and is not too long.
+func tickOf(ttl int64) int64 {
+	tick := ttl / 3 / 2
+	for tick > longestTick {
+		tick /= 2
+	}
+	return max(tick, 1)
 }
 
 // wakeByLocked sees that the owner looks again at the given time at the latest.
@@ -209,7 +229,7 @@ func (k *keeper) step(b *batch) (wait time.Duration, more bool) {
 	}
 	now := k.clock.now()
 	k.dueLocked(now)
-	next := now + leaseTick
+	next := now + longestSleep
 	idle := len(k.leases) == 0
 	for _, p := range k.pools() {
 		next = min(next, p.stepLocked(now, b))
@@ -227,34 +247,20 @@ func (k *keeper) step(b *batch) (wait time.Duration, more bool) {
 	return max(time.Duration(next-now), 0), true
 }
 
-// togetherLocked is by how much renewals are sent early to go with one that is
-// due: what a few leases cost is wake-ups.
-func (k *keeper) togetherLocked() int64 {
-	return min(k.shortest/12, int64(500*time.Millisecond))
-}
-
 // dueLocked ends the leases whose time is up and moves those that are to be
 // renewed to their pool.
 func (k *keeper) dueLocked(now int64) {
-	if k.timers.empty() || k.timers.first().at > now {
-		return
-	}
-	horizon := now + k.togetherLocked()
-	var again []*Lease
-	for !k.timers.empty() && k.timers.first().at <= horizon {
+	for !k.timers.empty() && k.timers.first().at <= now {
 		l := k.timers.first().lease
 		l.leaveHeap()
 		switch {
 		case l.deadlineLocked() <= now:
 			k.endLocked(l, k.notRenewedLocked(l))
-		case !l.manual && l.next <= horizon:
+		case !l.manual && l.next <= now:
 			l.poolLocked().pushLocked(l)
 		default:
-			again = append(again, l)
+			k.timers.push(l, l.wakeLocked()) // an answer has moved its deadline
 		}
-	}
-	for _, l := range again {
-		k.timers.push(l, l.wakeLocked())
 	}
 }
 
@@ -371,7 +377,7 @@ func (k *keeper) answeredLocked(l *Lease, sent int64, ttl time.Duration) {
 		if l.heap != nil && l.heap != &k.timers {
 			// It had been put in line again and need not be sent.
 			l.leaveHeap()
-			l.next = l.lastSend + k.intervalLocked(l.ttl)
+			l.next = k.nextLocked(l.ttl, l.lastSend)
 			k.timers.push(l, l.wakeLocked())
 		}
 	}

@@ -124,7 +124,7 @@ func (s *renewStream) fillLocked(now int64, b *batch) {
 		l := p.due.first().lease
 		l.leaveHeap()
 		l.lastSend = now
-		l.next = now + k.intervalLocked(l.ttl)
+		l.next = k.nextLocked(l.ttl, now)
 		k.timers.push(l, l.wakeLocked())
 		s.sent.push(renewal{lease: l, at: now})
 		b.add(l.ID)

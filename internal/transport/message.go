@@ -161,7 +161,7 @@ func (r *reader) deliverLocked(s *stream) {
 	}
 	s.inbox = append(s.inbox, msg)
 	s.unread += messagePrefixLen + len(msg)
-	r.woken = append(r.woken, s)
+	r.wakeLocked(s)
 }
 
 // incomplete is what is wrong with a stream that ends here with status OK; nil

@@ -6,33 +6,31 @@ import "time"
 // and sends each as soon as it has it. Read as they come they cost a wake-up of
 // the reader each, and one of who receives them, which is far more than their
 // handling. So while nobody waits but streams that have time (Request.Patient),
-// the reader sleeps a little between two reads. A call or another stream wakes it.
+// the reader sleeps a little after the first, and reads what has come meanwhile
+// at once. A call or another stream wakes it.
 
 // nap is how long the reader sleeps.
-const nap = 10 * time.Millisecond
+const nap = 50 * time.Millisecond
 
 // napper is the reader's side of it.
 type napper struct {
-	timer *time.Timer
-	last  time.Time // when it last had something for a stream
+	timer  *time.Timer
+	rested bool // the last read came right behind a nap, and is not slept for
 }
 
-// afterRead sleeps if that is worth it: something was read for a stream, soon
-// after the time before. It may be called without a lock only.
-func (n *napper) afterRead(c *conn) {
-	c.mu.Lock()
-	if c.hasty > 0 || len(c.streams) == 0 || c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	now := time.Now()
-	soon := now.Sub(n.last) < 2*nap
-	n.last = now
-	c.napping = soon
-	c.mu.Unlock()
-	if !soon {
-		return
-	}
+// mayNapLocked reports whether the reader may sleep behind a read that has brought
+// something for patient streams only, and if so announces it.
+func (r *reader) mayNapLocked() bool {
+	c := r.c
+	c.napping = len(r.woken) > 0 && !r.hasty && c.hasty == 0 && len(c.streams) > 0 && c.err == nil && !r.naps.rested
+	r.hasty, r.naps.rested = false, false
+	return c.napping
+}
+
+// nap sleeps until the time is over or somebody is in a hurry. It is called
+// without a lock.
+func (r *reader) nap() {
+	n, c := &r.naps, r.c
 	if n.timer == nil {
 		n.timer = time.NewTimer(nap)
 	} else {
@@ -45,6 +43,7 @@ func (n *napper) afterRead(c *conn) {
 	case <-c.done:
 		n.timer.Stop()
 	}
+	n.rested = true
 	c.mu.Lock()
 	c.napping = false
 	c.mu.Unlock()

@@ -40,8 +40,8 @@ func TestPatientStream(t *testing.T) {
 		}
 		go send(3)
 		recv(0)
-		recv(time.Millisecond)
-		recv(time.Millisecond + nap)
+		recv(nap)
+		recv(nap + time.Millisecond) // the pipe has held it up; what is read behind a nap is not slept for
 
 		// The reader sleeps again; the call wakes it.
 		synctest.Wait()

@@ -93,13 +93,14 @@ type reader struct {
 	continuations int
 
 	woken []*stream // to be signalled once mu is released
+	hasty bool      // one of them is not Patient
+	naps  napper
 }
 
 // read is the reader goroutine. It takes the lock once for all the frames that
 // one read has brought.
 func (c *conn) read(in *frameReader) {
 	r := &reader{c: c, in: in, dec: newHeaderDecoder()}
-	var naps napper
 	for first := true; ; first = false {
 		c.mu.Lock()
 		c.heardLocked()
@@ -108,7 +109,7 @@ func (c *conn) read(in *frameReader) {
 		if !over && c.draining && len(c.streams) == 0 && c.opening.head == nil && err == nil {
 			err = ErrDraining
 		}
-		output, delivered := c.hasOutputLocked(), len(r.woken) > 0
+		output, mayNap := c.hasOutputLocked(), r.mayNapLocked()
 		c.mu.Unlock()
 		r.signal()
 		if err != nil && !over {
@@ -125,8 +126,8 @@ func (c *conn) read(in *frameReader) {
 			c.mu.Lock()
 			c.flush()
 		}
-		if delivered {
-			naps.afterRead(c)
+		if mayNap {
+			r.nap()
 		}
 		if err := in.fill(); err != nil {
 			c.readFailed(err)
@@ -231,13 +232,22 @@ func (r *reader) streamLocked(h frameHeader) (*stream, error) {
 // finishLocked ends s with what the server said (or did wrong).
 func (r *reader) finishLocked(s *stream, err *Error) {
 	r.c.endLocked(s, err)
-	r.woken = append(r.woken, s)
+	r.wakeLocked(s)
 }
 
 // rejectLocked ends s because of what the server sent on it and tells it so.
 func (r *reader) rejectLocked(s *stream, err *Error) {
 	r.c.abandonLocked(s, err)
+	r.wakeLocked(s)
+}
+
+// wakeLocked notes that s is to be signalled.
+func (r *reader) wakeLocked(s *stream) {
+	if n := len(r.woken); n > 0 && r.woken[n-1] == s {
+		return
+	}
 	r.woken = append(r.woken, s)
+	r.hasty = r.hasty || !s.req.Patient
 }
 
 func (r *reader) headersLocked(h frameHeader, payload []byte) error {

@@ -27,7 +27,7 @@ func (c *conn) flush() {
 		c.wake <- struct{}{} // has room: only who claims the write side sends here
 		return
 	}
-	if len(c.streams) > 1 {
+	if len(c.streams) > 1 && c.hasty > 0 {
 		// Others are at work on this connection: let those that can run queue
 		// their requests too, so that one write carries them all.
 		c.mu.Unlock()
