@@ -260,7 +260,7 @@ func (c *lessorConn) Open(context.Context, transport.Request) (transport.Stream,
 	default:
 	}
 	s := &lessorStream{
-		c: c, in: make(chan lessorRequest, 1<<10), out: make(chan lessorAnswer, 1<<10), answers: make(chan lessorAnswer, 1<<10),
+		c: c, in: make(chan lessorRequest, 1<<12), out: make(chan lessorAnswer, 1<<12), answers: make(chan lessorAnswer, 1<<12),
 		closed: make(chan struct{}),
 	}
 	c.p.set(func() { c.p.opened++; c.p.open++ })
