@@ -68,7 +68,7 @@ var (
 	ErrLeaseRevoked = errors.New("lease was revoked")
 	// ErrLeaseNotRenewed: the lease could not be renewed until its deadline.
 	ErrLeaseNotRenewed = errors.New("lease could not be renewed in time")
-	// ErrStreamClosed: the KeepAliveStream was closed.
+	// ErrStreamClosed: the KeepAliveStream or Snapshot was closed.
 	ErrStreamClosed = errors.New("stream is closed")
 
 	// Of watches.

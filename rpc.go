@@ -100,15 +100,16 @@ var (
 	rpcRoleRevokePermission = rpc{op: "RoleRevokePermission", path: "/etcdserverpb.Auth/RoleRevokePermission", class: write}
 
 	// What asks a member about itself is answered without a leader too.
-	rpcStatus     = rpc{op: "Status", path: "/etcdserverpb.Maintenance/Status", class: read, local: true}
-	rpcHash       = rpc{op: "Hash", path: "/etcdserverpb.Maintenance/Hash", class: read, local: true, unbounded: true}
-	rpcHashKV     = rpc{op: "HashKV", path: "/etcdserverpb.Maintenance/HashKV", class: read, local: true, unbounded: true}
-	rpcDefragment = rpc{op: "Defragment", path: "/etcdserverpb.Maintenance/Defragment", class: write, local: true, unbounded: true}
-	rpcSnapshot   = rpc{op: "Snapshot", path: "/etcdserverpb.Maintenance/Snapshot", class: read, lane: balance.Bulk, local: true, unbounded: true}
-	rpcAlarms     = rpc{op: "Alarms", path: "/etcdserverpb.Maintenance/Alarm", class: read}
-	rpcDisarm     = rpc{op: "Disarm", path: rpcAlarms.path, class: write}
-	rpcMoveLeader = rpc{op: "MoveLeader", path: "/etcdserverpb.Maintenance/MoveLeader", class: write}
-	rpcDisarmList = rpc{op: "Disarm", path: rpcAlarms.path, class: read}
+	rpcStatus       = rpc{op: "Status", path: "/etcdserverpb.Maintenance/Status", class: read, local: true}
+	rpcHash         = rpc{op: "Hash", path: "/etcdserverpb.Maintenance/Hash", class: read, local: true, unbounded: true}
+	rpcHashKV       = rpc{op: "HashKV", path: "/etcdserverpb.Maintenance/HashKV", class: read, local: true, unbounded: true}
+	rpcDefragment   = rpc{op: "Defragment", path: "/etcdserverpb.Maintenance/Defragment", class: write, local: true, unbounded: true}
+	rpcSnapshot     = rpc{op: "Snapshot", path: "/etcdserverpb.Maintenance/Snapshot", class: read, lane: balance.Bulk, local: true, unbounded: true}
+	rpcSaveSnapshot = rpc{op: "SaveSnapshot", path: rpcSnapshot.path, class: read, lane: balance.Bulk, local: true, unbounded: true}
+	rpcAlarms       = rpc{op: "Alarms", path: "/etcdserverpb.Maintenance/Alarm", class: read}
+	rpcDisarm       = rpc{op: "Disarm", path: rpcAlarms.path, class: write}
+	rpcMoveLeader   = rpc{op: "MoveLeader", path: "/etcdserverpb.Maintenance/MoveLeader", class: write}
+	rpcDisarmList   = rpc{op: "Disarm", path: rpcAlarms.path, class: read}
 	// A member without leader refuses the first, so that an election is waited for.
 	rpcFindLeader   = rpc{op: "MoveLeader", path: rpcStatus.path, class: read}
 	rpcFindMembers  = rpc{op: "MoveLeader", path: rpcMemberList.path, class: read}
