@@ -94,7 +94,7 @@ func (c *Client) openSnapshot(ctx context.Context, r *rpc) (*Snapshot, *Error) {
 	if err != nil {
 		return nil, callError(r, "", err)
 	}
-	stream, err := conn.Open(ctx, transport.Request{Path: r.path, Token: token.value(), CloseSend: true})
+	stream, err := conn.Open(ctx, transport.Request{Path: r.path, Message: []byte{}, Token: token.value(), CloseSend: true})
 	if err != nil {
 		return nil, callError(r, conn.Endpoint, err).atDeadline(ctx)
 	}
