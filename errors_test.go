@@ -194,6 +194,8 @@ func TestAnswers(t *testing.T) {
 			ErrAuthFailed, Rejected, false, false},
 		"etcdserver: invalid auth token": {ErrInvalidAuthToken, Rejected, false, false},
 
+		"etcdserver: not capable":                   {ErrClusterVersionUnknown, Rejected, true, false},
+		"bcrypt: password length exceeds 72 bytes":  {ErrInvalidRequest, Rejected, false, false},
 		"etcdserver: too many requests":             {ErrTooManyRequests, Rejected, true, false},
 		"etcdserver: rpc not supported for learner": {ErrNotSupportedForLearner, Rejected, true, false},
 		"etcdserver: revision of auth store is old": {nil, Rejected, true, false},
@@ -229,8 +231,12 @@ func TestAnswers(t *testing.T) {
 		"etcdserver: request timed out, possibly due to previous leader failure":     {ErrServerTimeout, OutcomeUnknown, true, false},
 		"etcdserver: request timed out, possibly due to connection lost":             {ErrServerTimeout, OutcomeUnknown, true, false},
 		"etcdserver: request timed out, waiting for the applied index took too long": {ErrServerTimeout, OutcomeUnknown, true, false},
-		"etcdserver: request canceled":                                               {nil, OutcomeUnknown, true, false},
-		"etcdserver: context deadline exceeded":                                      {nil, OutcomeUnknown, true, false},
+		"etcdserver: request canceled":                                               {ErrUnavailable, OutcomeUnknown, true, false},
+		"etcdserver: watch canceled":                                                 {ErrUnavailable, OutcomeUnknown, true, false},
+		"context canceled":                                                           {ErrUnavailable, OutcomeUnknown, true, false},
+		"etcdserver: context deadline exceeded":                                      {ErrServerTimeout, OutcomeUnknown, true, false},
+		"context deadline exceeded":                                                  {ErrServerTimeout, OutcomeUnknown, true, false},
+		"raft: stopped":                                                              {ErrServerStopped, OutcomeUnknown, true, false},
 	}
 	for text := range answers {
 		if _, ok := want[text]; !ok {
@@ -260,8 +266,9 @@ func TestUnknownAnswers(t *testing.T) {
 		{transport.Unknown, "something new", nil, OutcomeUnknown, false},
 		{transport.Internal, "etcdserver: no leader, sort of", nil, OutcomeUnknown, false},
 		{transport.Unavailable, "shutting down", ErrUnavailable, OutcomeUnknown, true},
-		{transport.DeadlineExceeded, "context deadline exceeded", nil, OutcomeUnknown, false},
-		{transport.Canceled, "context canceled", nil, OutcomeUnknown, false},
+		{transport.DeadlineExceeded, "something else", nil, OutcomeUnknown, false},
+		{transport.Canceled, "something else", nil, OutcomeUnknown, false},
+		{transport.Internal, "grpc: error unmarshalling request: proto: bad", ErrInvalidRequest, Rejected, false},
 		{transport.Unimplemented, "unknown method X", nil, Rejected, false},
 		{transport.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)", ErrRequestTooLarge, Rejected, false},
 		{transport.ResourceExhausted, "something else", nil, OutcomeUnknown, false},

@@ -248,8 +248,19 @@ var answers = map[string]answer{
 	"etcdserver: request timed out, possibly due to previous leader failure":     {sentinel: ErrServerTimeout, transient: true},
 	"etcdserver: request timed out, possibly due to connection lost":             {sentinel: ErrServerTimeout, transient: true},
 	"etcdserver: request timed out, waiting for the applied index took too long": {sentinel: ErrServerTimeout, transient: true},
-	"etcdserver: request canceled":                                               {transient: true},
-	"etcdserver: context deadline exceeded":                                      {transient: true},
+	// Of the request's context on the server. Ours has not ended, or its error
+	// would be ours: the server has a limit of its own, or is being shut down.
+	"etcdserver: context deadline exceeded": {sentinel: ErrServerTimeout, transient: true},
+	"context deadline exceeded":             {sentinel: ErrServerTimeout, transient: true},
+	"etcdserver: request canceled":          {sentinel: ErrUnavailable, transient: true},
+	"context canceled":                      {sentinel: ErrUnavailable, transient: true},
+	"etcdserver: watch canceled":            {sentinel: ErrUnavailable, transient: true},
+	// raft/node.go: it may have taken the proposal; arrives as codes.Unknown.
+	"raft: stopped": {sentinel: ErrServerStopped, transient: true},
+
+	// api/v3rpc/interceptor.go, before everything else; a member that has just
+	// started does not know what its cluster can do.
+	"etcdserver: not capable": {sentinel: ErrClusterVersionUnknown, outcome: Rejected, transient: true},
 
 	// api/v3rpc/interceptor.go, and reads that found no leader.
 	"etcdserver: no leader": {sentinel: ErrNoLeader, outcome: Rejected, transient: true, election: true},
@@ -300,6 +311,8 @@ var answers = map[string]answer{
 	"auth: authentication failed, password was given for no password user": {sentinel: ErrAuthFailed, outcome: Rejected},
 	"auth: token signing attempted with verify-only key":                   {sentinel: ErrAuthFailed, outcome: Rejected},
 	"etcdserver: authentication is not enabled":                            {sentinel: ErrAuthNotEnabled, outcome: Rejected},
+	// v3_server.go hashes passwords before the proposal; arrives as codes.Unknown.
+	"bcrypt: password length exceeds 72 bytes": {sentinel: ErrInvalidRequest, outcome: Rejected},
 	// auth/store.go, of users and roles: checked before anything is changed.
 	"etcdserver: root user does not exist":              {sentinel: ErrRootUserMissing, outcome: Rejected},
 	"etcdserver: root user does not have root role":     {sentinel: ErrRootUserMissing, outcome: Rejected},
@@ -323,6 +336,8 @@ func (e *Error) classifyAnswer() {
 		a = answer{outcome: Rejected}
 	case e.Code == CodeResourceExhausted && strings.HasPrefix(e.Message, "grpc: received message larger than max"):
 		a = answer{sentinel: ErrRequestTooLarge, outcome: Rejected}
+	case e.Code == CodeInternal && strings.HasPrefix(e.Message, "grpc: error unmarshalling request"):
+		a = answer{sentinel: ErrInvalidRequest, outcome: Rejected}
 	case e.Code == CodeUnavailable:
 		a = answer{sentinel: ErrUnavailable, transient: true}
 	}

@@ -7,10 +7,12 @@ import (
 	"go/parser"
 	"go/token"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,17 +22,128 @@ import (
 	"google.golang.org/grpc/status"
 
 	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
 )
 
-// texts returns every text that etcd's rpctypes has for its answers, with the
-// name of its code.
-func texts(t *testing.T) map[string]string {
+// answer is what is expected of one of etcd's error texts.
+type answer struct {
+	code    codes.Code
+	is      error // nil: no Err variable
+	outcome etcd.Outcome
+	// put and get: the call is made again.
+	put, get bool
+	// from is a file of the server's module, and what in it makes the text.
+	from string
+}
+
+const (
+	rejected = etcd.Rejected
+	unknown  = etcd.OutcomeUnknown
+)
+
+// answers has every text of rpctypes of etcd 3.5, 3.6 and 3.7, and those that
+// reach clients beside it, as codes.Unknown or by gRPC.
+var answers = map[string]answer{
+	"etcdserver: key is not provided":                          {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCEmptyKey"},
+	"etcdserver: value is provided":                            {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCValueProvided"},
+	"etcdserver: lease is provided":                            {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCLeaseProvided"},
+	"etcdserver: invalid sort option":                          {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCInvalidSortOption"},
+	"etcdserver: too many operations in txn request":           {codes.InvalidArgument, etcd.ErrTooManyOps, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCTooManyOps"},
+	"etcdserver: duplicate key given in txn request":           {codes.InvalidArgument, etcd.ErrDuplicateKey, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCDuplicateKey"},
+	"RangeStream does not support custom sort orders":          {codes.Unimplemented, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: RangeStream does not support custom sort orders"},
+	"RangeStream does not support revision filters":            {codes.Unimplemented, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: RangeStream does not support revision filters"},
+	"etcdserver: invalid client api version":                   {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCInvalidClientAPIVersion"},
+	"etcdserver: not capable":                                  {codes.FailedPrecondition, etcd.ErrClusterVersionUnknown, rejected, true, true, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCNotCapable"},
+	"etcdserver: rpc not supported for learner":                {codes.FailedPrecondition, etcd.ErrNotSupportedForLearner, rejected, true, true, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCNotSupportedForLearner"},
+	"etcdserver: no leader":                                    {codes.Unavailable, etcd.ErrNoLeader, rejected, true, true, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCNoLeader"},
+	"etcdserver: request is too large":                         {codes.InvalidArgument, etcd.ErrRequestTooLarge, rejected, false, false, "etcdserver/v3_server.go: errors.ErrRequestTooLarge"},
+	"etcdserver: mvcc: required revision is a future revision": {codes.OutOfRange, etcd.ErrFutureRevision, rejected, false, false, "etcdserver/txn/range.go: mvcc.ErrFutureRev"},
+	"etcdserver: mvcc: required revision has been compacted":   {codes.OutOfRange, etcd.ErrCompacted, rejected, false, false, "etcdserver/txn/range.go: mvcc.ErrCompacted"},
+	"etcdserver: key not found":                                {codes.InvalidArgument, etcd.ErrKeyNotFound, rejected, false, false, "etcdserver/txn/put.go: errors.ErrKeyNotFound"},
+	"etcdserver: requested lease not found":                    {codes.NotFound, etcd.ErrLeaseNotFound, rejected, false, false, "lease/lessor.go: ErrLeaseNotFound"},
+	"etcdserver: lease already exists":                         {codes.FailedPrecondition, etcd.ErrLeaseExists, rejected, false, false, "lease/lessor.go: ErrLeaseExists"},
+	"etcdserver: too large lease TTL":                          {codes.OutOfRange, etcd.ErrLeaseTTLTooLarge, rejected, false, false, "lease/lessor.go: ErrLeaseTTLTooLarge"},
+	"etcdserver: corrupt cluster":                              {codes.DataLoss, etcd.ErrCorrupt, rejected, false, false, "etcdserver/apply/corrupt.go: errors.ErrCorrupt"},
+	// It is applied, then said to have no space.
+	"etcdserver: mvcc: database space exceeded": {codes.ResourceExhausted, etcd.ErrNoSpace, unknown, false, false, "etcdserver/apply/quota.go: errors.ErrNoSpace"},
+	// etcd means another code here, but answers with an error that is no gRPC status.
+	"etcdserver: too many requests":                                         {codes.Unknown, etcd.ErrTooManyRequests, rejected, true, true, "etcdserver/v3_server.go: errors.ErrTooManyRequests"},
+	"etcdserver: re-configuration failed due to not enough started members": {codes.Unknown, etcd.ErrNotEnoughStarted, rejected, false, false, "etcdserver/server.go: errors.ErrNotEnoughStartedMembers"},
+
+	// The wait for the proposal ends, the proposal may not.
+	"etcdserver: server stopped":                                                 {codes.Unavailable, etcd.ErrServerStopped, unknown, false, true, "etcdserver/v3_server.go: errors.ErrStopped"},
+	"etcdserver: request timed out":                                              {codes.Unavailable, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/server.go: errors.ErrTimeout"},
+	"etcdserver: request timed out, possibly due to previous leader failure":     {codes.Unavailable, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/server.go: errors.ErrTimeoutDueToLeaderFail"},
+	"etcdserver: request timed out, possibly due to connection lost":             {codes.Unavailable, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/server.go: errors.ErrTimeoutDueToConnectionLost"},
+	"etcdserver: request timed out, waiting for the applied index took too long": {codes.Unavailable, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/v3_server.go: errors.ErrTimeoutWaitAppliedIndex"},
+	"etcdserver: request timed out, leader transfer took too long":               {codes.Unknown, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/server.go: errors.ErrTimeoutLeaderTransfer"},
+	"etcdserver: request canceled":                                               {codes.Canceled, etcd.ErrUnavailable, unknown, false, true, "etcdserver/server.go: errors.ErrCanceled"},
+	"etcdserver: context deadline exceeded":                                      {codes.DeadlineExceeded, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/api/v3rpc/util.go: rpctypes.ErrGRPCDeadlineExceeded"},
+	"etcdserver: watch canceled":                                                 {codes.Canceled, etcd.ErrUnavailable, unknown, false, true, "etcdserver/api/v3rpc/watch.go: rpctypes.ErrGRPCWatchCanceled"},
+	// togRPCError leaves those of contexts to gRPC.
+	"context deadline exceeded": {codes.DeadlineExceeded, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/api/v3rpc/util.go: context.DeadlineExceeded"},
+	"context canceled":          {codes.Canceled, etcd.ErrUnavailable, unknown, false, true, "etcdserver/api/v3rpc/util.go: context.Canceled"},
+
+	"etcdserver: leader changed": {codes.Unavailable, etcd.ErrLeaderChanged, rejected, true, true, "etcdserver/read/read.go: errors.ErrLeaderChanged"},
+	"not a primary lessor":       {codes.Unknown, etcd.ErrLeaderChanged, rejected, true, true, "lease/lessor.go: ErrNotPrimary"},
+	"raft proposal dropped":      {codes.Unknown, etcd.ErrLeaderChanged, rejected, true, true, "etcdserver/v3_server.go: s.r.Propose("},
+	"raft: stopped":              {codes.Unknown, etcd.ErrServerStopped, unknown, false, true, "etcdserver/read/read.go: raft.ErrStopped"},
+
+	"etcdserver: member ID already exist":                                        {codes.FailedPrecondition, etcd.ErrMemberExists, rejected, false, false, "etcdserver/api/membership/cluster.go: ErrIDExists"},
+	"etcdserver: Peer URLs already exists":                                       {codes.FailedPrecondition, etcd.ErrPeerURLExists, rejected, false, false, "etcdserver/api/membership/cluster.go: ErrPeerURLexists"},
+	"etcdserver: given member URLs are invalid":                                  {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/member.go: rpctypes.ErrGRPCMemberBadURLs"},
+	"etcdserver: member not found":                                               {codes.NotFound, etcd.ErrMemberNotFound, rejected, false, false, "etcdserver/api/membership/cluster.go: ErrIDNotFound"},
+	"etcdserver: can only promote a learner member":                              {codes.FailedPrecondition, etcd.ErrMemberNotLearner, rejected, false, false, "etcdserver/api/membership/cluster.go: ErrMemberNotLearner"},
+	"etcdserver: can only promote a learner member which is in sync with leader": {codes.FailedPrecondition, etcd.ErrLearnerNotReady, rejected, false, false, "etcdserver/server.go: errors.ErrLearnerNotReady"},
+	"etcdserver: too many learner members in cluster":                            {codes.FailedPrecondition, etcd.ErrTooManyLearners, rejected, false, false, "etcdserver/api/membership/cluster.go: ErrTooManyLearners"},
+	"etcdserver: unhealthy cluster":                                              {codes.Unavailable, etcd.ErrUnhealthy, rejected, true, true, "etcdserver/server.go: errors.ErrUnhealthy"},
+	// Members say it to each other.
+	"etcdserver: cluster ID mismatch": {codes.FailedPrecondition, etcd.ErrClusterIDMismatch, rejected, false, false, "etcdserver/api/rafthttp/http.go: ErrClusterIDMismatch"},
+
+	"etcdserver: not leader":                                 {codes.FailedPrecondition, etcd.ErrNotLeader, rejected, false, false, "etcdserver/api/v3rpc/maintenance.go: rpctypes.ErrGRPCNotLeader"},
+	"etcdserver: bad leader transferee":                      {codes.FailedPrecondition, etcd.ErrBadLeaderTransferee, rejected, false, false, "etcdserver/server.go: errors.ErrBadLeaderTransferee"},
+	"etcdserver: wrong downgrade target version format":      {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/cluster_util.go: errors.ErrWrongDowngradeVersionFormat"},
+	"etcdserver: invalid downgrade target version":           {codes.InvalidArgument, etcd.ErrInvalidDowngradeVersion, rejected, false, false, "etcdserver/version/version.go: ErrInvalidDowngradeTargetVersion"},
+	"etcdserver: cluster version not found during downgrade": {codes.FailedPrecondition, etcd.ErrClusterVersionUnknown, rejected, true, true, "etcdserver/v3_server.go: errors.ErrClusterVersionUnavailable"},
+	"etcdserver: cluster has a downgrade job in progress":    {codes.FailedPrecondition, etcd.ErrDowngradeInProgress, rejected, false, false, "etcdserver/version/version.go: ErrDowngradeInProcess"},
+	"etcdserver: no inflight downgrade job":                  {codes.FailedPrecondition, etcd.ErrNoDowngrade, rejected, false, false, "etcdserver/version/version.go: ErrNoInflightDowngrade"},
+
+	"etcdserver: permission denied":  {codes.PermissionDenied, etcd.ErrPermissionDenied, rejected, false, false, "auth/store.go: return ErrPermissionDenied"},
+	"etcdserver: user name is empty": {codes.InvalidArgument, etcd.ErrUnauthenticated, rejected, false, false, "etcdserver/v3_server.go: auth.ErrUserEmpty"},
+	"etcdserver: invalid auth token": {codes.Unauthenticated, etcd.ErrInvalidAuthToken, rejected, false, false, "auth/store.go: ErrInvalidAuthToken"},
+	// Made again with what the server then knows.
+	"etcdserver: revision of auth store is old":                            {codes.InvalidArgument, nil, rejected, true, true, "etcdserver/v3_server.go: auth.ErrAuthOldRevision"},
+	"etcdserver: authentication failed, invalid user ID or password":       {codes.InvalidArgument, etcd.ErrAuthFailed, rejected, false, false, "auth/store.go: ErrAuthFailed"},
+	"auth: authentication failed, password was given for no password user": {codes.Unknown, etcd.ErrAuthFailed, rejected, false, false, "auth/store.go: ErrNoPasswordUser"},
+	"auth: token signing attempted with verify-only key":                   {codes.Unknown, etcd.ErrAuthFailed, rejected, false, false, "auth/jwt.go: ErrVerifyOnly"},
+	"bcrypt: password length exceeds 72 bytes":                             {codes.Unknown, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/v3_server.go: bcrypt.GenerateFromPassword"},
+	"etcdserver: authentication is not enabled":                            {codes.FailedPrecondition, etcd.ErrAuthNotEnabled, rejected, false, false, "auth/store.go: ErrAuthNotEnabled"},
+	"etcdserver: root user does not exist":                                 {codes.FailedPrecondition, etcd.ErrRootUserMissing, rejected, false, false, "auth/store.go: ErrRootUserNotExist"},
+	"etcdserver: root user does not have root role":                        {codes.FailedPrecondition, etcd.ErrRootUserMissing, rejected, false, false, "auth/store.go: ErrRootRoleNotExist"},
+	"etcdserver: user name already exists":                                 {codes.FailedPrecondition, etcd.ErrUserExists, rejected, false, false, "auth/store.go: ErrUserAlreadyExist"},
+	"etcdserver: user name not found":                                      {codes.FailedPrecondition, etcd.ErrUserNotFound, rejected, false, false, "auth/store.go: ErrUserNotFound"},
+	"etcdserver: role name already exists":                                 {codes.FailedPrecondition, etcd.ErrRoleExists, rejected, false, false, "auth/store.go: ErrRoleAlreadyExist"},
+	"etcdserver: role name not found":                                      {codes.FailedPrecondition, etcd.ErrRoleNotFound, rejected, false, false, "auth/store.go: ErrRoleNotFound"},
+	"etcdserver: role name is empty":                                       {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "auth/store.go: ErrRoleEmpty"},
+	"etcdserver: permission not given":                                     {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "auth/store.go: ErrPermissionNotGiven"},
+	"etcdserver: role is not granted to the user":                          {codes.FailedPrecondition, etcd.ErrRoleNotGranted, rejected, false, false, "auth/store.go: ErrRoleNotGranted"},
+	"etcdserver: permission is not granted to the role":                    {codes.FailedPrecondition, etcd.ErrPermissionNotGranted, rejected, false, false, "auth/store.go: ErrPermissionNotGranted"},
+	"etcdserver: invalid auth management":                                  {codes.InvalidArgument, etcd.ErrRootRequired, rejected, false, false, "auth/store.go: ErrInvalidAuthMgmt"},
+
+	// gRPC's own, before etcd sees the request.
+	"grpc: received message larger than max (5 vs. 4)":  {codes.ResourceExhausted, etcd.ErrRequestTooLarge, rejected, false, false, "etcdserver/api/v3rpc/grpc.go: grpc.MaxRecvMsgSize"},
+	"grpc: error unmarshalling request: proto: no UTF8": {codes.Internal, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/grpc.go: grpc.NewServer"},
+	"unknown service etcdserverpb.KV":                   {codes.Unimplemented, nil, rejected, false, false, "etcdserver/api/v3rpc/grpc.go: grpc.NewServer"},
+	"the connection is draining":                        {codes.Unavailable, etcd.ErrUnavailable, unknown, false, true, "etcdserver/api/v3rpc/grpc.go: grpc.NewServer"},
+	// Nobody knows it.
+	"a text of tomorrow": {codes.Unknown, nil, unknown, false, false, "etcdserver/api/v3rpc/util.go: status.Error(codes.Unknown"},
+}
+
+// rpctypesTexts returns every text that etcd's rpctypes has for its answers, with
+// the name of its code. It reads those of the version under test.
+func rpctypesTexts(t *testing.T) map[string]string {
 	t.Helper()
-	dir, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", "go.etcd.io/etcd/api/v3/v3rpc/rpctypes").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(strings.TrimSpace(string(dir)), "error.go"), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(goList(t, "-f", "{{.Dir}}", "go.etcd.io/etcd/api/v3/v3rpc/rpctypes"), "error.go"), nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,28 +166,71 @@ func texts(t *testing.T) map[string]string {
 	return found
 }
 
-// kvServer answers every Put with an error.
-type kvServer struct {
+// goList asks the go command in the module of the server version under test.
+func goList(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)
+	if v := os.Getenv(etcdtest.VersionEnv); v != "" {
+		cmd.Dir = "../../etcdtest/servers/v" + v
+		cmd.Env = append(os.Environ(), "GOWORK=off")
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %q: %v", args, err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// No text of etcd's is missing, and each comes from where the table says.
+func TestAnswersAreComplete(t *testing.T) {
+	t.Parallel()
+	all := rpctypesTexts(t)
+	if len(all) < 60 {
+		t.Fatalf("only %d texts were found: %v", len(all), all)
+	}
+	for text, code := range all {
+		a, ok := answers[text]
+		if !ok {
+			t.Errorf("the table has no %q", text)
+		}
+		if a.code.String() != code && a.code != codes.Unknown {
+			t.Errorf("%q has code %v, in the table %v", text, code, a.code)
+		}
+	}
+	if v := os.Getenv(etcdtest.VersionEnv); v != "" && v != "3.7" {
+		return // the places are those of 3.7
+	}
+	dir := goList(t, "-m", "-f", "{{.Dir}}", "go.etcd.io/etcd/server/v3")
+	for text, a := range answers {
+		name, what, _ := strings.Cut(a.from, ": ")
+		source, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !strings.Contains(string(source), what) {
+			t.Errorf("%q does not come from %s: %v", text, a.from, err)
+		}
+	}
+}
+
+// failingKV answers every call with the same error.
+type failingKV struct {
 	pb.UnimplementedKVServer
-	err error
+	err   error
+	calls atomic.Int64
 }
 
-func (s *kvServer) Put(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return nil, s.err }
-
-// unnamed are answers without an Err variable, each with its reason.
-var unnamed = map[string]string{
-	"etcdserver: watch canceled":                "a watch's, not a call's",
-	"etcdserver: request canceled":              "the context's error says it",
-	"etcdserver: context deadline exceeded":     "the context's error says it",
-	"etcdserver: revision of auth store is old": "retried",
-	"etcdserver: not capable":                   "maintenance",
+func (s *failingKV) Put(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
+	s.calls.Add(1)
+	return nil, s.err
 }
 
-// Every answer that etcd has a text for reaches the caller with its code and
-// text, and with an Err variable unless it is waived above.
+func (s *failingKV) Range(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
+	s.calls.Add(1)
+	return nil, s.err
+}
+
+// What each of the texts becomes, and whether the call is made again.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
-	server := &kvServer{}
+	server := &failingKV{}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -83,55 +239,48 @@ func TestAnswers(t *testing.T) {
 	pb.RegisterKVServer(g, server)
 	go func() { _ = g.Serve(l) }()
 	t.Cleanup(g.Stop)
-	c := connect(t, etcd.Config{Endpoints: []string{l.Addr().String()}, Retry: -1, Timeout: 100 * time.Millisecond})
-	names := map[string]codes.Code{}
-	for code := codes.OK; code <= codes.Unauthenticated; code++ {
-		names[code.String()] = code
-	}
-	all := texts(t)
-	if len(all) < 60 {
-		t.Fatalf("only %d texts were found: %v", len(all), all)
-	}
-	for text, code := range all {
-		server.err = status.Error(names[code], text)
-		// Those that an election explains are asked again within Timeout.
-		// When that ends a call and not the pause after it, the answer is lost.
-		err := etcd.ErrTimeout
-		for errors.Is(err, etcd.ErrTimeout) {
-			_, err = c.Put(t.Context(), etcd.PutRequest{Key: "k"})
-		}
-		var e *etcd.Error
-		if !errors.As(err, &e) {
-			t.Errorf("%q: %v", text, err)
-			continue
-		}
-		if e.Outcome == etcd.OutcomeUnknown != etcd.MaybeApplied(err) {
-			t.Errorf("%q: outcome %v, MaybeApplied %v", text, e.Outcome, etcd.MaybeApplied(err))
-		}
-		if e.Code.String() != code || e.Message != text {
-			t.Errorf("%q: code %v, text %q; want %s", text, e.Code, e.Message, code)
-		}
-		if _, waived := unnamed[text]; named(err) == waived {
-			t.Errorf("%q: it has an Err variable: %v; it is waived: %v", text, named(err), waived)
-		}
-	}
-	for text := range unnamed {
-		if _, ok := all[text]; !ok {
-			t.Errorf("%q is waived, but etcd has no such text", text)
+	c := connect(t, etcd.Config{
+		Endpoints: []string{l.Addr().String()}, Retry: 1, RetrySleep: time.Millisecond, Timeout: 100 * time.Millisecond,
+	})
+	for text, a := range answers {
+		server.err = status.Error(a.code, text)
+		for _, call := range []struct {
+			op    string
+			again bool
+			do    func() error
+		}{
+			{"Put", a.put, func() error { _, err := c.Put(t.Context(), etcd.PutRequest{Key: "k"}); return err }},
+			{"Get", a.get, func() error { _, err := c.Get(t.Context(), etcd.GetRequest{Key: "k"}); return err }},
+		} {
+			server.calls.Store(0)
+			// What an election explains is asked again within Timeout. When that
+			// ends a call and not the pause behind it, the answer is lost.
+			err := etcd.ErrTimeout
+			for errors.Is(err, etcd.ErrTimeout) {
+				err = call.do()
+			}
+			a.check(t, call.op, text, err)
+			if again := server.calls.Load() > 1; again != call.again {
+				t.Errorf("%s, %q: made %d times; again: %v, want %v", call.op, text, server.calls.Load(), again, call.again)
+			}
 		}
 	}
 }
 
-// named: errors.Is finds something else than a context's error and ErrUnavailable.
-func named(err error) bool {
-	e, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return false
+func (a answer) check(t *testing.T, op, text string, err error) {
+	t.Helper()
+	var e *etcd.Error
+	if !errors.As(err, &e) {
+		t.Errorf("%s, %q: %v", op, text, err)
+		return
 	}
-	for _, err := range e.Unwrap() {
-		if !errors.Is(err, etcd.ErrUnavailable) {
-			return true
-		}
+	if uint32(e.Code) != uint32(a.code) || e.Message != text || e.Outcome != a.outcome {
+		t.Errorf("%s, %q: code %v, text %q, outcome %v; want %v, %v", op, text, e.Code, e.Message, e.Outcome, a.code, a.outcome)
 	}
-	return false
+	if errs := e.Unwrap(); a.is == nil && len(errs) > 0 || a.is != nil && !errors.Is(err, a.is) {
+		t.Errorf("%s, %q: it is %v, want %v", op, text, errs, a.is)
+	}
+	if maybe := op == "Put" && a.outcome == unknown; etcd.MaybeApplied(err) != maybe {
+		t.Errorf("%s, %q: may have been applied: %v", op, text, !maybe)
+	}
 }
