@@ -28,8 +28,8 @@ func shares(t testing.TB, s *Set, n int) map[string]int {
 		p, ok := s.Up(Unary)
 		if !ok {
 			p = mustPick(t, s, Unary)
-			synctest.Wait()
 		}
+		synctest.Wait() // a dial that it has started is over
 		count[p.Endpoint]++
 	}
 	return count

@@ -13,6 +13,7 @@ import (
 type member struct {
 	endpoint Endpoint
 	links    [lanes]link
+	health   health
 	gone     chan struct{} // closed when the member is removed from the set
 
 	// The fields below are guarded by Set.mu.
@@ -28,6 +29,9 @@ func newMember(e Endpoint) *member { return &member{endpoint: e, gone: make(chan
 type link struct {
 	// conn is read without a lock and written with Set.mu held.
 	conn atomic.Pointer[connBox]
+	// due is when the next dial may start, on Set.now's clock. It is notBefore for
+	// those who have no lock.
+	due atomic.Int64
 
 	// The fields below are guarded by Set.mu.
 

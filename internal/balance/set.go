@@ -39,6 +39,9 @@ type Config struct {
 	// Check, when not nil, looks at each new connection when there are several
 	// endpoints. Connecting includes it.
 	Check Checker
+	// Probe, when not nil, asks whether a member that was set aside serves again.
+	// nil takes it for granted.
+	Probe Prober
 	// DialTimeout bounds one attempt to connect, handshakes included; 0 means 5 s.
 	DialTimeout time.Duration
 	// Observer may be nil.
@@ -53,6 +56,9 @@ const (
 	// shortBackoff is how long a pick waits for a member to become ready to be
 	// tried, when there is no other. Beyond it, failing at once is kinder.
 	shortBackoff = 100 * time.Millisecond
+	// stagger is how long a pick waits for a dial before it starts another one
+	// beside it.
+	stagger = 150 * time.Millisecond
 	// stableAfter is how long a connection must have lived for its end not to
 	// count as a failure to connect.
 	stableAfter = time.Second
@@ -66,16 +72,19 @@ type Set struct {
 	dial        Dialer
 	check       Checker
 	mistrust    atomic.Bool // connections are checked whatever there are of endpoints
+	probe       Prober
 	dialTimeout time.Duration
 	observer    Observer
+	epoch       time.Time
 	view        atomic.Pointer[view] // read without a lock, written with mu held
 	ctx         context.Context      // of all dials; ended by Close
 	cancel      context.CancelFunc
-	routines    sync.WaitGroup // dials, and connections until they are over
+	routines    sync.WaitGroup // dials, probes, and connections until they are over
 
-	mu     sync.Mutex // guards the fields below and all of every link
-	closed bool
-	guests []*member // see PickNamed
+	mu      sync.Mutex // guards the fields below, all of every link and health
+	closed  bool
+	guests  []*member     // see PickNamed
+	settled chan struct{} // closed, and made anew, when a dial has ended
 }
 
 // New makes a set; it connects to nothing.
@@ -86,7 +95,10 @@ func New(c Config) *Set {
 	if c.Observer == nil {
 		c.Observer = noObserver{}
 	}
-	s := &Set{dial: c.Dial, check: c.Check, dialTimeout: c.DialTimeout, observer: c.Observer}
+	s := &Set{
+		dial: c.Dial, check: c.Check, probe: c.Probe, dialTimeout: c.DialTimeout, observer: c.Observer,
+		epoch: time.Now(), settled: make(chan struct{}),
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.view.Store(newViewLocked(c.Endpoints, nil))
 	return s
@@ -104,29 +116,34 @@ type Picked struct {
 // picked is a choice of m, by c.
 func (m *member) picked(c transport.Conn) Picked { return Picked{c, m.endpoint.Name, m} }
 
-// Up chooses a random member and returns its connection if that is up. It never
-// waits; [Set.Pick] is for when it finds none.
+// Up chooses a random fit member: its connection is up and nothing speaks against
+// it. It never waits; [Set.Pick] is for when it finds none.
 func (s *Set) Up(lane Lane) (Picked, bool) {
-	m := s.view.Load().random()
-	c := m.links[lane].up()
-	return m.picked(c), c != nil
+	v := s.view.Load()
+	m := v.random()
+	if c := m.fit(lane); c != nil {
+		return m.picked(c), true
+	}
+	s.tend(m, lane)
+	return v.anyFit(lane)
 }
 
-// Pick brings up a random member if it may be tried now, and meanwhile takes
-// any other that is up. When every member has refused it fails at once, with an
+// Pick brings up members, a random one first and the next when that takes long,
+// and takes the first that is up and fit. One that is not fit will do when there
+// is no other. When every member has refused it fails at once, with an
 // *UnreachableError as the cause.
 func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
-	for v := s.view.Load(); ; {
-		p, tried, err := s.tryAll(ctx, lane, v)
+	for {
+		r := race{s: s, lane: lane, view: s.view.Load()}
+		p, err := r.run(ctx)
 		if err != nil || p.Conn != nil {
 			return p, err
 		}
-		if now := s.view.Load(); now != v {
-			v = now // the endpoints were changed meanwhile
-			continue
+		if s.view.Load() != r.view {
+			continue // the endpoints were changed meanwhile
 		}
 		wait := time.Until(s.nextTry(lane))
-		if tried || wait > shortBackoff {
+		if r.dialed || wait > shortBackoff {
 			return Picked{}, s.unreachable(lane)
 		}
 		select {
@@ -135,37 +152,6 @@ func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
 			return Picked{}, contextError(ctx, s.unreachable(lane))
 		}
 	}
-}
-
-// tryAll tries each member once, from a random one on. It returns a Picked
-// without a connection when none could be had; tried says whether any was dialed.
-func (s *Set) tryAll(ctx context.Context, lane Lane, v *view) (p Picked, tried bool, err error) {
-	at := v.randomIndex()
-	n := len(v.members)
-	for i := range n {
-		m := v.at(at, i)
-		d, err := s.connect(m, lane)
-		if err != nil {
-			return Picked{}, tried, err
-		}
-		if p, ok := v.anyUp(lane, at, transport.Ready); ok {
-			return p, tried, nil
-		}
-		if d == nil {
-			continue // it has failed a moment ago, or is suspect
-		}
-		tried = true
-		select {
-		case <-d.done:
-		case <-ctx.Done():
-			return Picked{}, tried, contextError(ctx, fmt.Errorf("connecting to %s", m.endpoint.Name))
-		}
-		if d.conn != nil {
-			return m.picked(d.conn), tried, nil
-		}
-	}
-	p, _ = v.anyUp(lane, at, transport.Suspect)
-	return p, tried, nil
 }
 
 // contextError is the error of a pick that its context has ended while doing
@@ -196,6 +182,10 @@ func (s *Set) nextTry(lane Lane) time.Time {
 func (s *Set) connect(m *member, lane Lane) (*dial, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.connectLocked(m, lane)
+}
+
+func (s *Set) connectLocked(m *member, lane Lane) (*dial, error) {
 	if s.closed {
 		return nil, closedError()
 	}
@@ -210,10 +200,12 @@ func (s *Set) connect(m *member, lane Lane) (*dial, error) {
 		return l.dialing, nil
 	}
 	if l.current() != nil || time.Now().Before(l.notBefore) {
+		l.due.Store(int64(l.notBefore.Sub(s.epoch)))
 		return nil, nil
 	}
 	d := &dial{done: make(chan struct{})}
 	l.dialing = d
+	l.due.Store(notDue)
 	target := m.endpoint.Target
 	target.PingSpacing = l.pingSpacing
 	s.routines.Go(func() {
@@ -244,6 +236,9 @@ func (s *Set) run(m *member, target transport.Target, l *link, d *dial) (transpo
 	s.identifyLocked(m, id)
 	d.conn = conn
 	l.dialing = nil
+	l.due.Store(int64(l.notBefore.Sub(s.epoch)))
+	close(s.settled)
+	s.settled = make(chan struct{})
 	s.mu.Unlock()
 	close(d.done)
 	return conn, err

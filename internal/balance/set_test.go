@@ -199,8 +199,8 @@ func TestSpread(t *testing.T) {
 			p, ok := s.Up(Unary)
 			if !ok {
 				p = mustPick(t, s, Unary)
-				synctest.Wait() // the dial that it may have started is over
 			}
+			synctest.Wait() // the dial that it may have started is over
 			count[p.Endpoint]++
 		}
 		for _, a := range []string{"a", "b", "c"} {

@@ -84,12 +84,28 @@ func (v *view) at(random, i int) *member {
 	return v.order[i]
 }
 
-// anyUp is a connection that is up, starting the search at index at. With worst
-// Suspect a suspect one will do when there is no better.
-func (v *view) anyUp(lane Lane, at int, worst transport.State) (Picked, bool) {
-	var second Picked
-	n := len(v.members)
-	for i := range n {
+// anyFit is a random one of the preferred members that are fit, or else the first
+// of the others that is.
+func (v *view) anyFit(lane Lane) (p Picked, ok bool) {
+	found := 0
+	for i, m := range v.order {
+		if i >= v.first && found > 0 {
+			break
+		}
+		if c := m.fit(lane); c != nil {
+			if found++; found == 1 || rand.IntN(found) == 0 {
+				p = m.picked(c)
+			}
+		}
+	}
+	return p, found > 0
+}
+
+// anyUp is the best there is where no member is fit: one that is aside before one
+// whose connection is suspect. The search starts at a random member.
+func (v *view) anyUp(lane Lane) (best Picked) {
+	at := v.randomIndex()
+	for i := range v.order {
 		m := v.at(at, i)
 		c := m.links[lane].current()
 		if c == nil {
@@ -97,10 +113,10 @@ func (v *view) anyUp(lane Lane, at int, worst transport.State) (Picked, bool) {
 		}
 		switch c.State() {
 		case transport.Ready:
-			return m.picked(c), true
-		case worst:
-			second = m.picked(c)
+			return m.picked(c)
+		case transport.Suspect:
+			best = m.picked(c)
 		}
 	}
-	return second, second.Conn != nil
+	return best
 }
