@@ -38,9 +38,17 @@ type WatchRequest struct {
 	// minutes unless configured) while nothing happens, see [WatchResponse.IsProgress].
 	ProgressNotify bool
 
+	// Fragment asks the server to cut responses above its request limit (1.5 MiB
+	// and a half) into pieces from the first on. Without it that is done only for
+	// a watch whose responses prove too large to be held whole, because the time
+	// that etcd takes for it grows with the square of the events in a piece.
+	// Revisions are delivered whole either way.
+	Fragment bool
+
 	// BufferBytes is about how many bytes of events are kept for a reader that
 	// falls behind. Beyond it the server is made to wait, and nothing is lost.
-	// 0 means 4 MiB.
+	// One or two responses of the server come on top of it: a few MiB, or more
+	// for revisions of many small events. 0 means 4 MiB.
 	BufferBytes int
 }
 
@@ -83,7 +91,6 @@ func (r *WatchRequest) wire() (watchCreateRequest, error) {
 	w := watchCreateRequest{
 		StartRevision: r.Revision, PrevKV: r.PrevKV,
 		ProgressNotify: true, // it moves the point from which a watch resumes
-		Fragment:       true,
 	}
 	var err error
 	if w.Key, w.RangeEnd, err = interval(r.Key, r.Prefix, r.FromKey, r.RangeEnd); err != nil {

@@ -150,7 +150,7 @@ func (c *watchPeerConn) Call(ctx context.Context, req transport.Request) ([]byte
 	return appendHeader(nil, revision), nil
 }
 
-func (c *watchPeerConn) Open(_ context.Context, _ transport.Request) (transport.Stream, error) {
+func (c *watchPeerConn) Open(_ context.Context, req transport.Request) (transport.Stream, error) {
 	c.member.mu.Lock()
 	defer c.member.mu.Unlock()
 	c.member.opens++
@@ -160,7 +160,7 @@ func (c *watchPeerConn) Open(_ context.Context, _ transport.Request) (transport.
 	if c.member.openErr != nil {
 		return nil, c.member.openErr
 	}
-	s := &watchPeerStream{conn: c, ended: make(chan struct{}), requests: make(chan watchRequest, 20_000), notify: make(chan struct{}, 1)}
+	s := &watchPeerStream{conn: c, req: req, ended: make(chan struct{}), requests: make(chan watchRequest, 20_000), notify: make(chan struct{}, 1)}
 	c.member.streams <- s
 	return s, nil
 }
@@ -187,6 +187,7 @@ var errCut = &transport.Error{Code: transport.Unavailable, Message: "the connect
 // watchPeerStream is a watch stream, seen from the member.
 type watchPeerStream struct {
 	conn     *watchPeerConn
+	req      transport.Request // it was opened with
 	requests chan watchRequest
 
 	once  sync.Once
@@ -267,7 +268,12 @@ func (s *watchPeerStream) end(err error) {
 func (s *watchPeerStream) send(responses ...watchResponse) {
 	s.mu.Lock()
 	for _, r := range responses {
-		s.inbox = append(s.inbox, appendWatchResponse(r))
+		msg := appendWatchResponse(r)
+		if limit := s.req.MaxMessage; limit > 0 && len(msg) > limit {
+			s.err = &transport.Error{Code: transport.ResourceExhausted, Cause: transport.ErrTooLarge, Head: msg[:min(len(msg), 16<<10)]}
+			break
+		}
+		s.inbox = append(s.inbox, msg)
 	}
 	s.mu.Unlock()
 	signal(s.notify)
@@ -374,6 +380,8 @@ func readWatchRequest(b []byte) watchRequest {
 					r.Create.StartRevision = int64(v)
 				case 7:
 					r.Create.WatchID = int64(v)
+				case 8:
+					r.Create.Fragment = v != 0
 				}
 			})
 		case 2:

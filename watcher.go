@@ -26,6 +26,7 @@ type Watcher struct {
 	created bool         // confirmed at least once
 	left    time.Time    // when it was taken off the stream before this one
 	place   placement    // on stream
+	intake  intake       // how it takes large responses
 	// alone: its reader is slow, so it has a stream of its own.
 	alone bool
 	asked bool // for progress, by RequestProgress
@@ -54,6 +55,9 @@ func newWatcher(hub *watchHub, req *WatchRequest, create watchCreateRequest, see
 	}
 	if w.maxBuffer == 0 {
 		w.maxBuffer = defaultWatchBuffer
+	}
+	if req.Fragment {
+		w.intake = intakeFragments
 	}
 	return w
 }

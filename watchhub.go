@@ -122,7 +122,7 @@ func (h *watchHub) waitLocked(w *Watcher) {
 // open is the opener: it opens streams until no watcher waits for one.
 func (h *watchHub) open() {
 	for {
-		batch, pause := h.nextBatch()
+		batch, kind, pause := h.nextBatch()
 		if batch == nil {
 			return
 		}
@@ -130,7 +130,7 @@ func (h *watchHub) open() {
 			h.endAll(batch)
 			return
 		}
-		s, err := h.openStream()
+		s, err := h.openStream(kind)
 		if err != nil {
 			h.failed(err)
 			h.requeue(batch, err)
@@ -140,34 +140,35 @@ func (h *watchHub) open() {
 	}
 }
 
-// nextBatch takes watchers that will share a stream out of the line, and how
-// long to wait before opening it. It ends the opener when there are none.
-func (h *watchHub) nextBatch() ([]*Watcher, time.Duration) {
+// nextBatch takes watchers that will share a stream out of the line, with the
+// stream's kind and how long to wait before opening it. It ends the opener when
+// there are none.
+func (h *watchHub) nextBatch() ([]*Watcher, streamKind, time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.waiting) == 0 || h.closed {
 		h.opening = false
-		return nil, 0
+		return nil, streamKind{}, 0
 	}
-	n := 0
-	for n < len(h.waiting) && n < watchersPerStream && !h.waiting[n].wantsAlone() {
+	kind := h.waiting[0].kind()
+	n := 1
+	for !kind.alone && n < len(h.waiting) && n < watchersPerStream && h.waiting[n].kind() == kind {
 		n++
 	}
-	n = max(n, 1) // the first wants a stream of its own
 	batch := h.waiting[:n:n]
 	h.waiting = h.waiting[n:]
 	if len(h.waiting) == 0 {
 		h.waiting = nil
 	}
 	if h.failures == 0 {
-		return batch, 0
+		return batch, kind, 0
 	}
 	span := min(watchBackoffFirst<<min(h.failures-1, 10), watchBackoffCap)
-	return batch, rand.N(span) + 1
+	return batch, kind, rand.N(span) + 1
 }
 
 // openStream opens a stream to a member.
-func (h *watchHub) openStream() (*watchStream, error) {
+func (h *watchHub) openStream(kind streamKind) (*watchStream, error) {
 	token, noToken := h.c.tokens.get(h.ctx, &rpcWatch)
 	if noToken != nil {
 		return nil, noToken
@@ -178,7 +179,7 @@ func (h *watchHub) openStream() (*watchStream, error) {
 			return nil, callError(&rpcWatch, "", err)
 		}
 		if picks >= stuckPicks || !h.isStuck(conn.Endpoint) || !sleep(h.ctx, stuckPause) {
-			return newWatchStream(h, conn, token)
+			return newWatchStream(h, conn, token, kind)
 		}
 	}
 }

@@ -21,6 +21,7 @@ type watchStream struct {
 	conn   balance.Picked
 	sent   sent // what was known of the history when it was opened
 	stream transport.Stream
+	kind   streamKind
 	token  *token          // what it was opened with, and keeps
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
@@ -51,14 +52,16 @@ type watchStream struct {
 	heard        time.Time // when the last response came
 }
 
-func newWatchStream(h *watchHub, conn balance.Picked, token *token) (*watchStream, error) {
+func newWatchStream(h *watchHub, conn balance.Picked, token *token, kind streamKind) (*watchStream, error) {
 	sent := h.c.cluster.now()
-	stream, err := conn.Open(h.ctx, transport.Request{Path: rpcWatch.path, Token: token.value(), RequireLeader: true})
+	stream, err := conn.Open(h.ctx, transport.Request{
+		Path: rpcWatch.path, Token: token.value(), RequireLeader: true, MaxMessage: kind.maxMessage,
+	})
 	if err != nil {
 		return nil, callError(&rpcWatch, conn.Endpoint, err)
 	}
 	s := &watchStream{
-		hub: h, conn: conn, sent: sent, stream: stream, token: token,
+		hub: h, conn: conn, sent: sent, stream: stream, kind: kind, token: token,
 		wake:     make(chan struct{}, 1),
 		watchers: make(map[int64]*Watcher),
 		heard:    time.Now(),
@@ -80,10 +83,12 @@ func (s *watchStream) attach(w *Watcher) bool {
 	if w.err != nil {
 		return true // it has ended meanwhile: nothing to do
 	}
-	if w.alone {
-		if len(s.watchers) > 0 {
-			return false
-		}
+	switch {
+	case w.kindLocked() != s.kind:
+		return false
+	case w.alone && len(s.watchers) > 0:
+		return false
+	case w.alone:
 		s.alone = w
 	}
 	s.lastID++
@@ -93,6 +98,7 @@ func (s *watchStream) attach(w *Watcher) bool {
 	create := w.create
 	create.WatchID = w.id
 	create.StartRevision = w.next
+	create.Fragment = w.intake == intakeFragments
 	s.watchers[w.id] = w
 	s.resumed = s.resumed || w.created
 	s.outbox = append(s.outbox, watchRequest{Create: &create})
@@ -368,7 +374,11 @@ func (s *watchStream) receiveAll() error {
 		if err == io.EOF {
 			return &Error{Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeUnavailable, Message: "the server ended the watch stream", transient: true}
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case s.widen(err):
+			return tooLarge(s.conn.Endpoint)
+		default:
 			return callError(&rpcWatch, s.conn.Endpoint, err)
 		}
 		var r watchResponse
@@ -533,10 +543,4 @@ func (s *watchStream) isolate(w *Watcher) {
 	if s.release(w) {
 		s.hub.move(w)
 	}
-}
-
-func (w *Watcher) wantsAlone() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.alone
 }

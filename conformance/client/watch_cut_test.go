@@ -39,7 +39,7 @@ func TestWatchCuts(t *testing.T) {
 func TestWatchCutsInFragments(t *testing.T) {
 	cutWatches(t, cutting{
 		writers: 1, write: writeLargeRevisions, clients: 4, watches: 2, requests: []etcd.WatchRequest{
-			{Key: "k/", Prefix: true, PrevKV: true}, {Key: "k/", Prefix: true, PrevKV: true, NoPut: true},
+			{Key: "k/", Prefix: true, PrevKV: true, Fragment: true}, {Key: "k/", Prefix: true, PrevKV: true, NoPut: true, Fragment: true},
 		}, back: 200, reads: 22, writes: 13,
 		duration: *cutTime / 2, least: 10,
 	})

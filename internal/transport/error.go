@@ -77,6 +77,9 @@ type Error struct {
 	// Cause is the error below, when there is one: a context's, the network's
 	// or a TLS error.
 	Cause error
+	// Head is the beginning of a message that was larger than Request.MaxMessage,
+	// as far as it was there; nil for every other error.
+	Head []byte
 }
 
 func (e *Error) Error() string {

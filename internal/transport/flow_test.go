@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"testing"
 	"time"
 )
@@ -371,4 +372,41 @@ func TestSendWaitsForRoom(t *testing.T) {
 	if err := <-sent; err == nil {
 		t.Error("Send on a closed stream succeeds")
 	}
+}
+
+// A stream with a limit of its own refuses what is larger, telling its beginning;
+// other streams of the connection do not have that limit.
+func TestStreamMaxMessage(t *testing.T) {
+	overLinks(t, func(t *testing.T, l link) {
+		conn, p := connect(t, l, Options{})
+		open := func(limit int) (Stream, uint32) {
+			s, err := conn.Open(t.Context(), Request{Path: "/a/b", Message: []byte("x"), MaxMessage: limit})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := p.until(frameHeaders).streamID
+			p.responseHeaders(id)
+			return s, id
+		}
+		limited, limitedID := open(10)
+		free, freeID := open(0)
+		p.send(frameData, 0, limitedID, message("0123456789")...)
+		p.send(frameData, 0, limitedID, message("0123456789a")...)
+		p.send(frameData, 0, freeID, message("0123456789a")...)
+		if msg, err := free.Recv(t.Context()); err != nil || string(msg) != "0123456789a" {
+			t.Errorf("got %q, %v", msg, err)
+		}
+		if msg, err := limited.Recv(t.Context()); err != nil || string(msg) != "0123456789" {
+			t.Errorf("got %q, %v", msg, err)
+		}
+		_, err := limited.Recv(t.Context())
+		var e *Error
+		if !errors.As(err, &e) || !errors.Is(err, ErrTooLarge) || string(e.Head) != "0123456789a" {
+			t.Errorf("error %v, want ErrTooLarge with the message's head", err)
+		}
+		if f := p.until(frameRSTStream); f.streamID != limitedID {
+			t.Errorf("RST_STREAM is for stream %d, want %d", f.streamID, limitedID)
+		}
+		free.Close()
+	})
 }

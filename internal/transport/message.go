@@ -69,6 +69,9 @@ func (r *reader) messagesLocked(s *stream, data []byte) *Error {
 				return nil
 			}
 			if err, open := r.beginMessageLocked(s); err != nil || !open {
+				if err != nil && s.req.MaxMessage > 0 {
+					err.Head = append([]byte{}, data...)
+				}
 				return err
 			}
 			continue
@@ -96,10 +99,14 @@ func (r *reader) beginMessageLocked(s *stream) (err *Error, open bool) {
 		return &Error{Code: Internal, Message: "server sent a compressed message, which was not asked for"}, true
 	}
 	n := binary.BigEndian.Uint32(s.inPrefix[1:])
-	if uint64(n) > uint64(r.c.opts.MaxMessage) {
+	limit := r.c.opts.MaxMessage
+	if s.req.MaxMessage > 0 {
+		limit = min(limit, s.req.MaxMessage)
+	}
+	if uint64(n) > uint64(limit) {
 		return &Error{
 			Code:    ResourceExhausted,
-			Message: fmt.Sprintf("response of %d bytes is larger than the limit of %d", n, r.c.opts.MaxMessage),
+			Message: fmt.Sprintf("response of %d bytes is larger than the limit of %d", n, limit),
 			Cause:   ErrTooLarge,
 		}, true
 	}

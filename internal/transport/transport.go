@@ -64,6 +64,9 @@ type Request struct {
 	// Patient: the messages of a stream may come some milliseconds late, so that
 	// several are read at once.
 	Patient bool
+	// MaxMessage, when positive, bounds the messages of a stream more tightly than
+	// Options.MaxMessage. The error of a larger one tells its Head.
+	MaxMessage int
 	// CloseSend half-closes a stream behind Message (server streaming).
 	CloseSend bool
 	// NotifyLate lets a Call return a [*Pending] while its answer is still due:
