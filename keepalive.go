@@ -38,6 +38,8 @@ type keeper struct {
 	alone pool // those of leases whose renewal has ended or held up a stream
 	once  pool // KeepAliveOnce and Adopt
 
+	news []leaseNews // for the observer, see unlock
+
 	shortest int64 // the shortest TTL since there were none; 0: none
 	tick     int64 // renewals are sent at multiples of it
 	latency  int64 // of answers that wait behind no other, smoothed
@@ -108,14 +110,14 @@ func (k *keeper) count() int {
 // add takes a new lease.
 func (k *keeper) add(l *Lease) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	k.addLocked(l)
 }
 
 // adopt takes a lease that exists, or returns the one that it has by that ID.
 func (k *keeper) adopt(l *Lease) *Lease {
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	have, ok := k.leases[l.ID]
 	if !ok {
 		k.addLocked(l)
@@ -222,7 +224,7 @@ func (k *keeper) own() {
 // long nothing will be, or false when there is nothing left at all.
 func (k *keeper) step(b *batch) (wait time.Duration, more bool) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	if k.closed {
 		k.running = false
 		return 0, false
@@ -276,6 +278,7 @@ func (k *keeper) endLocked(l *Lease, reason *Error) {
 	if !l.ended.CompareAndSwap(nil, reason) {
 		return
 	}
+	k.lostLocked(l, reason)
 	l.leaveHeap()
 	l.lastErr = nil
 	if k.leases[l.ID] == l {
@@ -348,7 +351,7 @@ func (k *keeper) endRevoke(l *Lease, err error) {
 		return
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	l.revoking--
 	switch e, _ := err.(*Error); {
 	case err == nil:

@@ -233,7 +233,7 @@ func (s *renewStream) receiveAll() *Error {
 		}
 		k.mu.Lock()
 		ok := s.answeredLocked(&resp)
-		k.mu.Unlock()
+		k.unlock()
 		if !ok {
 			return &Error{Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeInternal, Message: "the server answered a renewal that it was not asked for", sentinel: ErrUnavailable, transient: true}
 		}
@@ -261,6 +261,7 @@ func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse) bool {
 		l = k.leases[resp.ID]
 	}
 	if l != nil {
+		k.renewedLocked(l, s.conn.Endpoint, seconds(resp.TTL))
 		k.answeredLocked(l, r.at, seconds(resp.TTL))
 	}
 	if p.waitingLocked() && s.window-s.sent.len() >= (s.window+1)/2 {

@@ -24,7 +24,8 @@ type Stats struct {
 	WatchResumes                          int64
 
 	// Leases are those that live, with Renewals answered so far. LeasesLost are
-	// those that ended otherwise than by this client's Revoke or Close.
+	// those that were kept alive and ended otherwise than by this client's Revoke
+	// or Close.
 	Leases               int
 	Renewals, LeasesLost int64
 

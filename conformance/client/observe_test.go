@@ -178,3 +178,24 @@ func TestStatsTellOfEndpoints(t *testing.T) {
 		}
 	}
 }
+
+func TestHooksSeeLeases(t *testing.T) {
+	c, proxy, told := observed(t, etcd.Config{})
+	kept := granted(t, c, 2*time.Second)
+	told.until(t, "a renewal", func() bool { return len(told.renewed) > 0 })
+	r := told.renewed[0]
+	if r.ID != kept.ID || r.Endpoint != proxy.Endpoint() || r.TTL != 2*time.Second || r.Margin <= 0 || r.Margin >= r.TTL {
+		t.Errorf("the renewal is %+v", r)
+	}
+	revoke(t, connect(t, etcd.Config{}), kept.ID) // behind the client's back
+	<-kept.Done()
+	told.until(t, "the loss", func() bool { return strings.Contains(told.log.String(), `msg="lease lost" lease=`+kept.ID.String()) })
+	mine := granted(t, c, time.Minute)
+	if s := c.Stats(); s.Leases != 1 || s.LeasesLost != 1 || s.Renewals < 1 {
+		t.Errorf("the statistics are %+v", s)
+	}
+	revoke(t, c, mine.ID)
+	if s := c.Stats(); s.Leases != 0 || s.LeasesLost != 1 {
+		t.Errorf("after Revoke the statistics are %+v", s)
+	}
+}
