@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -231,7 +232,8 @@ func TestAuthInvalid(t *testing.T) {
 	refuses("RoleGrantPermissionRequest.RangeEnd")(a.RoleGrantPermission(ctx, etcd.RoleGrantPermissionRequest{Role: "r", Key: "k", RangeEnd: "a"}))
 	refuses("RoleRevokePermissionRequest.Prefix and FromKey")(a.RoleRevokePermission(ctx, etcd.RoleRevokePermissionRequest{Role: "r", Prefix: true, FromKey: true}))
 	refuses("RoleRevokePermissionRequest.Role")(a.RoleRevokePermission(ctx, etcd.RoleRevokePermissionRequest{Key: "k"}))
-	refuses("context is nil")(a.Enable(nil))
+	var none context.Context
+	refuses("context is nil")(a.Enable(none))
 
 	for _, req := range []any{
 		etcd.UserAddRequest{Name: "u", Password: "secret"},

@@ -1,0 +1,235 @@
+package client
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
+)
+
+// issuer makes the JWTs of a cluster.
+type issuer struct {
+	key     ed25519.PrivateKey
+	private string // the files of the key's halves
+	public  string
+}
+
+func newIssuer(t testing.TB) *issuer {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := &issuer{key: private, private: filepath.Join(t.TempDir(), "private"), public: filepath.Join(t.TempDir(), "public")}
+	der, err1 := x509.MarshalPKCS8PrivateKey(private)
+	err2 := os.WriteFile(i.private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	der, err3 := x509.MarshalPKIXPublicKey(public)
+	err4 := os.WriteFile(i.public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// sign makes a token for a user, as of a revision of the users and roles.
+func (i *issuer) sign(user string, revision uint64, ttl time.Duration) string {
+	part := func(v any) string {
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(err) // of a map of strings and numbers
+		}
+		return base64.RawURLEncoding.EncodeToString(b)
+	}
+	text := part(map[string]any{"alg": "EdDSA", "typ": "JWT"}) + "." +
+		part(map[string]any{"username": user, "revision": revision, "exp": time.Now().Add(ttl).Unix()})
+	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(i.key, []byte(text)))
+}
+
+// JWTs that the server issues end with their time, and with every change of users
+// and roles.
+func TestAuthJWT(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	s := quickAuth(t, etcdtest.Config{AuthToken: "jwt,sign-method=EdDSA,priv-key=" + i.private + ",ttl=2s"})
+	root := authOn(t, s)
+	addUser(t, root, "u", "p", "u/")
+	c := asUser(t, s, "u", "p")
+	w := watch(t, c, etcd.WatchRequest{Key: "u/", Prefix: true})
+	l := granted(t, c, time.Second)
+	attach(t, c, "u/leased", l.ID)
+	read(t, w)
+	step := func(name string) {
+		t.Helper()
+		put(t, c, "u/k", name)
+		if ev := read(t, w).Events[0]; string(ev.KV.Value) != name {
+			t.Errorf("event %v, want %s", ev, name)
+		}
+		read(t, watch(t, c, etcd.WatchRequest{Key: "u/k", Revision: 1}))
+		alive(t, l)
+	}
+	before := authentications(t, s)
+	for range 3 {
+		must(t)(root.Auth().RoleAdd(t.Context(), etcd.RoleAddRequest{Name: "r"}))
+		step("changed")
+		must(t)(root.Auth().RoleDelete(t.Context(), etcd.RoleDeleteRequest{Name: "r"}))
+	}
+	// Root needs none: for changes the server does not look at the revision. The
+	// user needs one after each change, or one after two.
+	if n := authentications(t, s) - before; n < 3 || n > 6 {
+		t.Errorf("%d Authenticate calls, want 3 to 6", n)
+	}
+	time.Sleep(2100 * time.Millisecond)
+	step("expired")
+}
+
+// A server that has only the public key checks the tokens of others. One that it
+// has rejected is not offered to it again and again.
+func TestAuthOwnTokens(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	s := quickAuth(t, etcdtest.Config{AuthToken: "jwt,sign-method=EdDSA,pub-key=" + i.public})
+	admin := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	addUser(t, admin, "u", "p", "u/")
+	must(t)(admin.Auth().UserAdd(t.Context(), etcd.UserAddRequest{Name: "root", Password: rootPassword}))
+	must(t)(admin.Auth().UserGrantRole(t.Context(), etcd.UserGrantRoleRequest{User: "root", Role: "root"}))
+	status, err := admin.Auth().Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t)(admin.Auth().Enable(t.Context()))
+
+	var asked atomic.Int64
+	var ttl atomic.Int64
+	ttl.Store(int64(time.Hour))
+	with := func(user string) *etcd.Client {
+		return connect(t, etcd.Config{Endpoints: s.Endpoints(), Credentials: func(context.Context) (etcd.Credentials, error) {
+			asked.Add(1)
+			return etcd.Credentials{Token: i.sign(user, status.AuthRevision, time.Duration(ttl.Load()))}, nil
+		}})
+	}
+	c := with("u")
+	w := watch(t, c, etcd.WatchRequest{Key: "u/k"})
+	put(t, c, "u/k", "v")
+	read(t, w)
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the callback was asked %d times, want once", n)
+	}
+	if _, err := c.Put(t.Context(), etcd.PutRequest{Key: "k"}); !errors.Is(err, etcd.ErrPermissionDenied) {
+		t.Errorf("error %v", err)
+	}
+
+	ttl.Store(-int64(time.Hour))
+	expired, before := with("u"), asked.Load()
+	for range 100 {
+		if _, err := expired.Get(t.Context(), etcd.GetRequest{Key: "u/k"}); !errors.Is(err, etcd.ErrInvalidAuthToken) {
+			t.Errorf("error %v", err)
+		}
+	}
+	if n := asked.Load() - before; n > 10 {
+		t.Errorf("the callback was asked %d times", n)
+	}
+	// This server can't make tokens for passwords.
+	if _, err := asUser(t, s, "u", "p").Get(t.Context(), etcd.GetRequest{Key: "u/k"}); !errors.Is(err, etcd.ErrAuthFailed) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The common name of a client certificate is a user without a password; a user
+// name and password, and so a token, count for more.
+func TestAuthCertificates(t *testing.T) {
+	t.Parallel()
+	for name, config := range map[string]etcdtest.Config{
+		"net/http": {TLS: etcdtest.MutualTLS},
+		"grpc-go":  {TLS: etcdtest.MutualTLS, GRPCOnly: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := quickAuth(t, config)
+			as := func(name string) *tls.Config {
+				cert, err := s.CA().ClientCert(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := s.ClientTLS()
+				c.Certificates = []tls.Certificate{cert}
+				return c
+			}
+			both := connect(t, etcd.Config{Endpoints: s.Endpoints(), TLS: as("alice"), Username: "root", Password: rootPassword})
+			put(t, both, "k", "v") // authentication is off
+			addUser(t, both, "alice", "", "alice/")
+			addUser(t, both, "root", rootPassword, "root/")
+			must(t)(both.Auth().UserGrantRole(t.Context(), etcd.UserGrantRoleRequest{User: "root", Role: "root"}))
+			must(t)(both.Auth().Enable(t.Context()))
+
+			alice := connect(t, etcd.Config{Endpoints: s.Endpoints(), TLS: as("alice")})
+			put(t, alice, "alice/k", "v")
+			w := watch(t, alice, etcd.WatchRequest{Key: "alice/", Prefix: true})
+			l := granted(t, alice, time.Second)
+			attach(t, alice, "alice/leased", l.ID)
+			read(t, w)
+			if _, err := alice.Put(t.Context(), etcd.PutRequest{Key: "k"}); !errors.Is(err, etcd.ErrPermissionDenied) {
+				t.Errorf("alice may write k: %v", err)
+			}
+			put(t, both, "k", "root's") // as root, though the certificate is alice's
+			must(t)(both.Auth().RoleAdd(t.Context(), etcd.RoleAddRequest{Name: "r"}))
+			put(t, alice, "alice/k", "v2")
+			if ev := read(t, w).Events[0]; string(ev.KV.Value) != "v2" {
+				t.Errorf("event %v", ev)
+			}
+			alive(t, l)
+
+			nobody := connect(t, etcd.Config{Endpoints: s.Endpoints(), TLS: as("nobody")})
+			if _, err := nobody.Put(t.Context(), etcd.PutRequest{Key: "alice/k"}); !errors.Is(err, etcd.ErrPermissionDenied) {
+				t.Errorf("nobody may write: %v", err)
+			}
+		})
+	}
+}
+
+// All connections to all members share one token, and a member that has been
+// restarted and so knows it no longer costs one more.
+func TestAuthCluster(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
+	members := cluster.Members()
+	root := authOn(t, members[0])
+	addUser(t, root, "u", "p", "u/")
+	total := func() (n int) {
+		for _, m := range members {
+			n += authentications(t, m)
+		}
+		return n
+	}
+	c := connect(t, etcd.Config{Endpoints: cluster.Endpoints(), Username: "u", Password: "p"})
+	before := total()
+	for range 30 {
+		put(t, c, "u/k", "v")
+		watch(t, c, etcd.WatchRequest{Key: "u/k"})
+	}
+	if n := total() - before; n != 1 {
+		t.Errorf("%d Authenticate calls, want 1", n)
+	}
+	if err := members[1].Restart(); err != nil {
+		t.Fatal(err)
+	}
+	before = total()
+	for range 60 {
+		put(t, c, "u/k", "v")
+	}
+	if n := total() - before; n > 1 {
+		t.Errorf("%d Authenticate calls after the restart, want at most 1", n)
+	}
+}
