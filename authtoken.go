@@ -31,6 +31,8 @@ type tokens struct {
 	refused      *Error
 	refusedUntil time.Time
 	refusals     int // in a row
+	// unsettled is a new token that a member has rejected; it is tried once more.
+	unsettled *token
 	// spurned is a token of Config.Credentials that the server has rejected.
 	spurned string
 }
@@ -41,6 +43,8 @@ type token struct {
 	text string
 	// given: Config.Credentials has issued it, and not the server.
 	given bool
+	// issued is when the server has issued it; zero if that does not matter.
+	issued time.Time
 }
 
 // value is the text as transport.Request wants it.
@@ -68,6 +72,12 @@ const (
 	// between these: checking a password costs it a tenth of a second of CPU.
 	refusalFirst = 200 * time.Millisecond
 	refusalCap   = 5 * time.Second
+	// A member that is behind the others may reject a token because it does not
+	// know it yet: etcd 3.6 and 3.7 write an index into simple tokens up to which
+	// a member has to be, but it is that of the entry before. So one that is
+	// rejected this soon is tried again, after a pause.
+	tokenIsNew   = time.Second
+	tokenSettles = 25 * time.Millisecond
 )
 
 func newTokens(c *Client, config *Config) *tokens {
@@ -171,6 +181,10 @@ func (t *tokens) fly(f *authFlight) {
 
 // obtain gets the credentials and exchanges them for a token.
 func (t *tokens) obtain() (*token, *Error) {
+	if tok := t.takeUnsettled(); tok != nil {
+		sleep(t.ctx, tokenSettles)
+		return tok, nil
+	}
 	credentials, err := t.ask()
 	if err != nil {
 		return nil, err
@@ -195,7 +209,15 @@ func (t *tokens) obtain() (*token, *Error) {
 	if err := resp.decodeWire(reply); err != nil {
 		return nil, &Error{Op: rpcAuthenticate.op, Code: CodeInternal, Message: "the answer to Authenticate cannot be decoded: " + err.Error(), cause: err}
 	}
-	return &token{text: strings.Clone(resp.Token)}, nil
+	return &token{text: strings.Clone(resp.Token), issued: time.Now()}, nil
+}
+
+func (t *tokens) takeUnsettled() *token {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tok := t.unsettled
+	t.unsettled = nil
+	return tok
 }
 
 // ask asks for the credentials.
@@ -259,8 +281,12 @@ func (t *tokens) rejected(tok *token, e *Error) bool {
 func (t *tokens) forget(tok *token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.current.CompareAndSwap(tok, nil) && tok.given {
+	switch {
+	case !t.current.CompareAndSwap(tok, nil):
+	case tok.given:
 		t.spurned = tok.text
+	case time.Since(tok.issued) < tokenIsNew && !tok.datesItself():
+		t.unsettled = &token{text: tok.text}
 	}
 }
 
