@@ -18,6 +18,7 @@ type Client struct {
 	retrySleep  time.Duration
 	timeout     time.Duration
 	retryWrites RetryWrites
+	hedges      hedges
 
 	observer  observer
 	set       *balance.Set
@@ -65,7 +66,9 @@ func New(config Config) (*Client, error) {
 			return transport.Dial(ctx, target, options)
 		},
 		Check: c.identify,
+		Probe: c.probe,
 	})
+	c.hedges.init(config.HedgeReads)
 	c.endpoints = endpoints{set: c.set, tls: config.TLS.Clone(), given: parsed}
 	c.tokens = newTokens(c, &config)
 	c.watches = newWatchHub(c)

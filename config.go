@@ -45,9 +45,10 @@ type Config struct {
 	Credentials func(ctx context.Context) (Credentials, error)
 
 	// Retry is how often a failed request is tried again, after the first
-	// attempt. 0 means 5; negative means never. A request that a
-	// connection did not take goes to another, and an election is waited for,
-	// inside one attempt: neither is counted.
+	// attempt. 0 means 5; negative means never. Inside one attempt, and not
+	// counted, a request that a member did not take or refused for a passing
+	// reason goes to another one, as does a read whose connection was lost, about
+	// once for each member; and an election is waited for.
 	Retry int
 
 	// RetrySleep is the pause before a request is tried again; each is up to
@@ -58,6 +59,14 @@ type Config struct {
 	// context with a deadline replaces it. 0 means 10 s; negative means no
 	// bound. Range iterators and physical compactions are not bounded by it.
 	Timeout time.Duration
+
+	// HedgeReads is how long a read waits for one member before it is sent to
+	// another one as well; the first answer counts. 0 means only when something is
+	// wrong: after about one and a half seconds, or when the member has fallen
+	// silent, and as long as another one is better. A shorter time, like the 99th
+	// percentile of your reads, cuts off slow answers at the price of up to a tenth
+	// more reads. Negative means that no read is hedged.
+	HedgeReads time.Duration
 
 	// RetryWrites says when a failed write is tried again. The zero value,
 	// SafeOnly, never applies a write twice.

@@ -38,6 +38,8 @@ type Error struct {
 	election bool
 	// reauth: the server asks for a token, or for another one.
 	reauth bool
+	// elsewhere: another member than the one that it comes from may do better.
+	elsewhere bool
 	// resend: the request was rejected for its token, which has been seen to, so
 	// that it is to be sent again.
 	resend bool

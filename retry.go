@@ -65,67 +65,78 @@ const (
 	// electionPause is about how long an attempt waits before it asks again
 	// while the members have no leader.
 	electionPause = 37 * time.Millisecond
-	// maxResends bounds how often one attempt sends a request again at once
-	// because the connection turned out not to have taken it.
+	// maxResends is how often at least one attempt may send a request again at
+	// once that no member has seen. More members allow more.
 	maxResends = 3
 )
 
 // attempt makes one attempt, bounded by Config.Timeout or the context's
-// deadline. Inside it a request that was not sent moves to another connection,
-// and an election is waited for.
+// deadline. Inside it a request that another member may serve moves there at
+// once, and an election is waited for.
 func (c *Client) attempt(ctx context.Context, r *rpc, msg []byte) ([]byte, *Error) {
 	if ctx.Err() != nil {
 		return nil, &Error{Op: r.op, Code: codeOfContext(ctx), Outcome: NotSent, cause: ctx.Err()}
 	}
 	bound := c.bound(ctx, r)
-	for resends := 0; ; {
+	var election *Error // the last one
+	for moves := 0; ; {
 		reply, err := c.try(ctx, r, msg, bound)
 		if err == nil {
 			return reply, nil
 		}
 		switch {
+		case moves < c.maxMoves(r, err):
+			moves++
 		case err.election:
+			election = err
 			if bound.left() < 2*electionPause {
 				return nil, err
 			}
 			if end := c.pause(ctx, jitter(electionPause, electionPause/3), err); end != nil {
 				return nil, end
 			}
-		case (err.resend || err.Outcome == NotSent && err.Endpoint != "" && err.transient) && resends < maxResends:
-			resends++
 		default:
-			return nil, err
+			return nil, err.whileWaitingFor(election)
 		}
 	}
 }
 
-// try sends msg once.
-func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]byte, *Error) {
-	token, noToken := c.tokens.get(ctx, r)
-	if noToken != nil {
-		return nil, noToken
+// maxMoves is how often an attempt may send a request again at once, given that
+// it has just ended with err.
+func (c *Client) maxMoves(r *rpc, err *Error) int {
+	members := c.set.Size()
+	switch {
+	case err.resend, err.Outcome == NotSent && err.Endpoint != "" && err.transient:
+		return max(members, maxResends)
+	case !err.elsewhere && (err.answered || err.sentinel != ErrUnavailable):
+		return 0
+	case r.class == read && err.Endpoint != "":
+		if r.member != nil {
+			return 1
+		}
+		return members // a lost connection, once also when there is no other member
+	case r.class != never && err.elsewhere && err.Outcome != OutcomeUnknown:
+		return members
 	}
-	conn, err := c.pick(ctx, r, bound)
-	if err != nil {
-		return nil, callError(r, "", err)
+	return 0
+}
+
+// whileWaitingFor adds to an end of time that it was an election which took it.
+func (e *Error) whileWaitingFor(election *Error) *Error {
+	if election == nil {
+		return e
 	}
-	watch := c.observer.attempt(ctx, r.op, conn.Endpoint, false)
-	sent := c.cluster.now()
-	reply, err := conn.Call(ctx, transport.Request{
-		Path: r.path, Message: msg, Token: token.value(), RequireLeader: !r.local, Timeout: bound.timeout(),
-	})
-	if err != nil {
-		e := callError(r, conn.Endpoint, err).atDeadline(ctx)
-		e.resend = c.tokens.rejected(token, e)
-		c.observer.attemptEnded(watch, e)
-		return nil, e
+	text := e.text()
+	switch {
+	case e.sentinel == ErrTimeout:
+		e.cause = election.sentinel
+	case e.sentinel == nil && (errors.Is(e.cause, context.DeadlineExceeded) || errors.Is(e.cause, context.Canceled)):
+		e.sentinel = election.sentinel
+	default:
+		return e
 	}
-	e := c.answered(r, conn, sent, reply)
-	c.observer.attemptEnded(watch, e)
-	if e != nil {
-		return nil, e
-	}
-	return reply, nil
+	e.Message = text + "; last error: " + election.text()
+	return e
 }
 
 // pick finds a connection, bringing one up within bound if it must.

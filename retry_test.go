@@ -156,9 +156,9 @@ func TestRetry(t *testing.T) {
 	}{
 		"read":                            {Config{}, get, []reply{ok}, 1, nil, 0, false},
 		"read, lost twice":                {Config{}, get, []reply{lost, lost, ok}, 3, nil, 0, false},
-		"read, lost for ever":             {Config{}, get, []reply{lost}, 6, ErrUnavailable, 6, false},
-		"read, lost, no retries":          {never, get, []reply{lost}, 1, ErrUnavailable, 1, false},
-		"read, lost, two retries":         {Config{Retry: 2}, get, []reply{lost}, 3, ErrUnavailable, 3, false},
+		"read, lost for ever":             {Config{}, get, []reply{lost}, 12, ErrUnavailable, 6, false},
+		"read, lost, no retries":          {never, get, []reply{lost}, 2, ErrUnavailable, 1, false},
+		"read, lost, two retries":         {Config{Retry: 2}, get, []reply{lost}, 6, ErrUnavailable, 3, false},
 		"read, stopped":                   {Config{}, get, []reply{stopped, ok}, 2, nil, 0, false},
 		"read, refused for good":          {Config{}, get, []reply{noLease}, 1, ErrLeaseNotFound, 1, false},
 		"read-only txn, lost":             {Config{}, readTxn, []reply{lost, ok}, 2, nil, 0, false},
@@ -232,7 +232,7 @@ func TestRetryPauses(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var all []time.Duration
 			for range 20 {
-				s := &script{replies: []reply{lost}}
+				s := &script{replies: []reply{stopped}}
 				c := s.client(*config)
 				if _, err := c.Get(t.Context(), GetRequest{Key: "k"}); err == nil {
 					t.Error("no error")

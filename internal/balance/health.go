@@ -147,6 +147,11 @@ func (p Picked) Same(q Picked) bool { return p.member == q.member && p.Endpoint 
 // Size is how many members there are.
 func (s *Set) Size() int { return len(s.view.Load().members) }
 
+// Other is a fit member other than p's.
+func (s *Set) Other(p Picked, lane Lane) (Picked, bool) {
+	return s.view.Load().anyFit(lane, p.member)
+}
+
 // Elsewhere reports whether another member than p's may serve at once: one that is
 // fit, or of which nothing bad is known.
 func (s *Set) Elsewhere(p Picked, lane Lane) bool {

@@ -82,7 +82,7 @@ func (r *race) step(next bool) (Picked, <-chan struct{}, error) {
 				return Picked{}, nil, err
 			}
 		}
-		if p, ok := r.view.anyFit(r.lane); ok {
+		if p, ok := r.view.anyFit(r.lane, nil); ok {
 			return p, nil, nil
 		}
 		if r.underWayLocked() {

@@ -125,7 +125,7 @@ func (s *Set) Up(lane Lane) (Picked, bool) {
 		return m.picked(c), true
 	}
 	s.tend(m, lane)
-	return v.anyFit(lane)
+	return v.anyFit(lane, nil)
 }
 
 // Pick brings up members, a random one first and the next when that takes long,

@@ -85,12 +85,15 @@ func (v *view) at(random, i int) *member {
 }
 
 // anyFit is a random one of the preferred members that are fit, or else the first
-// of the others that is.
-func (v *view) anyFit(lane Lane) (p Picked, ok bool) {
+// of the others that is. It is not except, which may be nil.
+func (v *view) anyFit(lane Lane, except *member) (p Picked, ok bool) {
 	found := 0
 	for i, m := range v.order {
 		if i >= v.first && found > 0 {
 			break
+		}
+		if m == except {
+			continue
 		}
 		if c := m.fit(lane); c != nil {
 			if found++; found == 1 || rand.IntN(found) == 0 {

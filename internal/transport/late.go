@@ -6,20 +6,32 @@ import (
 )
 
 // Pending is a Call whose answer is late and still due; Call returns it as its
-// error when the request has NotifyLate. The caller must go on with [Pending.Wait]
-// or end it with [Pending.Cancel], and keep the request's message until then.
-// One goroutine may use it at a time.
-type Pending struct {
-	s       *stream
-	expired <-chan time.Time // nil: the call has no bound of its own
+// error when the request has NotifyLate. The caller must go on with Wait or end it
+// with Cancel, and keep the request's message until then. One goroutine may use it
+// at a time.
+type Pending interface {
+	error // but no failure
+	// Early reports whether it was only LateAfter that has passed.
+	Early() bool
+	// Wait waits on. It returns the Pending itself when other, which may be nil,
+	// was first; the call goes on then.
+	Wait(ctx context.Context, other <-chan struct{}) ([]byte, error)
+	// Cancel ends the call.
+	Cancel()
 }
 
-// Error makes a Pending fit where an error goes; it is no failure.
-func (p *Pending) Error() string { return "the answer is late" }
+// lateCall is a Pending of a conn.
+type lateCall struct {
+	s       *stream
+	expired <-chan time.Time // nil: the call has no bound of its own
+	early   bool
+}
 
-// Wait waits on. It returns p itself when other, which may be nil, was first; the
-// call goes on then.
-func (p *Pending) Wait(ctx context.Context, other <-chan struct{}) ([]byte, error) {
+func (p *lateCall) Error() string { return "the answer is late" }
+
+func (p *lateCall) Early() bool { return p.early }
+
+func (p *lateCall) Wait(ctx context.Context, other <-chan struct{}) ([]byte, error) {
 	s, c := p.s, p.s.conn
 	for {
 		if reply, err, done := p.result(); done {
@@ -37,14 +49,13 @@ func (p *Pending) Wait(ctx context.Context, other <-chan struct{}) ([]byte, erro
 	}
 }
 
-// Cancel ends the call.
-func (p *Pending) Cancel() {
+func (p *lateCall) Cancel() {
 	_, _ = p.s.conn.giveUp(p.s, func(o Outcome) *Error { return &Error{Code: Canceled, Outcome: o, Cause: ErrClosed} })
 }
 
 // result is the answer if it has come. The stream does not go back to the pool:
 // the reader may still be about to signal it.
-func (p *Pending) result() (reply []byte, err error, done bool) {
+func (p *lateCall) result() (reply []byte, err error, done bool) {
 	c := p.s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,7 +71,7 @@ func (p *Pending) result() (reply []byte, err error, done bool) {
 // pending is what a Call becomes that the watchdog has called late. Its answer
 // may have come just then.
 func (c *conn) pending(s *stream, expired <-chan time.Time) ([]byte, error) {
-	p := &Pending{s, expired}
+	p := &lateCall{s: s, expired: expired, early: !s.late.Load()}
 	if reply, err, done := p.result(); done {
 		return reply, err
 	}

@@ -39,11 +39,11 @@ func lateRequest() Request {
 }
 
 // mustBePending calls and returns what it becomes.
-func mustBePending(t *testing.T, conn *conn, ctx context.Context, req Request) (*Pending, time.Duration) {
+func mustBePending(t *testing.T, conn *conn, ctx context.Context, req Request) (Pending, time.Duration) {
 	t.Helper()
 	began := time.Now()
 	_, err := conn.Call(ctx, req)
-	p, ok := err.(*Pending)
+	p, ok := err.(Pending)
 	if !ok {
 		t.Fatalf("%v after %v, want a pending call", err, time.Since(began))
 	}

@@ -13,7 +13,7 @@ import (
 type Conn interface {
 	// Call sends one message and waits for the one that answers it. The result
 	// belongs to the caller; req.Message is not used after Call returns. Every
-	// error is an [*Error], but for the [*Pending] that a request with NotifyLate
+	// error is an [*Error], but for the [Pending] that a request with NotifyLate
 	// may become.
 	Call(ctx context.Context, req Request) ([]byte, error)
 	// Open starts a stream. It does not wait for the server; ctx is only
@@ -69,7 +69,7 @@ type Request struct {
 	MaxMessage int
 	// CloseSend half-closes a stream behind Message (server streaming).
 	CloseSend bool
-	// NotifyLate lets a Call return a [*Pending] while its answer is still due:
+	// NotifyLate lets a Call return a [Pending] while its answer is still due:
 	// when the connection turns Suspect, or after about one and a half seconds.
 	NotifyLate bool
 	// LateAfter, when positive, is when a Call with NotifyLate is late at the
