@@ -467,6 +467,36 @@ func TestMembersGoneForAWhile(t *testing.T) {
 	})
 }
 
+// One of three members, the one in use, answers no renewals any more, though its
+// connections are well.
+func TestMemberStuck(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			p := newLessor()
+			c := p.client(t, 3)
+			var leases []*Lease
+			for range 100 {
+				leases = append(leases, kept(t, c, 6*time.Second))
+			}
+			for range 5 {
+				time.Sleep(10*time.Second + rand.N(6*time.Second))
+				p.set(func() { p.stuck = p.renewed[len(p.renewed)-1].addr })
+				least := 6 * time.Second
+				for range 100 {
+					time.Sleep(100 * time.Millisecond)
+					for _, l := range leases {
+						least = min(least, time.Until(l.Deadline()))
+					}
+				}
+				isAlive(t, leases...)
+				if least < time.Second {
+					t.Errorf("the nearest to its end had %v left", least)
+				}
+			}
+		})
+	}
+}
+
 // One of three members hangs.
 func TestMemberHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"silly.store/etcd/internal/transport"
 )
 
 // pool is a group of streams and the renewals that wait for one of them. A stream
@@ -224,7 +226,7 @@ func (p *pool) openStream() (*renewStream, *Error) {
 	if err != nil {
 		return nil, callError(&rpcRenew, "", err)
 	}
-	s := &renewStream{pool: p, conn: conn, token: token}
+	s := &renewStream{pool: p, conn: conn, token: token, desperate: conn.State() == transport.Suspect}
 	s.stream, err = conn.Open(ctx, s.request())
 	if err != nil {
 		return nil, callError(&rpcRenew, conn.Endpoint, err)

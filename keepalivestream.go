@@ -15,6 +15,9 @@ type renewStream struct {
 	conn   balance.Picked
 	stream transport.Stream
 	token  *token // what it was opened with
+	// desperate: its connection was suspect when it was opened, because there was
+	// no better one.
+	desperate bool
 
 	// The fields below are guarded by keeper.mu.
 
@@ -70,16 +73,33 @@ func (q *renewals) pop() renewal {
 	return r
 }
 
-// pick chooses the connection for a stream, if possible to another member than
-// the one to avoid. A follower forwards every renewal to the leader, so here is
-// where the leader would be preferred if the set knew it.
+// A stream goes to another member than the one to avoid, and to one that is not
+// suspect, if such a one comes up within so many tries.
+const (
+	pickTries = 12
+	pickPause = 10 * time.Millisecond
+)
+
+// pick chooses the connection for a stream. A follower forwards every renewal to
+// the leader, so here is where the leader would be preferred if the set knew it.
 func (k *keeper) pick(ctx context.Context, avoid string) (balance.Picked, error) {
-	for range 4 {
-		if p, ok := k.c.set.Up(rpcRenew.lane); ok && p.Endpoint != avoid {
+	for tries := 1; ; tries++ {
+		p, ok := k.c.set.Up(rpcRenew.lane)
+		if !ok {
+			var err error
+			if p, err = k.c.set.Pick(ctx, rpcRenew.lane); err != nil {
+				return p, err
+			}
+		}
+		if p.Endpoint != avoid && p.State() == transport.Ready || tries == pickTries {
+			return p, nil
+		}
+		select {
+		case <-time.After(pickPause):
+		case <-ctx.Done():
 			return p, nil
 		}
 	}
-	return k.c.set.Pick(ctx, rpcRenew.lane)
 }
 
 func (s *renewStream) request() transport.Request {
@@ -93,7 +113,7 @@ func (s *renewStream) usableLocked() bool {
 		return false
 	}
 	state := s.conn.State()
-	return state == transport.Ready || state == transport.Suspect
+	return state == transport.Ready || state == transport.Suspect && s.desperate
 }
 
 // fillLocked puts waiting renewals on the stream as far as it has room. A little
@@ -143,7 +163,7 @@ func (s *renewStream) checkStallLocked(now int64) {
 	}
 	limit := p.stallAfterLocked()
 	switch {
-	case now-s.progress >= limit<<min(p.stalls, 3):
+	case now-s.progress >= limit<<min(p.stalls, 3), !s.desperate && s.conn.State() == transport.Suspect:
 		s.stalled = true
 		p.stalls++
 		p.avoid = s.conn.Endpoint
@@ -250,7 +270,10 @@ func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse) bool {
 	now := k.clock.now()
 	s.progress = now
 	s.answers++
-	p.failures, p.stalls, p.lastErr, p.avoid = 0, 0, nil, ""
+	p.failures, p.stalls, p.lastErr = 0, 0, nil
+	if p.avoid == s.conn.Endpoint {
+		p.avoid = ""
+	}
 	s.adaptLocked(now, now-r.at)
 	if s.sent.len() == 0 {
 		s.stalled = false

@@ -26,6 +26,7 @@ type lessor struct {
 	service time.Duration // of a renewal; a stream serves one at a time
 	after   time.Duration // between an answer's sending and its arrival
 	silent  bool          // nothing is answered, nothing is done
+	stuck   string        // endpoint that is silent
 	noReply int           // so many unary calls are done, and their answers lost
 	fail    error         // of renewals, ends the stream
 
@@ -367,7 +368,7 @@ func (s *lessorStream) serve() {
 			return
 		}
 		p.mu.Lock()
-		before, service, silent := p.before, p.service, p.silent
+		before, service, silent := p.before, p.service, p.silent || s.c.addr == p.stuck
 		p.mu.Unlock()
 		if silent {
 			s.wait(time.Hour)
