@@ -37,24 +37,54 @@ func ExampleClient_Grant_noKeepAlive() {
 
 // What depends on a lease ends with it: as soon as it may be lost, the work is
 // cancelled.
-func ExampleLease_Done() {
+func ExampleLease_Context() {
 	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
 	if err != nil {
 		log.Fatal(err)
 	}
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		<-lease.Done()
-		cancel(lease.Err())
-	}()
+	ctx, cancel := lease.Context(ctx)
+	defer cancel()
 
 	work := func(context.Context) {}
 	work(ctx)
 	if cause := context.Cause(ctx); cause != nil {
 		log.Print("stopped: ", cause)
 	}
+}
+
+// A program that is nothing without its lease.
+func ExampleLease_Done() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ticks := time.NewTicker(time.Second)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+			fmt.Println("still here")
+		case <-lease.Done():
+			log.Fatal(lease.Err())
+		}
+	}
+}
+
+// A service that stops takes its key away at once, and does not leave that to
+// the TTL.
+func ExampleLease_Revoke() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Put(ctx, etcd.PutRequest{Key: "services/api/10.0.0.1:8080", Lease: lease.ID}); err != nil {
+		log.Fatal(err)
+	}
+
+	if err := lease.Revoke(ctx); err != nil {
+		log.Fatal(err)
+	}
+	<-lease.Done() // is closed
 }
 
 func ExampleLease_Err() {
@@ -89,20 +119,13 @@ func ExampleLease_Deadline() {
 	}
 }
 
-// Revoking deletes the keys of a lease at once.
+// End a lease of which only the ID is known. [Lease.Revoke] is for one's own.
 func ExampleClient_Revoke() {
-	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
-	if err != nil {
+	var id etcd.LeaseID = 4711
+	_, err := c.Revoke(ctx, etcd.RevokeRequest{ID: id})
+	if err != nil && !errors.Is(err, etcd.ErrLeaseNotFound) {
 		log.Fatal(err)
 	}
-	if _, err := c.Put(ctx, etcd.PutRequest{Key: "services/api/10.0.0.1:8080", Lease: lease.ID}); err != nil {
-		log.Fatal(err)
-	}
-
-	if _, err := c.Revoke(ctx, etcd.RevokeRequest{ID: lease.ID}); err != nil {
-		log.Fatal(err)
-	}
-	<-lease.Done() // is closed
 }
 
 func ExampleClient_TTL() {

@@ -91,11 +91,12 @@ func ExampleClient_Get() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if len(got.KVs) == 0 {
+	color, ok := got.First()
+	if !ok {
 		fmt.Println("there is no color")
 		return
 	}
-	fmt.Printf("%s, put %d times\n", got.KVs[0].Value, got.KVs[0].Version)
+	fmt.Printf("%s, put %d times\n", color.Value, color.Version)
 }
 
 // The three keys below fruit/ that were changed last.
@@ -154,7 +155,8 @@ func ExampleClient_Txn() {
 	if txn.Succeeded {
 		fmt.Println("the lock is mine")
 	} else {
-		fmt.Printf("the lock is held by %s\n", txn.Responses[0].Get.KVs[0].Value)
+		lock, _ := txn.Responses[0].Get.First()
+		fmt.Printf("the lock is held by %s\n", lock.Value)
 	}
 }
 
@@ -166,10 +168,7 @@ func ExampleClient_Txn_replace() {
 			log.Fatal(err)
 		}
 		// A key that does not exist has the ModRevision 0.
-		var old etcd.KeyValue
-		if len(got.KVs) > 0 {
-			old = got.KVs[0]
-		}
+		old, _ := got.First()
 		txn, err := c.Txn(ctx, etcd.TxnRequest{
 			If:   []etcd.Compare{etcd.CompareModRevision("list", etcd.Equal, old.ModRevision)},
 			Then: []etcd.Op{etcd.PutRequest{Key: "list", Value: append(old.Value, "one more\n"...)}},

@@ -16,8 +16,8 @@ import (
 // stream has room, and is back in timers the moment it is sent: an answer only
 // moves its deadline, so no heap is touched for it.
 //
-// keeper.mu is held across nothing that blocks, and while it is held no lock but
-// those of connections' state is taken.
+// keeper.mu is held across nothing that blocks, and while it is held no lock is
+// taken but those of connections' state and of contexts that end.
 type keeper struct {
 	c        *Client
 	ctx      context.Context // ends with Close
@@ -284,18 +284,10 @@ func (k *keeper) endLocked(l *Lease, reason *Error) {
 	if k.leases[l.ID] == l {
 		delete(k.leases, l.ID)
 	}
-	if l.done == nil {
-		l.done = closedChannel
-	} else {
-		close(l.done)
+	if l.end != nil {
+		l.end(reason)
 	}
 }
-
-var closedChannel = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
 
 // expired is the reason of a lease that the server does not know.
 func expired(l *Lease) *Error {

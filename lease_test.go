@@ -320,6 +320,86 @@ func TestKeepAliveOnceFails(t *testing.T) {
 	})
 }
 
+// A context ends with its lease, its parent or its cancel, whatever comes first.
+func TestLeaseContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		l := kept(t, c, 6*time.Second)
+		type key struct{}
+		parent, endParent := context.WithCancel(context.WithValue(t.Context(), key{}, "v"))
+		child, cancelChild := l.Context(parent)
+		defer cancelChild()
+		held, cancelHeld := l.Context(t.Context())
+		defer cancelHeld()
+		given, cancelGiven := l.Context(t.Context())
+		time.Sleep(time.Minute)
+		if child.Err() != nil || held.Err() != nil || given.Err() != nil || child.Value(key{}) != "v" {
+			t.Fatalf("%v, %v, %v while the lease lives", child.Err(), held.Err(), given.Err())
+		}
+		cancelGiven()
+		if !errors.Is(context.Cause(given), context.Canceled) || held.Err() != nil {
+			t.Errorf("after cancel: %v, and the other %v", context.Cause(given), held.Err())
+		}
+		endParent()
+		if !errors.Is(context.Cause(child), context.Canceled) || held.Err() != nil || l.Err() != nil {
+			t.Errorf("after the parent: %v, and the other %v", context.Cause(child), held.Err())
+		}
+
+		p.set(func() { p.silent = true })
+		deadline := l.Deadline()
+		<-held.Done()
+		if !errors.Is(context.Cause(held), ErrLeaseNotRenewed) || context.Cause(held) != l.Err() {
+			t.Errorf("after the loss: %v, want %v", context.Cause(held), l.Err())
+		}
+		if d := time.Since(deadline); d < 0 || d > 3*time.Second {
+			t.Errorf("ended %v after the deadline of then", d)
+		}
+		late, cancelLate := l.Context(t.Context())
+		defer cancelLate()
+		if late.Err() == nil || context.Cause(late) != l.Err() {
+			t.Errorf("of a lost lease: %v", context.Cause(late))
+		}
+		var none context.Context
+		bad, cancelBad := l.Context(none)
+		cancelBad()
+		if !errors.Is(context.Cause(bad), ErrInvalidRequest) {
+			t.Errorf("of no parent: %v", context.Cause(bad))
+		}
+	})
+}
+
+func TestLeaseRevoke(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLessor()
+		c := p.client(t, 1)
+		l := kept(t, c, 6*time.Second)
+		var none context.Context
+		if err := l.Revoke(none); !errors.Is(err, ErrInvalidRequest) {
+			t.Errorf("without a context: %v", err)
+		}
+		isAlive(t, l)
+		if err := l.Revoke(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		isLost(t, l, time.Second, ErrLeaseRevoked)
+		if err := l.Revoke(t.Context()); !errors.Is(err, ErrLeaseNotFound) {
+			t.Errorf("again: %v", err)
+		}
+	})
+}
+
+func TestGetResponseFirst(t *testing.T) {
+	var r GetResponse
+	if kv, ok := r.First(); ok || kv.ModRevision != 0 {
+		t.Errorf("of nothing: %v, %v", kv, ok)
+	}
+	r.KVs = []KeyValue{{Key: "a"}, {Key: "b"}}
+	if kv, ok := r.First(); !ok || kv.Key != "a" {
+		t.Errorf("%v, %v", kv, ok)
+	}
+}
+
 func TestGrantRequestWire(t *testing.T) {
 	for _, test := range []struct {
 		ttl     time.Duration

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 )
@@ -22,12 +23,13 @@ type Lease struct {
 	// The fields below are guarded by keeper.mu once the keeper has the lease.
 	// Times are leaseClock's.
 
-	done     chan struct{} // made when first asked for
-	sent     int64         // when the last renewal that succeeded was sent
-	lastSend int64         // when the last renewal was sent
-	next     int64         // when the next one is due
-	ttl      int64         // as the last answer has it
-	lastErr  *Error        // of its last renewal, when that failed by its own fault
+	life     context.Context         // ends with it; made when first asked for
+	end      context.CancelCauseFunc // of life
+	sent     int64                   // when the last renewal that succeeded was sent
+	lastSend int64                   // when the last renewal was sent
+	next     int64                   // when the next one is due
+	ttl      int64                   // as the last answer has it
+	lastErr  *Error                  // of its last renewal, when that failed by its own fault
 	heap     *leaseHeap
 	place    int32 // in heap
 	revoking int16 // calls of Revoke under way
@@ -40,14 +42,57 @@ type Lease struct {
 // Done is closed when the lease is over; [Lease.Err] then says why. That is never
 // later than the server can delete the lease and its keys, unless the process
 // itself was stopped at that time.
-func (l *Lease) Done() <-chan struct{} {
+func (l *Lease) Done() <-chan struct{} { return l.lifetime().Done() }
+
+// lifetime is a context that ends with the lease.
+func (l *Lease) lifetime() context.Context {
 	k := l.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if l.done == nil {
-		l.done = make(chan struct{})
+	if l.life == nil {
+		l.life, l.end = context.WithCancelCause(context.Background())
+		if reason := l.ended.Load(); reason != nil {
+			l.end(reason)
+		}
 	}
-	return l.done
+	return l.life
+}
+
+// Context is a child of parent that ends with the lease too, for work that may
+// only be done while the lease lives. [context.Cause] is then what [Lease.Err]
+// returns. Call cancel when the work is done, as with [context.WithCancel].
+//
+// It ends at [Lease.Deadline] at the latest, which tells nothing of what the
+// server does meanwhile with a request that has been sent: guard writes that must
+// not come late with a compare in their Txn.
+func (l *Lease) Context(parent context.Context) (ctx context.Context, cancel context.CancelFunc) {
+	if parent == nil {
+		ctx, end := context.WithCancelCause(context.Background())
+		end(invalid("Lease.Context", errNilContext))
+		return ctx, func() {}
+	}
+	life := l.lifetime()
+	ctx, end := context.WithCancelCause(parent)
+	if life.Err() != nil {
+		end(context.Cause(life))
+	}
+	stop := context.AfterFunc(life, func() { end(context.Cause(life)) })
+	return ctx, func() {
+		stop()
+		end(nil)
+	}
+}
+
+// Revoke ends the lease and deletes the keys on it, as [Client.Revoke] does.
+//
+// Errors: ErrLeaseNotFound when the server does not know it any more, and those
+// of every call. The lease may have been revoked if [MaybeApplied] says so; as
+// long as a Revoke fails the lease is kept alive.
+//
+// etcd: Lease/LeaseRevoke (since 3.0)
+func (l *Lease) Revoke(ctx context.Context) error {
+	_, err := l.keeper.c.Revoke(ctx, RevokeRequest{ID: l.ID})
+	return err
 }
 
 // Err is nil as long as the lease lives, and then tells why it is over. errors.Is

@@ -209,6 +209,16 @@ type GetResponse struct {
 	Count int64 `etcd:"4"`
 }
 
+// First is the first of KVs, for a Get of a single key. ok is false when there is
+// none; kv is then the zero KeyValue, whose ModRevision 0 is what compares of a key
+// that does not exist expect. kv points into the response like KVs do.
+func (r *GetResponse) First() (kv KeyValue, ok bool) {
+	if len(r.KVs) == 0 {
+		return KeyValue{}, false
+	}
+	return r.KVs[0], true
+}
+
 // DeleteResponse is the answer to a Delete. It may be read concurrently.
 //
 //etcd:message etcdserverpb.DeleteRangeResponse

@@ -92,6 +92,5 @@ func serve(ctx context.Context, c *etcd.Client, key string) error {
 			return ctx.Err()
 		}
 	}
-	_, err = c.Revoke(ctx, etcd.RevokeRequest{ID: lease.ID})
-	return err
+	return lease.Revoke(ctx)
 }

@@ -68,7 +68,8 @@ func (t *tour) transact(ctx context.Context) error {
 		if txn.Succeeded {
 			t.show("if lock is free, put "+name, "done")
 		} else {
-			t.show("if lock is free, put "+name, "no, %s has it", txn.Responses[0].Get.KVs[0].Value)
+			holder, _ := txn.Responses[0].Get.First()
+			t.show("if lock is free, put "+name, "no, %s has it", holder.Value)
 		}
 	}
 	return nil
@@ -89,7 +90,8 @@ func (t *tour) lookBack(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t.show(fmt.Sprintf("color at revision %d", revision), "%s", got.KVs[0].Value)
+		color, _ := got.First()
+		t.show(fmt.Sprintf("color at revision %d", revision), "%s", color.Value)
 	}
 	return nil
 }
@@ -114,6 +116,7 @@ func (t *tour) compact(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.show("color now", "%s", got.KVs[0].Value)
+	color, _ := got.First()
+	t.show("color now", "%s", color.Value)
 	return nil
 }

@@ -55,7 +55,7 @@ func (t *tour) outliveTTL(ctx context.Context) error {
 		t.show("", "%s is still there", t.short(kv.Key))
 	}
 
-	if _, err := t.c.Revoke(ctx, etcd.RevokeRequest{ID: kept.ID}); err != nil {
+	if err := kept.Revoke(ctx); err != nil {
 		return err
 	}
 	if <-kept.Done(); !errors.Is(kept.Err(), etcd.ErrLeaseRevoked) {

@@ -37,7 +37,7 @@ func (t *tour) discoverInstances(ctx context.Context) error {
 	}
 
 	// What ends a lease deletes its keys.
-	if _, err := a.c.Revoke(ctx, etcd.RevokeRequest{ID: a.lease.ID}); err != nil {
+	if err := a.lease.Revoke(ctx); err != nil {
 		return err
 	}
 	if err := t.seen(ctx, w, "a stops, revoking its lease"); err != nil {

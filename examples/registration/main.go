@@ -65,7 +65,7 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	// ctx may have ended, and there is still something to do.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if _, err := c.Revoke(ctx, etcd.RevokeRequest{ID: lease.ID}); err != nil {
+	if err := lease.Revoke(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "Service unregistered")

@@ -58,7 +58,7 @@ func shutDown(ctx context.Context, out io.Writer, c *etcd.Client, lease *etcd.Le
 	// After an interrupt ctx has ended; this is what is to be done nevertheless.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if _, err := c.Revoke(ctx, etcd.RevokeRequest{ID: lease.ID}); err != nil {
+	if err := lease.Revoke(ctx); err != nil {
 		return err
 	}
 	left, err := c.Get(ctx, etcd.GetRequest{Key: temp, Prefix: true, CountOnly: true})

@@ -77,10 +77,11 @@ func (p *pair) incrementPlainly(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(got.KVs) == 0 {
+		counter, ok := got.First()
+		if !ok {
 			return fmt.Errorf("there is no counter %s", key)
 		}
-		n, err := strconv.Atoi(string(got.KVs[0].Value))
+		n, err := strconv.Atoi(string(counter.Value))
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}

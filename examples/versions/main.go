@@ -63,8 +63,9 @@ func get(ctx context.Context, c *etcd.Client, key string, revision int64) (etcd.
 	if err != nil {
 		return etcd.KeyValue{}, err
 	}
-	if len(got.KVs) == 0 {
+	kv, ok := got.First()
+	if !ok {
 		return etcd.KeyValue{}, fmt.Errorf("%s did not exist at revision %d", key, revision)
 	}
-	return got.KVs[0], nil
+	return kv, nil
 }
