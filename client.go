@@ -42,7 +42,11 @@ type Client struct {
 //
 // The error names the field that is wrong; errors.Is finds ErrInvalidConfig.
 func New(config Config) (*Client, error) {
-	parsed, err := config.validate()
+	files, err := config.useTLSFiles()
+	var parsed []balance.Endpoint
+	if err == nil {
+		parsed, err = config.validate()
+	}
 	if err != nil {
 		return nil, &Error{Op: "New", Code: CodeInvalidArgument, Outcome: NotSent, Message: err.Error(), sentinel: ErrInvalidConfig}
 	}
@@ -63,6 +67,7 @@ func New(config Config) (*Client, error) {
 		Endpoints: parsed,
 		Observer:  &c.observer,
 		Dial: func(ctx context.Context, target transport.Target) (transport.Conn, error) {
+			target.TLS = files.fresh(target.TLS)
 			return transport.Dial(ctx, target, options)
 		},
 		Check: c.identify,

@@ -18,7 +18,7 @@ import (
 type Config struct {
 	// Endpoints are the client URLs of the cluster's members: host:port,
 	// http://host:port, https://host:port, unix:///path or unixs:///path.
-	// A host:port means TLS when TLS is set and plain text when it is not.
+	// A host:port means TLS when TLS or TLSFiles is set, else plain text.
 	Endpoints []string
 
 	// TLS configures https and unixs endpoints. nil means the system's
@@ -26,6 +26,13 @@ type Config struct {
 	// Versions below 1.2 are not offered unless MinVersion says so. An empty
 	// ServerName means the endpoint's host.
 	TLS *tls.Config
+
+	// TLSFiles are files to configure TLS from, beside what TLS says or in place
+	// of it: with them a host:port means TLS. They are read anew for each
+	// connection, so that certificates can be replaced under a running client;
+	// files that make no sense, as when only one of two has been replaced, leave
+	// the former ones in use. The zero value means none.
+	TLSFiles TLSFiles
 
 	// Username and Password are those of a user of etcd's, for clusters with
 	// authentication. Set both or neither. While authentication is off in the

@@ -77,8 +77,18 @@ func (ca *CA) ClientCert(commonName string) (tls.Certificate, error) {
 	return tls.X509KeyPair(certPEM, keyPEM)
 }
 
+// ClientPEM returns a client certificate with this common name, and its key, as
+// the contents of files. It is valid until the given time, which may be past.
+func (ca *CA) ClientPEM(commonName string, until time.Time) (certPEM, keyPEM []byte, err error) {
+	return ca.issueUntil(commonName, nil, until)
+}
+
 // issue signs a certificate for a client, or for a server with these hosts.
 func (ca *CA) issue(commonName string, hosts []string) (certPEM, keyPEM []byte, err error) {
+	return ca.issueUntil(commonName, hosts, time.Now().Add(24*time.Hour))
+}
+
+func (ca *CA) issueUntil(commonName string, hosts []string, until time.Time) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("etcdtest: making a key for %q: %w", commonName, err)
@@ -87,6 +97,7 @@ func (ca *CA) issue(commonName string, hosts []string) (certPEM, keyPEM []byte, 
 	if err != nil {
 		return nil, nil, err
 	}
+	template.NotAfter = until
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	// etcd uses the server's certificate for its own connections to itself, so
 	// that one needs both uses.

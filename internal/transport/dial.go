@@ -176,7 +176,7 @@ func tlsError(err error) error {
 	case errors.As(err, &record):
 		return misconfigured(err, "server does not speak TLS; use http:// for a plain endpoint")
 	case errors.As(err, &unknownCA):
-		return misconfigured(err, "server certificate is not signed by a known authority; set Config.TLS.RootCAs to etcd's CA")
+		return misconfigured(err, "server certificate is not signed by a known authority; set Config.TLSFiles.CA or Config.TLS.RootCAs to etcd's CA")
 	case errors.As(err, &hostname):
 		return misconfigured(err, "server certificate is for another name; use that name in the endpoint or set Config.TLS.ServerName")
 	case errors.As(err, &invalid):
@@ -184,7 +184,7 @@ func tlsError(err error) error {
 	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "no application protocol"):
 		return misconfigured(err, "TLS server does not offer HTTP/2; is this etcd's client URL?")
 	case errors.As(err, &remote) && remote.Op == "remote error": // a TLS alert
-		return misconfigured(err, "server refused the TLS connection; does it want a client certificate from its CA (Config.TLS.Certificates)?")
+		return misconfigured(err, "server refused the TLS connection; does it want a client certificate from its CA (Config.TLSFiles.Cert or Config.TLS.Certificates)?")
 	}
 	return err
 }
