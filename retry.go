@@ -108,8 +108,8 @@ func (c *Client) maxMoves(r *rpc, err *Error) int {
 	switch {
 	case err.resend, err.Outcome == NotSent && err.Endpoint != "" && err.transient:
 		return max(members, maxResends)
-	case !err.elsewhere && (err.answered || err.sentinel != ErrUnavailable):
-		return 0
+	case err.sentinel == ErrTimeout, !err.elsewhere && (err.answered || err.sentinel != ErrUnavailable):
+		return 0 // the attempt's time is over, or there is no better member
 	case r.class == read && err.Endpoint != "":
 		if r.member != nil {
 			return 1
