@@ -1,0 +1,68 @@
+package check
+
+import (
+	"strings"
+
+	"silly.store/etcd/robustness/internal/history"
+)
+
+// Own is what begins the keys that the harness itself writes.
+const Own = "~"
+
+// writes is I2.
+func writes(r *history.Run, t *truth, f *Finding) {
+	known := make(map[string]bool)
+	unknownDeletes := make(map[string]int)
+	several := false
+	for i := range r.Calls {
+		c := &r.Calls[i]
+		several = several || c.Kind == history.Many && c.Value == ""
+		switch {
+		case c.Kind == history.Delete && c.Fate == history.Unknown:
+			f.Checked++
+			unknownDeletes[c.Key]++
+		case c.Value != "":
+			f.Checked++
+			known[c.Value] = true
+			written(c, t, f)
+		}
+	}
+	for value, of := range t.values {
+		if e := &t.events[of[0]]; !known[value] && !strings.HasPrefix(e.Key, Own) {
+			f.broken(e.At, "revision %d puts %q to %q, which nobody has written", e.Revision, value, e.Key)
+		}
+	}
+	if several {
+		return // whose deletion of a key it was can't be told
+	}
+	for key, n := range unclaimedDeletes(r, t) {
+		if n > unknownDeletes[key] && !strings.HasPrefix(key, Own) {
+			f.broken(0, "%q was deleted %d times more than calls account for", key, n-unknownDeletes[key])
+		}
+	}
+}
+
+// written checks how often a value has been put.
+func written(c *history.Call, t *truth, f *Finding) {
+	times, revision := 0, int64(0)
+	for _, i := range t.values[c.Value] {
+		e := &t.events[i]
+		if e.Revision != revision {
+			times++
+			revision = e.Revision
+		}
+		if c.Kind != history.Many && e.Key != c.Key {
+			f.broken(c.Ended, "%q was put to %q instead of %q", c.Value, e.Key, c.Key)
+		}
+	}
+	switch {
+	case c.Fate == history.Done && c.Kind == history.Swap && !c.Matched && times > 0:
+		f.broken(c.Ended, "%s of %q did not match and was applied", c.Kind, c.Value)
+	case c.Fate == history.Done && (c.Kind != history.Swap || c.Matched) && times != 1:
+		f.broken(c.Ended, "%s of %q succeeded and was applied %d times", c.Kind, c.Value, times)
+	case c.Fate == history.NotApplied && times > 0:
+		f.broken(c.Ended, "%s of %q was said to be not applied (%s) and was, at revision %d", c.Kind, c.Value, c.Error, revision)
+	case times > 1:
+		f.broken(c.Ended, "%s of %q was applied %d times", c.Kind, c.Value, times)
+	}
+}

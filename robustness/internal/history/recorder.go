@@ -1,0 +1,150 @@
+package history
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Recorder collects a run's history. It is safe for concurrent use.
+type Recorder struct {
+	zero time.Time
+
+	mu  sync.Mutex // guards the fields below
+	run Run
+	ids int
+}
+
+// NewRecorder starts the clock.
+func NewRecorder(run Run) *Recorder {
+	run.Began = time.Now()
+	return &Recorder{zero: run.Began, run: run}
+}
+
+// Now is the time on the run's clock. It is never 0.
+func (r *Recorder) Now() int64 { return max(int64(time.Since(r.zero)), 1) }
+
+// At is a time of this process on the run's clock.
+func (r *Recorder) At(t time.Time) int64 { return int64(t.Sub(r.zero)) }
+
+// Call adds a call that has ended.
+func (r *Recorder) Call(c Call) { r.Change(func(run *Run) { run.Calls = append(run.Calls, c) }) }
+
+// Calls returns how many calls there have been, and how many were answered.
+func (r *Recorder) Calls() (all, done int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.run.Calls {
+		if r.run.Calls[i].Fate == Done {
+			done++
+		}
+	}
+	return len(r.run.Calls), done
+}
+
+// Fault notes the begin of a fault and returns what notes its end.
+func (r *Recorder) Fault(name string) (end func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := len(r.run.Faults)
+	r.run.Faults = append(r.run.Faults, Fault{Name: name, From: r.Now()})
+	return func() { r.Change(func(run *Run) { run.Faults[i].To = r.Now() }) }
+}
+
+// Sample adds to the figures of a name.
+func (r *Recorder) Sample(name string, d time.Duration) {
+	r.Change(func(run *Run) {
+		if run.Samples == nil {
+			run.Samples = make(map[string][]time.Duration)
+		}
+		run.Samples[name] = append(run.Samples[name], d)
+	})
+}
+
+// NewWatch adds a watch, which belongs to its reader until the run is over.
+func (r *Recorder) NewWatch(f Filter, requested, before int64) *Watch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ids++
+	w := &Watch{ID: r.ids, Filter: f, Requested: requested, Before: before, Began: r.Now()}
+	r.run.Watches = append(r.run.Watches, w)
+	return w
+}
+
+// Change lets f add to the history. f must not keep it.
+func (r *Recorder) Change(f func(*Run)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f(&r.run)
+}
+
+// Finish stops the clock and returns the history. Nothing may be added later.
+func (r *Recorder) Finish() *Run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.run.Took = time.Since(r.zero)
+	return &r.run
+}
+
+const (
+	pulse = 5 * time.Millisecond
+	// pause is how late a tick must be to count as a pause of the machine.
+	pause = 15 * time.Millisecond
+)
+
+// Pauses notes, until ctx ends, when this process did not get the CPU: what is
+// late at such a time is not the client's fault.
+func (r *Recorder) Pauses(ctx context.Context) {
+	last := r.Now()
+	tick := time.NewTicker(pulse)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		now := r.Now()
+		if late := now - last - int64(pulse); late > int64(pause) {
+			r.Change(func(run *Run) { run.Pauses = append(run.Pauses, Pause{last, now}) })
+		}
+		last = now
+		runtime.Gosched() // shows a long queue of goroutines as lateness too
+	}
+}
+
+// Interner keeps one copy of each string: a history names the same keys and
+// values many times, and the clients' strings would keep whole messages alive.
+// It is safe for concurrent use.
+type Interner struct {
+	mu    sync.Mutex // guards known
+	known map[string]string
+}
+
+// NewInterner makes an empty one.
+func NewInterner() *Interner { return &Interner{known: make(map[string]string)} }
+
+// Bytes returns the string of b.
+func (in *Interner) Bytes(b []byte) string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if s, ok := in.known[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	in.known[s] = s
+	return s
+}
+
+// String returns a copy of s that keeps nothing else alive.
+func (in *Interner) String(s string) string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if t, ok := in.known[s]; ok {
+		return t
+	}
+	t := string([]byte(s))
+	in.known[t] = t
+	return t
+}
