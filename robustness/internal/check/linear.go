@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -29,6 +30,7 @@ func linearizable(r *history.Run, t *truth, f *Finding) {
 		}
 	}
 	revisions(r, t, f)
+	scans(r, t, f)
 	for _, h := range r.Hashes {
 		if first := r.Hashes[0]; h.Revision != first.Revision || h.Compact == first.Compact && h.Hash != first.Hash {
 			f.broken(int64(r.Took), "member %s has hash %x at revision %d, member %s has %x at %d",
@@ -76,16 +78,18 @@ func describe(c *history.Call) string {
 	return fmt.Sprintf("swap %q for %q: %v, %v, %q at %d", c.Expected, c.Value, c.Fate, c.Matched, c.Found, c.Revision)
 }
 
-// operations are the calls of each key as the model takes them. What the truth
+// operations are the calls of each key as the model takes them, without keys
+// that transactions over several keys write. What the truth
 // says of calls of unknown fate narrows the search: those that never took effect
 // are left out, those that did had taken effect when their revision was seen.
 func operations(r *history.Run, t *truth) map[string][]porcupine.Operation {
 	seen := seenBy(r)
 	deletes := unclaimedDeletes(r, t)
+	shared := manyPrefixes(r)
 	ops := make(map[string][]porcupine.Operation)
 	for i := range r.Calls {
 		c := &r.Calls[i]
-		if c.Stale || c.Kind == history.Many || c.Fate == history.NotApplied || c.Kind == history.Get && c.Fate != history.Done {
+		if c.Stale || c.Fate == history.NotApplied || c.Kind == history.Get && c.Fate != history.Done || shared(c.Key) {
 			continue
 		}
 		op := porcupine.Operation{ClientId: c.Process, Input: c, Call: c.Began, Return: c.Ended}
@@ -106,6 +110,25 @@ func operations(r *history.Run, t *truth) map[string][]porcupine.Operation {
 		ops[c.Key] = append(ops[c.Key], op)
 	}
 	return ops
+}
+
+// manyPrefixes reports which keys are written by transactions over several
+// keys: those are no registers.
+func manyPrefixes(r *history.Run) func(key string) bool {
+	prefixes := make(map[string]bool)
+	for i := range r.Calls {
+		if c := &r.Calls[i]; c.Kind == history.Many {
+			prefixes[c.Key] = true
+		}
+	}
+	return func(key string) bool {
+		for p := range prefixes {
+			if strings.HasPrefix(key, p) {
+				return true
+			}
+		}
+		return false
+	}
 }
 
 // seenBy returns when a revision was first named by an answer, or a later one.
@@ -201,6 +224,29 @@ func inOrder(r *history.Run, f *Finding) {
 		}
 		if c.Revision < highest {
 			f.broken(c.Ended, "%s of %q was answered at revision %d, after another call had been at %d", c.Kind, c.Key, c.Revision, highest)
+		}
+	}
+}
+
+// scans checks that reads of many keys are of one revision, with nothing missing
+// and nothing twice.
+func scans(r *history.Run, t *truth, f *Finding) {
+	for i := range r.Scans {
+		s := &r.Scans[i]
+		if s.Error != "" {
+			continue
+		}
+		f.Checked++
+		want := t.under(s.Prefix, s.Revision)
+		if len(want) != len(s.Pairs) {
+			f.broken(s.Ended, "a read of %q at revision %d has %d keys, there were %d", s.Prefix, s.Revision, len(s.Pairs), len(want))
+			continue
+		}
+		for j, p := range s.Pairs {
+			if x := want[j]; p.Key != x.Key || p.Value != x.Value || p.Revision != x.Revision || p.Version != x.Version {
+				f.broken(s.Ended, "a read of %q at revision %d has %+v, there was %+v", s.Prefix, s.Revision, p, *x)
+				break
+			}
 		}
 	}
 }

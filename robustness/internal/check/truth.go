@@ -2,6 +2,7 @@ package check
 
 import (
 	"sort"
+	"strings"
 
 	"silly.store/etcd/robustness/internal/history"
 )
@@ -81,4 +82,20 @@ func (t *truth) at(key string, revision int64) *history.Event {
 // from is the index of the first event of a revision or a later one.
 func (t *truth) from(revision int64) int {
 	return sort.Search(len(t.events), func(i int) bool { return t.events[i].Revision >= revision })
+}
+
+// under is the last event of each key with a prefix that there is at a revision,
+// in the order of the keys.
+func (t *truth) under(prefix string, revision int64) []*history.Event {
+	var there []*history.Event
+	for key := range t.keys {
+		if !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		if e := t.at(key, revision); e != nil && !e.Delete {
+			there = append(there, e)
+		}
+	}
+	sort.Slice(there, func(i, j int) bool { return there[i].Key < there[j].Key })
+	return there
 }

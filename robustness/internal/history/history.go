@@ -27,6 +27,7 @@ type Run struct {
 	Calls   []Call
 	Watches []*Watch
 	Leases  []Lease
+	Scans   []Scan
 	Faults  []Fault
 	Pauses  []Pause
 	Refused []Refusal
@@ -160,6 +161,15 @@ type Response struct {
 	// Progress: there are no events, and all up to Revision were delivered.
 	Progress bool    `json:",omitempty"`
 	Events   []Event `json:",omitempty"`
+}
+
+// Scan is a read of many keys.
+type Scan struct {
+	Prefix       string
+	Began, Ended int64
+	Revision     int64
+	Pairs        []Event
+	Error        string `json:",omitempty"`
 }
 
 // Lease is one lease with a key attached to it.

@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -110,7 +109,6 @@ func (r *Recorder) Pauses(ctx context.Context) {
 			r.Change(func(run *Run) { run.Pauses = append(run.Pauses, Pause{last, now}) })
 		}
 		last = now
-		runtime.Gosched() // shows a long queue of goroutines as lateness too
 	}
 }
 

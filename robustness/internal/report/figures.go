@@ -1,0 +1,214 @@
+// Package report makes tables and pictures of judged histories.
+package report
+
+import (
+	"slices"
+	"sort"
+	"time"
+
+	"silly.store/etcd/robustness/internal/check"
+	"silly.store/etcd/robustness/internal/history"
+)
+
+// Row is one scenario with one client: the verdicts and the figures.
+type Row struct {
+	Scenario string
+	Number   int
+	Client   string
+	Seed     uint64
+	Took     time.Duration
+
+	Faults, Calls, Events, Watches, Leases, Scans int
+
+	Findings []check.Finding
+	// Short is why the run doesn't count: what there was too little of, and what
+	// the harness could not do.
+	Short []string `json:",omitempty"`
+
+	Before, During, After Phase
+	// FirstOK is, of each fault, the time from its begin until the first call
+	// that began after it was answered.
+	FirstOK Spread
+	// Outage is, of each fault, the longest time without any answer from its
+	// begin until two seconds behind its end.
+	Outage Spread
+	// Margins are how long before its deletion by the server each lost lease
+	// was reported lost.
+	Margins Spread
+	Samples map[string]Spread `json:",omitempty"`
+
+	// Curve is answered calls per second around the begin of a fault, the mean
+	// of all faults.
+	Curve []Point `json:",omitempty"`
+	// Hold is how long a fault lasted, at the median.
+	Hold time.Duration
+}
+
+// Phase is a part of the run: before and between, during, and after faults.
+type Phase struct {
+	Seconds float64
+	// Calls are those with an unhurried deadline, Answered how many of them
+	// succeeded, Reads and ReadsAnswered the same of linearizable reads.
+	Calls, Answered, Reads, ReadsAnswered int
+}
+
+// Rate is answered calls per second.
+func (p Phase) Rate() float64 {
+	if p.Seconds == 0 {
+		return 0
+	}
+	return float64(p.Answered) / p.Seconds
+}
+
+// Spread is how times are distributed.
+type Spread struct {
+	N             int
+	Min, P50, P99 time.Duration
+	Max           time.Duration
+}
+
+// Point is one point of a curve.
+type Point struct {
+	Seconds float64 // from the begin of the fault
+	Rate    float64
+}
+
+// NewRow judges a run.
+func NewRow(r *history.Run) Row {
+	row := Row{
+		Scenario: r.Scenario, Number: r.Number, Client: r.Client, Seed: r.Seed, Took: r.Took,
+		Faults: len(r.Faults), Calls: len(r.Calls), Watches: len(r.Watches), Leases: len(r.Leases), Scans: len(r.Scans),
+		Findings: check.Judge(r), Short: check.Short(r), Margins: spread(check.Margins(r)),
+	}
+	for _, w := range r.Watches {
+		for i := range w.Responses {
+			row.Events += len(w.Responses[i].Events)
+		}
+	}
+	for name, times := range r.Samples {
+		if row.Samples == nil {
+			row.Samples = make(map[string]Spread)
+		}
+		row.Samples[name] = spread(times)
+	}
+	row.phases(r)
+	row.recovery(r)
+	return row
+}
+
+// Broken is how many violations there are.
+func (row *Row) Broken() int {
+	n := 0
+	for _, f := range row.Findings {
+		n += f.Count
+	}
+	return n
+}
+
+const (
+	// afterwards is how long a fault is followed.
+	afterwards = 2 * time.Second
+	bin        = 100 * time.Millisecond
+	lead       = 1500 * time.Millisecond
+)
+
+// phases sorts the calls by when they began.
+func (row *Row) phases(r *history.Run) {
+	during, after := time.Duration(0), time.Duration(0)
+	for i, x := range r.Faults {
+		during += time.Duration(x.To - x.From)
+		next := int64(r.Took)
+		if i+1 < len(r.Faults) {
+			next = r.Faults[i+1].From
+		}
+		after += min(time.Duration(next-x.To), afterwards)
+	}
+	row.During.Seconds, row.After.Seconds = during.Seconds(), after.Seconds()
+	row.Before.Seconds = max(r.Took-during-after, 0).Seconds()
+	for i := range r.Calls {
+		c := &r.Calls[i]
+		if !c.Patient {
+			continue
+		}
+		p := &row.Before
+		if j := lastFault(r, c.Began); j >= 0 {
+			switch x := r.Faults[j]; {
+			case c.Began <= x.To:
+				p = &row.During
+			case c.Began <= x.To+int64(afterwards):
+				p = &row.After
+			}
+		}
+		p.Calls++
+		read := c.Kind == history.Get && !c.Stale
+		if read {
+			p.Reads++
+		}
+		if c.Fate == history.Done {
+			p.Answered++
+			if read {
+				p.ReadsAnswered++
+			}
+		}
+	}
+}
+
+// lastFault is the last one that began before a time, -1 if there is none.
+func lastFault(r *history.Run, at int64) int {
+	return sort.Search(len(r.Faults), func(i int) bool { return r.Faults[i].From > at }) - 1
+}
+
+// recovery measures each fault and draws the curve over all.
+func (row *Row) recovery(r *history.Run) {
+	type answer struct{ began, ended int64 }
+	var answers []answer
+	for i := range r.Calls {
+		if c := &r.Calls[i]; c.Fate == history.Done && !c.Stale && c.Patient {
+			answers = append(answers, answer{c.Began, c.Ended})
+		}
+	}
+	if len(answers) == 0 || len(r.Faults) == 0 {
+		return
+	}
+	slices.SortFunc(answers, func(a, b answer) int { return int(a.ended - b.ended) })
+	from := func(t int64) int { return sort.Search(len(answers), func(i int) bool { return answers[i].ended >= t }) }
+
+	var first, outages, holds []time.Duration
+	for _, x := range r.Faults {
+		holds = append(holds, time.Duration(x.To-x.From))
+		longest, last := int64(0), x.From
+		found := false
+		for i := from(x.From); i < len(answers) && last < x.To+int64(afterwards); i++ {
+			a := answers[i]
+			if !found && a.began >= x.From {
+				first, found = append(first, time.Duration(a.ended-x.From)), true
+			}
+			longest, last = max(longest, a.ended-last), a.ended
+		}
+		outages = append(outages, time.Duration(longest))
+	}
+	row.FirstOK, row.Outage = spread(first), spread(outages)
+	row.Hold = spread(holds).P50
+	if row.Hold < bin {
+		return // a moment, not a time
+	}
+	bins := int((lead + row.Hold + 2*afterwards) / bin)
+	for b := range bins {
+		at := time.Duration(b)*bin - lead
+		n := 0
+		for _, x := range r.Faults {
+			n += from(x.From+int64(at+bin)) - from(x.From+int64(at))
+		}
+		row.Curve = append(row.Curve, Point{at.Seconds(), float64(n) / float64(len(r.Faults)) / bin.Seconds()})
+	}
+}
+
+func spread(times []time.Duration) Spread {
+	if len(times) == 0 {
+		return Spread{}
+	}
+	times = slices.Clone(times)
+	slices.Sort(times)
+	at := func(p float64) time.Duration { return times[int(p*float64(len(times)-1)+0.5)] }
+	return Spread{N: len(times), Min: times[0], P50: at(0.5), P99: at(0.99), Max: times[len(times)-1]}
+}

@@ -1,0 +1,202 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"silly.store/etcd/robustness/internal/check"
+)
+
+// Verdict is a run in one line.
+func (row *Row) Verdict() string {
+	var parts []string
+	for _, f := range row.Findings {
+		parts = append(parts, fmt.Sprintf("%s %d of %d", f.Invariant, f.Count, f.Checked))
+	}
+	text := strings.Join(parts, ", ")
+	if len(row.Short) > 0 {
+		return "NOT RUN (" + strings.Join(row.Short, "; ") + "); " + text
+	}
+	return text
+}
+
+// Markdown writes the report. picture is the name of the SVG file beside it.
+func Markdown(out io.Writer, rows []Row, picture string) error {
+	w := &writer{out: out}
+	w.line("# Robustness report")
+	w.line("")
+	w.line("Violations are told as \"n of N\", N being what was checked. A scenario in which too little")
+	w.line("happened, or in which the harness failed, is \"not run\". README.md says what each invariant and")
+	w.line("scenario is and how a run is repeated by its seed.")
+	w.line("")
+	totals(w, rows)
+	w.line("## Violations")
+	w.line("")
+	w.line("| # | scenario | client | faults | calls | events | leases | violations | seed |")
+	w.line("|--:|---|---|--:|--:|--:|--:|---|---|")
+	for i := range rows {
+		r := &rows[i]
+		w.line("| %d | %s | %s | %d | %d | %d | %d | %s | %d |", r.Number, r.Scenario, r.Client, r.Faults, r.Calls, r.Events, r.Leases, r.Verdict(), r.Seed)
+	}
+	w.line("")
+	w.line("## Around the faults")
+	w.line("")
+	w.line("Answered calls per second and the share of calls that were answered, of calls with a context of 5 s.")
+	w.line("After is the two seconds behind a fault; the outage is the longest time without any answer.")
+	w.line("")
+	w.line("| # | scenario | client | before | during | after | reads OK during | first OK p50 / p99 | outage p50 / max |")
+	w.line("|--:|---|---|--:|--:|--:|--:|--:|--:|")
+	for i := range rows {
+		if r := &rows[i]; r.During.Calls+r.After.Calls > 0 {
+			w.line("| %d | %s | %s | %s | %s | %s | %s | %v / %v | %v / %v |", r.Number, r.Scenario, r.Client,
+				phase(r.Before), phase(r.During), phase(r.After), share(r.During.ReadsAnswered, r.During.Reads),
+				short(r.FirstOK.P50), short(r.FirstOK.P99), short(r.Outage.P50), short(r.Outage.Max))
+		}
+	}
+	w.line("")
+	w.line("![answered calls per second around each fault](%s)", picture)
+	w.line("")
+	figures(w, rows)
+	details(w, rows)
+	w.line("## Invariants")
+	w.line("")
+	for _, name := range []string{check.Truth, "I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I11"} {
+		w.line("- %s: %s", name, check.Meaning[name])
+	}
+	return w.err
+}
+
+// totals sums up each client.
+func totals(w *writer, rows []Row) {
+	w.line("| client | scenarios | not run | faults | calls | watch events | violations |")
+	w.line("|---|--:|--:|--:|--:|--:|--:|")
+	var clients []string
+	for i := range rows {
+		if !slices.Contains(clients, rows[i].Client) {
+			clients = append(clients, rows[i].Client)
+		}
+	}
+	for _, client := range clients {
+		var n, notRun, faults, calls, events, broken int
+		for i := range rows {
+			r := &rows[i]
+			if r.Client != client {
+				continue
+			}
+			n, faults, calls, events, broken = n+1, faults+r.Faults, calls+r.Calls, events+r.Events, broken+r.Broken()
+			if len(r.Short) > 0 {
+				notRun++
+			}
+		}
+		w.line("| %s | %d | %d | %d | %d | %d | %d |", client, n, notRun, faults, calls, events, broken)
+	}
+	w.line("")
+}
+
+// figures are the times that scenarios have measured, and the leases' margins.
+func figures(w *writer, rows []Row) {
+	var lines []string
+	for i := range rows {
+		r := &rows[i]
+		add := func(what string, s Spread) {
+			lines = append(lines, fmt.Sprintf("| %d | %s | %s | %s | %d | %v | %v | %v | %v |", r.Number, r.Scenario, r.Client, what,
+				s.N, short(s.Min), short(s.P50), short(s.P99), short(s.Max)))
+		}
+		if r.Margins.N > 0 {
+			add("loss reported before the deletion by", r.Margins)
+		}
+		for _, name := range sorted(r.Samples) {
+			add(name, r.Samples[name])
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	w.line("## Further times")
+	w.line("")
+	w.line("| # | scenario | client | what | n | least | p50 | p99 | most |")
+	w.line("|--:|---|---|---|--:|--:|--:|--:|--:|")
+	for _, line := range lines {
+		w.line("%s", line)
+	}
+	w.line("")
+}
+
+// details tells the first violations in words.
+func details(w *writer, rows []Row) {
+	const most = 5
+	told := false
+	for i := range rows {
+		r := &rows[i]
+		if r.Broken() == 0 {
+			continue
+		}
+		if !told {
+			w.line("## What was violated")
+			w.line("")
+			told = true
+		}
+		w.line("%s with %s, seed %d:", r.Scenario, r.Client, r.Seed)
+		w.line("")
+		for _, f := range r.Findings {
+			for _, v := range f.Violations[:min(len(f.Violations), most)] {
+				w.line("- %s at %v: %s", f.Invariant, short(v.At), v.Text)
+			}
+			if f.Count > most {
+				w.line("- %s: %d more", f.Invariant, f.Count-most)
+			}
+		}
+		w.line("")
+	}
+}
+
+// writer writes lines until the first error.
+type writer struct {
+	out io.Writer
+	err error
+}
+
+func (w *writer) line(format string, args ...any) {
+	if w.err == nil {
+		_, w.err = fmt.Fprintf(w.out, format+"\n", args...)
+	}
+}
+
+func phase(p Phase) string {
+	if p.Calls == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f/s, %s", p.Rate(), share(p.Answered, p.Calls))
+}
+
+func share(n, of int) string {
+	switch {
+	case of == 0:
+		return "–"
+	case n == of:
+		return "100 %"
+	}
+	return fmt.Sprintf("%.2f %%", min(100*float64(n)/float64(of), 99.99))
+}
+
+func short(d time.Duration) time.Duration {
+	switch {
+	case d > 10*time.Second:
+		return d.Round(100 * time.Millisecond)
+	case d > 100*time.Millisecond:
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(100 * time.Microsecond)
+}
+
+func sorted(m map[string]Spread) []string {
+	var names []string
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,106 @@
+package scenario
+
+import (
+	"context"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/robustness/internal/history"
+)
+
+// callers and pace of the loads: enough for several calls to be under way at any
+// time, few enough that the servers are not what is measured.
+const (
+	callers = 10
+	pace    = 6 * time.Millisecond
+)
+
+// reading is the watches of most loads.
+var reading = watching{filters: keyFilters, back: 300, ahead: 100, life: 4 * time.Second}
+
+// underKeys is a load of keys with a fault that comes again and again.
+func underKeys(c cycle) func(*world) error {
+	return func(w *world) error {
+		w.keys(callers, pace)
+		return w.cycles(c)
+	}
+}
+
+// underWatches is underKeys with watches: some come and go, some stay.
+func underWatches(c cycle) func(*world) error {
+	return func(w *world) error {
+		w.keys(callers, pace)
+		filters := w.churn(1, 10*time.Millisecond)
+		w.watchers(8, reading)
+		w.watchers(6, watching{filters: keyFilters})
+		w.watchers(6, watching{filters: filters, back: 300, life: 6 * time.Second})
+		return w.cycles(c)
+	}
+}
+
+// memberScenarios are faults of members.
+var memberScenarios = []Scenario{
+	{
+		Number: 1, Name: "kill-leader", About: "the leader is killed and started again; mixed calls", Quick: true,
+		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 6, Calls: 10_000},
+		run: underKeys(cycle{name: "leader killed", gap: 4 * time.Second, hold: 3 * time.Second, inject: kill(leads)}),
+	},
+	{
+		Number: 2, Name: "kill-follower", About: "a follower is killed and started again; mixed calls",
+		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 6, Calls: 10_000},
+		run: underKeys(cycle{name: "follower killed", gap: 4 * time.Second, hold: 3 * time.Second, inject: kill(follows)}),
+	},
+	{
+		Number: 3, Name: "stop-leader", About: "the leader is held still for 1, 5, 15 s; mixed calls", Quick: true,
+		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 80 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000},
+		run: underKeys(cycle{name: "leader held still", gap: 4 * time.Second, holds: []time.Duration{time.Second, 5 * time.Second, 15 * time.Second}, inject: hang(leads)}),
+	},
+	{
+		Number: 4, Name: "stop-follower", About: "a follower is held still; mixed calls",
+		Judged: []string{"I1", "I7", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 4, Calls: 10_000},
+		run: underKeys(cycle{name: "follower held still", gap: 5 * time.Second, hold: 4 * time.Second, inject: hang(follows)}),
+	},
+	{
+		Number: 5, Name: "rolling-restart", About: "members are restarted in turn; mixed calls and watches",
+		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 6, Calls: 10_000, Events: 50_000},
+		run: underWatches(cycle{name: "member restarted", gap: 3 * time.Second, hold: time.Second, inject: terminate(inTurn)}),
+	},
+	{
+		Number: 6, Name: "no-quorum", About: "two members are killed and started again; mixed calls", Quick: true,
+		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000},
+		run: underKeys(cycle{name: "quorum lost", gap: 5 * time.Second, hold: 4 * time.Second, inject: noQuorum}),
+	},
+	{
+		Number: 7, Name: "move-leader", About: "leadership moves without end; mixed calls and watches",
+		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 20, Calls: 5_000, Events: 50_000},
+		run: underWatches(cycle{name: "leader moved", gap: 800 * time.Millisecond, inject: moveLeader}),
+	},
+	{
+		Number: 13, Name: "goaway", About: "members end connections politely under a heavy load of calls and watches", Quick: true,
+		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 8, Calls: 20_000, Events: 50_000},
+		run: func(w *world) error {
+			w.keys(3*callers, pace)
+			return underWatches(cycle{name: "member says goodbye", gap: 2500 * time.Millisecond, hold: 100 * time.Millisecond, inject: terminate(follows)})(w)
+		},
+	},
+	{
+		Number: 14, Name: "minority", About: "a member is cut off from the others and still reached by clients; mixed calls and watches", Quick: true,
+		Judged: []string{"I1", "I2", "I3", "I4", "I7", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Events: 20_000},
+		Cluster: etcdtest.ClusterConfig{PeerProxies: true},
+		run:     underWatches(cycle{name: "member cut off", gap: 5 * time.Second, hold: 4 * time.Second, inject: isolate(inTurn)}),
+	},
+}
+
+// handOver has leader make another member the leader.
+func (w *world) handOver(ctx context.Context, leader *etcdtest.Server, target uint64) error {
+	c, err := clientv3.New(clientv3.Config{Endpoints: leader.Endpoints(), Logger: zap.NewNop()})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.MoveLeader(ctx, target)
+	return err
+}

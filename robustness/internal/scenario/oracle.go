@@ -1,0 +1,184 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/robustness/internal/history"
+	"silly.store/etcd/robustness/internal/store"
+)
+
+// oracle watches every key from the first revision on, on every member by a
+// client/v3 and a connection of its own. What one has seen first is the truth;
+// the others must see the same.
+type oracle struct {
+	rec      *history.Recorder
+	names    *history.Interner
+	clients  []*clientv3.Client
+	routines sync.WaitGroup
+	stop     context.CancelFunc
+
+	mu        sync.Mutex // guards the fields below
+	revisions map[int64][]history.Event
+	highest   int64
+	reached   []int64 // by member
+	faults    []string
+}
+
+func newOracle(rec *history.Recorder, names *history.Interner, cluster *etcdtest.Cluster) (*oracle, error) {
+	ctx, stop := context.WithCancel(context.Background())
+	o := &oracle{
+		rec: rec, names: names, stop: stop, highest: 1,
+		revisions: make(map[int64][]history.Event), reached: make([]int64, len(cluster.Members())),
+	}
+	for i, m := range cluster.Members() {
+		c, err := clientv3.New(clientv3.Config{Endpoints: m.Endpoints(), TLS: m.ClientTLS(), Logger: zap.NewNop()})
+		if err != nil {
+			o.close()
+			return nil, err
+		}
+		o.clients = append(o.clients, c)
+		o.routines.Go(func() { o.follow(ctx, i, c) })
+	}
+	return o, nil
+}
+
+func (o *oracle) close() {
+	o.stop()
+	for _, c := range o.clients {
+		_ = c.Close()
+	}
+	o.routines.Wait()
+}
+
+// follow watches one member, again behind what was compacted meanwhile: the
+// others must have seen that.
+func (o *oracle) follow(ctx context.Context, member int, c *clientv3.Client) {
+	next := int64(1)
+	for ctx.Err() == nil {
+		watch, cancel := context.WithCancel(ctx)
+		for r := range c.Watch(watch, "\x00", clientv3.WithFromKey(), clientv3.WithRev(next)) {
+			if r.CompactRevision > 0 {
+				next = r.CompactRevision
+			}
+			if n := len(r.Events); n > 0 {
+				o.add(member, r.Events)
+				next = r.Events[n-1].Kv.ModRevision + 1
+			}
+		}
+		cancel()
+	}
+}
+
+// add takes the events of whole revisions from a member.
+func (o *oracle) add(member int, events []*clientv3.Event) {
+	now := o.rec.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(events) > 0 {
+		revision, n := events[0].Kv.ModRevision, 1
+		for n < len(events) && events[n].Kv.ModRevision == revision {
+			n++
+		}
+		o.addRevisionLocked(member, revision, events[:n], now)
+		events = events[n:]
+		o.reached[member] = revision
+		o.highest = max(o.highest, revision)
+	}
+}
+
+func (o *oracle) addRevisionLocked(member int, revision int64, events []*clientv3.Event, now int64) {
+	known, ok := o.revisions[revision]
+	if !ok {
+		for _, e := range events {
+			known = append(known, o.event(e, now))
+		}
+		o.revisions[revision] = known
+		return
+	}
+	same := len(known) == len(events)
+	for i := 0; same && i < len(known); i++ {
+		e := o.event(events[i], known[i].At)
+		same = e == known[i]
+	}
+	if !same {
+		o.faults = append(o.faults, fmt.Sprintf("member %d has other events at revision %d than another has", member, revision))
+	}
+}
+
+func (o *oracle) event(e *clientv3.Event, at int64) history.Event {
+	return history.Event{
+		Revision: e.Kv.ModRevision, Delete: e.Type == mvccpb.Event_DELETE,
+		Key: o.names.Bytes(e.Kv.Key), Value: store.Text(o.names.Bytes(e.Kv.Value)),
+		Created: e.Kv.CreateRevision, Version: e.Kv.Version, Lease: e.Kv.Lease, At: at,
+	}
+}
+
+// now is a revision that exists.
+func (o *oracle) now() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.highest
+}
+
+// reach waits until all members have told of a revision.
+func (o *oracle) reach(ctx context.Context, revision int64) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		o.mu.Lock()
+		lowest := o.highest
+		for _, r := range o.reached {
+			lowest = min(lowest, r)
+		}
+		o.mu.Unlock()
+		if lowest >= revision {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("an oracle is at revision %d when it should have reached %d", lowest, revision)
+		}
+	}
+}
+
+// truth is everything seen up to a revision.
+func (o *oracle) truth(upTo int64) []history.Event {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var revisions []int64
+	for r := range o.revisions {
+		if r <= upTo {
+			revisions = append(revisions, r)
+		}
+	}
+	sort.Slice(revisions, func(i, j int) bool { return revisions[i] < revisions[j] })
+	var events []history.Event
+	for _, r := range revisions {
+		events = append(events, o.revisions[r]...)
+	}
+	return events
+}
+
+// last is the last revision up to a bound that a filter lets through; 0: none.
+func (o *oracle) last(upTo int64, matches func(*history.Event) bool) int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for r := upTo; r > 0; r-- {
+		for i := range o.revisions[r] {
+			if matches(&o.revisions[r][i]) {
+				return r
+			}
+		}
+	}
+	return 0
+}

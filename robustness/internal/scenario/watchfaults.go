@@ -1,0 +1,242 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/robustness/internal/history"
+	"silly.store/etcd/robustness/internal/store"
+)
+
+// watchScenarios are faults under watches.
+var watchScenarios = []Scenario{
+	{
+		Number: 16, Name: "compaction", About: "a compaction every 100 ms under watches that begin up to 100 revisions behind and ahead", Quick: true,
+		Judged: []string{"I3", "I4"}, Time: 45 * time.Second, Least: history.Amount{Faults: 20, Events: 50_000},
+		run: compactions,
+	},
+	{
+		Number: 17, Name: "cut-before-first", About: "connections are reset before the first event of watches from now; racing writers", Quick: true,
+		Judged: []string{"I3", "I4"}, Time: 45 * time.Second, Least: history.Amount{Faults: 200, Events: 5_000},
+		run: func(w *world) error {
+			filters := w.churn(4, 5*time.Millisecond)
+			w.watchers(30, watching{filters: filters, life: 500 * time.Millisecond})
+			return w.cycles(cycle{name: "reset", gap: 100 * time.Millisecond, inject: reset})
+		},
+	},
+	{
+		Number: 18, Name: "many-watches", About: "2,000 watches over two clients lose their connections at once",
+		Judged: []string{"I3", "I4"}, Time: 60 * time.Second, Least: history.Amount{Faults: 4, Events: 10_000},
+		run: manyWatches,
+	},
+	{
+		Number: 19, Name: "fragments", About: "revisions too large for one message are cut midway", Quick: true,
+		Judged: []string{"I3", "I4"}, Time: 45 * time.Second, Least: history.Amount{Faults: 50, Events: 2_000},
+		Cluster: etcdtest.ClusterConfig{Config: etcdtest.Config{MaxRequestBytes: 32 << 10}},
+		run:     fragments,
+	},
+	{
+		Number: 20, Name: "future", About: "watches from revisions that are yet to come, while members are restarted", Quick: true,
+		Judged: []string{"I3", "I4"}, Time: 45 * time.Second, Least: history.Amount{Faults: 5, Events: 5_000},
+		run: func(w *world) error {
+			filters := w.churn(2, 10*time.Millisecond)
+			w.watchers(30, watching{filters: filters, back: -20, ahead: 400, life: 3 * time.Second})
+			return w.cycles(cycle{name: "member restarted", gap: 2 * time.Second, hold: 500 * time.Millisecond, inject: terminate(inTurn)})
+		},
+	},
+	{
+		Number: 21, Name: "slow-reader", About: "a reader that is far too slow beside others, with resets",
+		Judged: []string{"I3", "I4", "I9"}, Time: 60 * time.Second, Least: history.Amount{Faults: 4, Events: 10_000},
+		run: slowReader,
+	},
+	{
+		Number: 22, Name: "beside-bulk", About: "watches beside ten reads of 10 MB at once, over TLS",
+		Judged: []string{"I3", "I4"}, Time: 30 * time.Second, Least: history.Amount{Faults: 3, Events: 2_000},
+		Cluster: etcdtest.ClusterConfig{Config: etcdtest.Config{TLS: etcdtest.ServerTLS}},
+		run:     besideBulk,
+	},
+	{
+		Number: 23, Name: "idle-progress", About: "progress of idle keys, across compactions and resets", Quick: true,
+		Judged: []string{"I3", "I4"}, Time: 45 * time.Second, Least: history.Amount{Faults: 6},
+		Cluster: etcdtest.ClusterConfig{Config: etcdtest.Config{WatchProgressInterval: time.Second}},
+		run:     idleProgress,
+	},
+}
+
+// compactions compacts up to a moment ago again and again; each second is
+// reported as one fault.
+func compactions(w *world) error {
+	w.keys(callers, pace)
+	w.watchers(20, watching{filters: keyFilters, back: 100, ahead: 100, life: 2 * time.Second})
+	w.watchers(5, watching{filters: keyFilters})
+	return w.cycles(cycle{name: "compacted", gap: 100 * time.Millisecond, inject: func(w *world, n int) (func() error, error) {
+		if n%10 == 9 {
+			w.proxies[n/10%len(w.proxies)].Reset()
+		}
+		return func() error { return nil }, w.compact(w.oracle.now() - 50)
+	}})
+}
+
+// compact compacts once the oracles have seen what goes.
+func (w *world) compact(revision int64) error {
+	if revision < 2 {
+		return nil
+	}
+	if err := w.oracle.reach(w.ctx, revision); err != nil {
+		return err
+	}
+	if _, err := w.admin.Compact(w.ctx, revision); err != nil {
+		return fmt.Errorf("compacting: %w", err)
+	}
+	w.rec.Change(func(r *history.Run) { r.Compacted = max(r.Compacted, revision) })
+	return nil
+}
+
+// manyWatches notes how long it takes after a reset until each watch has
+// delivered an event that is written at once.
+func manyWatches(w *world) error {
+	const n = 2000
+	w.churn(1, 30*time.Millisecond)
+	w.watchers(n, watching{filters: []history.Filter{{Key: "all"}}})
+	if err := w.allDeliver(n, "watches created"); err != nil {
+		return err
+	}
+	return w.cycles(cycle{name: "all watches reset", gap: 2 * time.Second, inject: func(w *world, _ int) (func() error, error) {
+		for _, p := range w.proxies {
+			p.Reset()
+		}
+		return func() error { return w.allDeliver(n, "all watches resumed") }, nil
+	}})
+}
+
+// allDeliver writes to the key that all watches have and waits until n of them
+// have delivered it.
+func (w *world) allDeliver(n int, sample string) error {
+	ctx, cancel := context.WithTimeout(w.ctx, settle)
+	defer cancel()
+	began := time.Now()
+	c := &caller{w: w, s: w.stores[0], random: w.random(), process: int(w.process.Add(1))}
+	w.arrived.Store(0)
+	for {
+		x := history.Call{Kind: history.Put, Key: "all", Patient: true}
+		c.make(&x, patience)
+		if x.Fate == history.Done {
+			w.awaited.Store(x.Revision)
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for w.arrived.Load() < int64(n) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d watches have delivered", w.arrived.Load(), n)
+		}
+	}
+	w.rec.Sample(sample, time.Since(began))
+	return nil
+}
+
+// fragments writes keys one by one and deletes all at once: with the previous
+// values that is more than the server puts into one message.
+func fragments(w *world) error {
+	const keys, size = 60, 20 << 10
+	c := &caller{w: w, s: w.stores[0], random: w.random(), process: int(w.process.Add(1))}
+	w.loads.Go(func() {
+		for w.sleep(20 * time.Millisecond) {
+			for i := 0; i < keys && !w.stopped(); i++ {
+				c.many([]string{fmt.Sprintf("f/%02d", i)}, "f/", size)
+			}
+			c.many(nil, "f/", 0)
+		}
+	})
+	w.watchers(4, watching{filters: []history.Filter{{Key: "f/", Prefix: true, PrevKV: true}, {Key: "f/", Prefix: true, PrevKV: true, NoPut: true}}})
+	w.watchers(4, watching{filters: []history.Filter{{Key: "f/", Prefix: true, PrevKV: true}}, back: 100, life: 2 * time.Second})
+	return w.cycles(cycle{name: "answer cut", gap: 150 * time.Millisecond, inject: cutWithin(etcdtest.ToClient, 4<<20)})
+}
+
+// slowReader measures the memory that is held while one reader is slow.
+func slowReader(w *world) error {
+	before := heap()
+	c := &caller{w: w, s: w.stores[0], random: w.random(), process: int(w.process.Add(1))}
+	const size = 10 << 10
+	w.loads.Go(func() {
+		for i := 0; w.sleep(4 * time.Millisecond); i++ {
+			c.many([]string{fmt.Sprintf("s/%d", i%10)}, "s/", size)
+		}
+	})
+	all := []history.Filter{{Key: "s/", Prefix: true}}
+	w.watchers(4, watching{filters: all, slow: 150 * time.Millisecond})
+	w.watchers(4, watching{filters: all})
+	err := w.cycles(cycle{name: "reset", gap: 5 * time.Second, inject: reset})
+	after := heap()
+	// Four buffers of 4 MiB, what is under way, and the harness's own records.
+	w.rec.Change(func(r *history.Run) {
+		r.Usage = append(r.Usage, history.Usage{What: "heap bytes", Invariant: "I9", Before: before, After: after, Most: before + 64<<20})
+	})
+	return err
+}
+
+// besideBulk reads 100 MB at once while watches go on; each read counts as a
+// fault. The delay of a watch is from an event's first sight by an oracle.
+func besideBulk(w *world) error {
+	const keys, size = 100, 100 << 10
+	for i := range keys {
+		if _, err := w.admin.Put(w.ctx, fmt.Sprintf("~bulk/%03d", i), store.Pad(fmt.Sprint("bulk", i), size)); err != nil {
+			return err
+		}
+	}
+	filters := w.churn(2, 10*time.Millisecond)
+	w.watchers(8, watching{filters: filters})
+	return w.cycles(cycle{name: "bulk reads", gap: 2 * time.Second, inject: func(w *world, _ int) (func() error, error) {
+		ctx, cancel := context.WithTimeout(w.ctx, settle)
+		var reads sync.WaitGroup
+		errs := make(chan error, 10)
+		for i := range 10 {
+			reads.Go(func() {
+				began := time.Now()
+				n, err := w.stores[i%len(w.stores)].ReadAll(ctx, "~bulk/")
+				if err == nil && n != keys*size {
+					err = fmt.Errorf("read %d bytes, want %d", n, keys*size)
+				}
+				if err != nil {
+					errs <- err
+					return
+				}
+				w.rec.Sample("read of 10 MB", time.Since(began))
+			})
+		}
+		return func() error {
+			reads.Wait()
+			cancel()
+			select {
+			case err := <-errs:
+				return err
+			default:
+				return nil
+			}
+		}, nil
+	}})
+}
+
+// idleProgress has watches on keys that nobody writes, beside writers and
+// compactions: their progress has to carry them across.
+func idleProgress(w *world) error {
+	filters := w.churn(2, 20*time.Millisecond)
+	idle := []history.Filter{{Key: "idle", Progress: true}, {Key: "idle/", Prefix: true, Progress: true}}
+	w.watchers(20, watching{filters: idle})
+	w.watchers(5, watching{filters: filters})
+	return w.cycles(cycle{name: "compacted and reset", gap: 3 * time.Second, inject: func(w *world, n int) (func() error, error) {
+		if err := w.compact(w.oracle.now() - 400); err != nil {
+			return nil, err
+		}
+		return reset(w, n)
+	}})
+}

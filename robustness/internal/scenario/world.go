@@ -1,0 +1,275 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/robustness/internal/check"
+	"silly.store/etcd/robustness/internal/history"
+	"silly.store/etcd/robustness/internal/store"
+)
+
+const (
+	// settle is how long a cluster may take to be well again after all faults,
+	// and a watch to catch up then.
+	settle = 60 * time.Second
+	// patience is the deadline of calls that aren't short on purpose.
+	patience = 5 * time.Second
+)
+
+// world is one run: a cluster with a proxy in front of each member, the clients
+// that are tested behind them, and the recorder.
+type world struct {
+	scenario *Scenario
+	client   string
+	seed     uint64
+	ctx      context.Context // of the whole run
+	end      time.Time       // when no new fault begins
+
+	rec     *history.Recorder
+	names   *history.Interner
+	cluster *etcdtest.Cluster
+	proxies []*etcdtest.Proxy
+	oracle  *oracle
+	admin   *clientv3.Client // not behind the proxies
+
+	stores  []store.Store
+	values  atomic.Int64 // to make values unique
+	process atomic.Int64
+	streams atomic.Uint64 // of random numbers
+
+	loads   sync.WaitGroup
+	stop    chan struct{} // closed when loads are to write no more
+	watches sync.WaitGroup
+	final   chan struct{} // closed when finalRevision is known
+	// finalRevision is what watches have to reach; set before final is closed.
+	finalRevision int64
+
+	// arrived counts the watches that have delivered revision awaited.
+	awaited, arrived atomic.Int64
+}
+
+// Run runs a scenario with a client and returns its history. logs returns what
+// the servers have logged; it is nil when there are no servers.
+func (s *Scenario) Run(ctx context.Context, client string, seed uint64, d time.Duration) (run *history.Run, logs map[string]string, err error) {
+	w := &world{
+		scenario: s, client: client, seed: seed, ctx: ctx,
+		names: history.NewInterner(), stop: make(chan struct{}), final: make(chan struct{}),
+		rec: history.NewRecorder(history.Run{
+			Scenario: s.Name, Number: s.Number, Client: client, Seed: seed,
+			Judged: s.Judged, Least: s.least(d), LeasesMayEnd: s.LeasesMayEnd,
+		}),
+	}
+	defer func() {
+		logs = w.logs()
+		err = errors.Join(err, w.close())
+	}()
+	if err := w.open(); err != nil {
+		return nil, nil, err
+	}
+	pauses, stopPauses := context.WithCancel(ctx)
+	defer stopPauses()
+	go w.rec.Pauses(pauses)
+
+	w.end = time.Now().Add(d)
+	if err := s.run(w); err != nil {
+		w.failed("%v", err)
+	}
+	w.drain()
+	return w.rec.Finish(), nil, nil
+}
+
+// open starts the cluster, the proxies, the oracle and two clients.
+func (w *world) open() (err error) {
+	config := w.scenario.Cluster
+	config.Config.LogLevel = "warn"
+	config.Config.QuotaBytes = 4 << 30
+	if w.cluster, err = etcdtest.NewCluster(config); err != nil {
+		return err
+	}
+	for _, m := range w.cluster.Members() {
+		p, err := etcdtest.NewProxy(m.Endpoints()[0])
+		if err != nil {
+			return err
+		}
+		w.proxies = append(w.proxies, p)
+	}
+	w.admin, err = clientv3.New(clientv3.Config{
+		Endpoints: w.cluster.Endpoints(), TLS: w.config().TLS, Logger: zap.NewNop(), DialTimeout: 2 * time.Second,
+	})
+	if err != nil {
+		return err
+	}
+	if w.oracle, err = newOracle(w.rec, w.names, w.cluster); err != nil {
+		return err
+	}
+	for range 2 {
+		if _, err := w.store(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// config is a driver's configuration for all members behind their proxies.
+func (w *world) config() store.Config {
+	c := store.Config{Names: w.names, TLS: w.cluster.Members()[0].ClientTLS()}
+	for _, p := range w.proxies {
+		c.Endpoints = append(c.Endpoints, p.Endpoint())
+	}
+	return c
+}
+
+// store opens one more client.
+func (w *world) store() (store.Store, error) {
+	s, err := store.Drivers[w.client](w.config())
+	if err == nil {
+		w.stores = append(w.stores, s)
+	}
+	return s, err
+}
+
+func (w *world) close() error {
+	var errs []error
+	for _, s := range w.stores {
+		errs = append(errs, s.Close())
+	}
+	if w.oracle != nil {
+		w.oracle.close()
+	}
+	if w.admin != nil {
+		_ = w.admin.Close() // its error is only that it was closed
+	}
+	for _, p := range w.proxies {
+		errs = append(errs, p.Close())
+	}
+	if w.cluster != nil {
+		errs = append(errs, w.cluster.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (w *world) logs() map[string]string {
+	logs := make(map[string]string)
+	if w.cluster != nil {
+		for _, m := range w.cluster.Members() {
+			logs[m.Name()] = m.Log()
+		}
+	}
+	return logs
+}
+
+// failed notes that the harness itself could not do its part.
+func (w *world) failed(format string, args ...any) {
+	w.rec.Change(func(r *history.Run) { r.Failures = append(r.Failures, fmt.Sprintf(format, args...)) })
+}
+
+// random is a new stream of random numbers. The n-th one of a seed is always the
+// same.
+func (w *world) random() *rand.Rand { return rand.New(rand.NewPCG(w.seed, w.streams.Add(1))) }
+
+// value makes a value that nobody else writes.
+func (w *world) value() string { return fmt.Sprintf("v%d", w.values.Add(1)) }
+
+// over reports whether no new fault is to begin.
+func (w *world) over() bool { return !time.Now().Before(w.end) || w.ctx.Err() != nil }
+
+// sleep waits for d; it reports false when the loads were stopped first.
+func (w *world) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-w.stop:
+	case <-w.ctx.Done():
+	}
+	return false
+}
+
+// stopped reports whether the loads are to end.
+func (w *world) stopped() bool {
+	select {
+	case <-w.stop:
+		return true
+	default:
+		return w.ctx.Err() != nil
+	}
+}
+
+// drain ends the loads, waits until the cluster is well and the oracles and the
+// watches have seen everything, and compares what the members hold.
+func (w *world) drain() {
+	ctx, cancel := context.WithTimeout(w.ctx, settle)
+	defer cancel()
+	w.heal(ctx)
+	close(w.stop)
+	w.loads.Wait()
+	revision, err := w.mark(ctx)
+	if err == nil {
+		err = w.oracle.reach(ctx, revision)
+	}
+	if err != nil {
+		w.failed("%v", err)
+	}
+	w.finalRevision = revision
+	close(w.final)
+	w.watches.Wait()
+	hashes, err := w.hashes(ctx, revision)
+	if err != nil {
+		w.failed("%v", err)
+	}
+	w.rec.Change(func(r *history.Run) { r.Hashes = hashes })
+	truth := w.oracle.truth(revision)
+	w.oracle.mu.Lock()
+	faults := w.oracle.faults
+	w.oracle.mu.Unlock()
+	w.rec.Change(func(r *history.Run) { r.Truth, r.OracleFaults = truth, faults })
+}
+
+// heal ends all faults and waits until every member serves requests.
+func (w *world) heal(ctx context.Context) {
+	for _, p := range w.proxies {
+		p.Heal()
+	}
+	w.cluster.Heal()
+	for _, m := range w.cluster.Members() {
+		if err := m.Ready(ctx); err != nil {
+			w.failed("%v", err)
+		}
+	}
+}
+
+// mark writes a last revision.
+func (w *world) mark(ctx context.Context) (int64, error) {
+	var last error
+	for ctx.Err() == nil {
+		r, err := w.admin.Put(ctx, check.Own+"end", "end")
+		if err == nil {
+			return r.Header.Revision, nil
+		}
+		last = err
+	}
+	return 0, fmt.Errorf("writing the last revision: %w", last)
+}
+
+func (w *world) hashes(ctx context.Context, revision int64) ([]history.Hash, error) {
+	var hashes []history.Hash
+	for _, m := range w.cluster.Members() {
+		r, err := w.admin.HashKV(ctx, m.Endpoints()[0], revision)
+		if err != nil {
+			return nil, fmt.Errorf("hash of member %s: %w", m.Name(), err)
+		}
+		hashes = append(hashes, history.Hash{Member: m.Name(), Revision: revision, Compact: r.CompactRevision, Hash: r.Hash})
+	}
+	return hashes, nil
+}

@@ -1,0 +1,217 @@
+// Robustness drives silly.store/etcd and go.etcd.io/etcd/client/v3 through the
+// same faults and judges what each has answered. See README.md.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"silly.store/etcd/robustness/internal/history"
+	"silly.store/etcd/robustness/internal/report"
+	"silly.store/etcd/robustness/internal/scenario"
+	"silly.store/etcd/robustness/internal/store"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case err == nil:
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "robustness:", err)
+		os.Exit(1)
+	}
+}
+
+// quickTime is how long a scenario goes on in the quick run.
+const quickTime = 4 * time.Second
+
+// options are what the command line says.
+type options struct {
+	scenarios []scenario.Scenario
+	clients   []string
+	time      time.Duration // of each scenario, 0: its own
+	quick     bool
+	seed      uint64
+	out       string
+	keep      bool
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := flag.NewFlagSet("robustness", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	names := fs.String("run", "", "run only these scenarios (`NAME or number,...`)")
+	clients := fs.String("client", "", `only this client: "ours" or "client/v3"`)
+	quick := fs.Bool("quick", false, "a few seconds of the scenarios that find most: under 5 minutes in all")
+	d := fs.Duration("time", 0, "how long each scenario goes on; 0 for its own time")
+	seed := fs.Uint64("seed", 0, "the random choices; 0 takes new ones")
+	out := fs.String("out", "out", "`folder` for the report and for the histories of failures")
+	keep := fs.Bool("keep", false, "keep every history, not only those of failures")
+	replay := fs.String("replay", "", "judge this kept history `file` again and run nothing")
+	fs.Usage = func() {
+		fmt.Fprintln(stderr, "Usage: go run . [flags]")
+		fs.PrintDefaults()
+		fmt.Fprintln(stderr, "Scenarios:")
+		for _, s := range scenario.All() {
+			fmt.Fprintf(stderr, "  %2d %-18s %s: %s\n", s.Number, s.Name, s.About, strings.Join(s.Judged, " "))
+		}
+	}
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	if *replay != "" {
+		return judgeAgain(*replay, stdout)
+	}
+	o := options{time: *d, quick: *quick, seed: *seed, out: *out, keep: *keep, clients: store.Names}
+	if o.seed == 0 {
+		o.seed = rand.Uint64() >> 12 // exact in JSON readers that have only floats
+	}
+	if *clients != "" {
+		if o.clients = []string{*clients}; store.Drivers[*clients] == nil {
+			return fmt.Errorf("there is no client %q; there are %s", *clients, strings.Join(store.Names, " and "))
+		}
+	}
+	o.scenarios = scenario.All()
+	if *names != "" {
+		var err error
+		if o.scenarios, err = scenario.Find(strings.Split(*names, ",")); err != nil {
+			return err
+		}
+	} else if o.quick {
+		o.scenarios = slices.DeleteFunc(o.scenarios, func(s scenario.Scenario) bool { return !s.Quick })
+	}
+	return o.all(ctx, stdout, stderr)
+}
+
+// errViolated is the end of a run in which our client, or the harness, failed.
+var errViolated = errors.New("violations, or scenarios that did not count; the report says which")
+
+// all runs every scenario with every client and writes the report.
+func (o *options) all(ctx context.Context, stdout, stderr io.Writer) error {
+	if err := os.MkdirAll(o.out, 0o777); err != nil {
+		return err
+	}
+	began := time.Now()
+	var rows []report.Row
+	failed := false
+	for _, s := range o.scenarios {
+		for _, client := range o.clients {
+			if ctx.Err() != nil {
+				break
+			}
+			row, err := o.one(ctx, &s, client, stderr)
+			if err != nil {
+				return errors.Join(err, o.write(rows))
+			}
+			rows = append(rows, row)
+			failed = failed || len(row.Short) > 0 || client == "ours" && row.Broken() > 0
+			fmt.Fprintf(stdout, "%2d %-18s %-9s %v\n", row.Number, row.Scenario, row.Client, row.Verdict())
+		}
+	}
+	if err := o.write(rows); err != nil {
+		return err
+	}
+	fmt.Fprintf(stderr, "took %v, seed %d; the report is in %s\n", time.Since(began).Round(time.Second), o.seed, o.out)
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("interrupted")
+	case failed:
+		return errViolated
+	}
+	return nil
+}
+
+// one runs a scenario with a client, and keeps the history if it must.
+func (o *options) one(ctx context.Context, s *scenario.Scenario, client string, stderr io.Writer) (report.Row, error) {
+	d := s.Time
+	switch {
+	case o.time > 0:
+		d = o.time
+	case o.quick:
+		d = min(d, quickTime)
+	}
+	fmt.Fprintf(stderr, "%s with %s for %v, -seed %d\n", s.Name, client, d, o.seed)
+	run, logs, err := s.Run(ctx, client, o.seed, d)
+	if err != nil {
+		return report.Row{}, fmt.Errorf("%s with %s: %w", s.Name, client, err)
+	}
+	row := report.NewRow(run)
+	if o.keep || row.Broken() > 0 || len(row.Short) > 0 {
+		dir := filepath.Join(o.out, fmt.Sprintf("%s-%s-%d", s.Name, strings.ReplaceAll(client, "/", "-"), o.seed))
+		if err := keepRun(dir, run, logs); err != nil {
+			return row, err
+		}
+		fmt.Fprintf(stderr, "kept in %s\n", dir)
+	}
+	return row, nil
+}
+
+// keepRun writes a history and the servers' logs into a folder.
+func keepRun(dir string, run *history.Run, logs map[string]string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	for name, text := range logs {
+		if err := os.WriteFile(filepath.Join(dir, name+".log"), []byte(text), 0o666); err != nil {
+			return err
+		}
+	}
+	return run.Save(filepath.Join(dir, "history.json.gz"))
+}
+
+// write writes the report in its three forms.
+func (o *options) write(rows []report.Row) error {
+	var text strings.Builder
+	if err := report.Markdown(&text, rows, "recovery.svg"); err != nil {
+		return err
+	}
+	asJSON, err := json.MarshalIndent(rows, "", "  ")
+	if err != nil {
+		return err
+	}
+	for name, content := range map[string][]byte{
+		"report.md": []byte(text.String()), "report.json": asJSON, "recovery.svg": report.SVG(rows),
+	} {
+		if err := os.WriteFile(filepath.Join(o.out, name), content, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judgeAgain judges a kept history.
+func judgeAgain(path string, stdout io.Writer) error {
+	run, err := history.Load(path)
+	if err != nil {
+		return err
+	}
+	row := report.NewRow(run)
+	fmt.Fprintf(stdout, "%2d %-18s %-9s %v\n", row.Number, row.Scenario, row.Client, row.Verdict())
+	for _, f := range row.Findings {
+		for _, v := range f.Violations {
+			fmt.Fprintf(stdout, "%s at %v: %s\n", f.Invariant, v.At, v.Text)
+		}
+	}
+	if row.Broken() > 0 {
+		return errViolated
+	}
+	return nil
+}
