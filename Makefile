@@ -54,6 +54,12 @@ test-matrix: ## The tests that need a server, on etcd 3.5 and 3.6
 	done; \
 	$(report)
 
+robustness: ## Every fault on this client and client/v3, judged (about an hour)
+	cd robustness && go run .
+
+robustness-quick: ## A few seconds of the faults that find most, this client only (4 minutes)
+	cd robustness && go run . -quick
+
 fuzz: ## Every fuzz target for FUZZTIME (10s) each
 	@set -euo pipefail; \
 	for package in $$(go list $(PACKAGES)); do \
@@ -92,7 +98,7 @@ fmt: ## Format all Go files
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The pinned linter, built once for each version of tools/go.mod.
 $(STATICCHECK): tools/go.mod tools/go.sum
@@ -113,4 +119,4 @@ define report
 awk '/^ok / {ok++} /^FAIL\t/ {bad++} END {printf "packages: %d passed, %d failed\n", ok, bad; exit bad > 0 || ok == 0}' $(LOG)
 endef
 
-.PHONY: demo bench bench-quick test test-short test-matrix fuzz lint generate check-generate fmt help
+.PHONY: demo bench bench-quick test test-short test-matrix robustness robustness-quick fuzz lint generate check-generate fmt help

@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("robustness", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	names := fs.String("run", "", "run only these scenarios (`NAME or number,...`)")
-	clients := fs.String("client", "", `only this client: "ours" or "client/v3"`)
+	clients := fs.String("client", "", "run these clients (`NAME,...`): ours, client/v3; empty for both, or ours with -quick")
 	quick := fs.Bool("quick", false, "a few seconds of the scenarios that find most: under 5 minutes in all")
 	d := fs.Duration("time", 0, "how long each scenario goes on; 0 for its own time")
 	seed := fs.Uint64("seed", 0, "the random choices; 0 takes new ones")
@@ -84,9 +84,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.seed == 0 {
 		o.seed = rand.Uint64() >> 12 // exact in JSON readers that have only floats
 	}
-	if *clients != "" {
-		if o.clients = []string{*clients}; store.Drivers[*clients] == nil {
-			return fmt.Errorf("there is no client %q; there are %s", *clients, strings.Join(store.Names, " and "))
+	switch {
+	case *clients != "":
+		o.clients = strings.Split(*clients, ",")
+	case o.quick:
+		o.clients = store.Names[:1]
+	}
+	for _, name := range o.clients {
+		if store.Drivers[name] == nil {
+			return fmt.Errorf("there is no client %q; there are %s", name, strings.Join(store.Names, " and "))
 		}
 	}
 	o.scenarios = scenario.All()

@@ -12,7 +12,7 @@ const Own = "~"
 // writes is I2.
 func writes(r *history.Run, t *truth, f *Finding) {
 	known := make(map[string]bool)
-	unknownDeletes := make(map[string]int)
+	possible := make(map[string]int)
 	several := false
 	for i := range r.Calls {
 		c := &r.Calls[i]
@@ -20,7 +20,7 @@ func writes(r *history.Run, t *truth, f *Finding) {
 		switch {
 		case c.Kind == history.Delete && c.Fate == history.Unknown:
 			f.Checked++
-			unknownDeletes[c.Key]++
+			possible[c.Key]++
 		case c.Value != "":
 			f.Checked++
 			known[c.Value] = true
@@ -35,9 +35,12 @@ func writes(r *history.Run, t *truth, f *Finding) {
 	if several {
 		return // whose deletion of a key it was can't be told
 	}
+	for i := range r.Leases {
+		possible[r.Leases[i].Key]++ // its end deletes its key
+	}
 	for key, n := range unclaimedDeletes(r, t) {
-		if n > unknownDeletes[key] && !strings.HasPrefix(key, Own) {
-			f.broken(0, "%q was deleted %d times more than calls account for", key, n-unknownDeletes[key])
+		if n > possible[key] && !strings.HasPrefix(key, Own) {
+			f.broken(0, "%q was deleted %d times more than calls account for", key, n-possible[key])
 		}
 	}
 }

@@ -24,13 +24,15 @@ type cycle struct {
 // settleGap is how long loads go on before the first fault and behind the last.
 const settleGap = 1500 * time.Millisecond
 
-// cycles injects faults until the time is over, at least one.
+// cycles injects faults until the time is over, at least one. The last may end
+// later.
 func (w *world) cycles(c cycle) error {
 	random := w.random()
 	about := func(d time.Duration) time.Duration {
 		return d*3/4 + time.Duration(random.Int64N(int64(d/2)+1))
 	}
 	w.sleep(settleGap)
+	w.end = w.end.Add(settleGap)
 	for n := 0; w.ctx.Err() == nil; n++ {
 		hold := c.hold
 		if len(c.holds) > 0 {
@@ -47,10 +49,10 @@ func (w *world) cycles(c cycle) error {
 		if err != nil {
 			return fmt.Errorf("ending %s: %w", c.name, err)
 		}
-		w.sleep(about(c.gap))
 		if w.over() {
 			break
 		}
+		w.sleep(about(c.gap))
 	}
 	w.sleep(settleGap)
 	return w.ctx.Err()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/pprof"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -122,32 +124,45 @@ func openClose(w *world) error {
 		}
 	}
 	w.stores = nil
+	revision, err := w.mark(w.ctx)
+	if err == nil {
+		err = w.oracle.reach(w.ctx, revision) // all watchers of the harness are there
+	}
+	if err != nil {
+		return err
+	}
 	before := w.holds()
-	random := w.random()
 	faults := []func(*world, int) (func() error, error){
 		reset, cutWithin(etcdtest.BothWays, 2000), link(etcdtest.BothWays, etcdtest.Fault{Stall: true}),
 		link(etcdtest.ToClient, etcdtest.Fault{Discard: true}), link(etcdtest.BothWays, etcdtest.Fault{Delay: 20 * time.Millisecond}),
 	}
-	for n := 0; !w.over(); n++ {
-		end := w.rec.Fault("closed under a fault")
-		heal, err := faults[n%len(faults)](w, n)
-		if err != nil {
-			return err
+	pprof.Do(w.ctx, tested, func(context.Context) {
+		for n := 0; err == nil && !w.over(); n++ {
+			err = w.closeUnder(faults[n%len(faults)], n)
 		}
-		var open sync.WaitGroup
-		for range 4 {
-			life := time.Duration(random.Int64N(int64(100 * time.Millisecond)))
-			open.Go(func() { w.brief(life) })
-		}
-		open.Wait()
-		err = heal()
-		end()
-		if err != nil {
-			return err
-		}
-	}
+	})
 	w.left(before)
-	return w.ctx.Err()
+	if err == nil {
+		err = w.ctx.Err()
+	}
+	return err
+}
+
+// closeUnder opens and closes a few clients under a fault.
+func (w *world) closeUnder(fault func(*world, int) (func() error, error), n int) error {
+	defer w.rec.Fault("closed under a fault")()
+	heal, err := fault(w, n)
+	if err != nil {
+		return err
+	}
+	random := w.random()
+	var open sync.WaitGroup
+	for range 4 {
+		life := time.Duration(random.Int64N(int64(100 * time.Millisecond)))
+		open.Go(func() { w.brief(life) })
+	}
+	open.Wait()
+	return heal()
 }
 
 // brief opens a client, uses it and closes it after life.
@@ -180,7 +195,7 @@ type holding struct{ goroutines, descriptors, watchers float64 }
 
 // holds measures what is held now.
 func (w *world) holds() holding {
-	h := holding{goroutines: float64(clientGoroutines()), descriptors: descriptors()}
+	h := holding{goroutines: testedGoroutines(), descriptors: descriptors()}
 	for _, m := range w.cluster.Members() {
 		n, err := m.Metric(w.ctx, "etcd_debugging_mvcc_watcher_total")
 		if err != nil {
@@ -213,19 +228,26 @@ func (w *world) left(before holding) {
 	})
 }
 
-// clientGoroutines counts the goroutines that run a client's code.
-func clientGoroutines() int {
-	buf := make([]byte, 16<<20)
-	n := 0
-	for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		for _, of := range []string{"silly.store/etcd.", "silly.store/etcd/internal/", "google.golang.org/grpc", "go.etcd.io/etcd/client/"} {
-			if strings.Contains(stack, of) {
-				n++
-				break
-			}
+// tested labels the goroutines that tested clients start, by whose label those
+// of the oracles and of the harness are told apart.
+var tested = pprof.Labels("client", "tested")
+
+// testedGoroutines counts the labelled goroutines.
+func testedGoroutines() float64 {
+	var profile strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+		return -1
+	}
+	sum, n := 0, 0
+	for line := range strings.Lines(profile.String()) {
+		if count, _, ok := strings.Cut(line, " @ "); ok {
+			n, _ = strconv.Atoi(count)
+		}
+		if strings.HasPrefix(line, "# labels:") && strings.Contains(line, "tested") {
+			sum += n
 		}
 	}
-	return n
+	return float64(sum)
 }
 
 // descriptors counts the open files of this process, 0 where it can't.

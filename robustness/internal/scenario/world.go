@@ -33,7 +33,7 @@ type world struct {
 	client   string
 	seed     uint64
 	ctx      context.Context // of the whole run
-	end      time.Time       // when no new fault begins
+	end      time.Time       // when no new fault begins; of the goroutine that injects them
 
 	rec     *history.Recorder
 	names   *history.Interner
@@ -253,7 +253,7 @@ func (w *world) heal(ctx context.Context) {
 func (w *world) mark(ctx context.Context) (int64, error) {
 	var last error
 	for ctx.Err() == nil {
-		r, err := w.admin.Put(ctx, check.Own+"end", "end")
+		r, err := w.admin.Put(ctx, check.Own+"end", "end "+w.value())
 		if err == nil {
 			return r.Header.Revision, nil
 		}
