@@ -29,6 +29,8 @@ type watchPeer struct {
 	openErr  error
 	opens    int // streams asked for so far
 	down     bool
+	suspect  bool
+	opened   []*watchPeerStream
 	conns    []*watchPeerConn
 }
 
@@ -161,6 +163,7 @@ func (c *watchPeerConn) Open(_ context.Context, req transport.Request) (transpor
 		return nil, c.member.openErr
 	}
 	s := &watchPeerStream{conn: c, req: req, ended: make(chan struct{}), requests: make(chan watchRequest, 20_000), notify: make(chan struct{}, 1)}
+	c.member.opened = append(c.member.opened, s)
 	c.member.streams <- s
 	return s, nil
 }
@@ -170,7 +173,26 @@ func (c *watchPeerConn) State() transport.State {
 	case <-c.done:
 		return transport.Closed
 	default:
-		return transport.Ready
+	}
+	c.member.mu.Lock()
+	defer c.member.mu.Unlock()
+	if c.member.suspect {
+		return transport.Suspect
+	}
+	return transport.Ready
+}
+
+// turnSuspect is a member that has gone silent for a moment.
+func (m *watchPeer) turnSuspect() {
+	var calls []func()
+	m.set(func(m *watchPeer) {
+		m.suspect = true
+		for _, s := range m.opened {
+			calls = append(calls, s.req.OnSuspect)
+		}
+	})
+	for _, call := range calls {
+		call()
 	}
 }
 

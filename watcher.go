@@ -25,11 +25,13 @@ type Watcher struct {
 	seen    int64        // the highest revision that it knows to have existed; 0: none
 	created bool         // confirmed at least once
 	left    time.Time    // when it was taken off the stream before this one
+	leftErr error        // why
 	place   placement    // on stream
 	intake  intake       // how it takes large responses
 	// alone: its reader is slow, so it has a stream of its own.
-	alone bool
-	asked bool // for progress, by RequestProgress
+	alone      bool
+	aloneSince time.Time
+	asked      bool // for progress, by RequestProgress
 
 	queue    []watchItem // complete responses
 	buffered int         // their bytes
@@ -51,7 +53,7 @@ type watchItem struct {
 func newWatcher(hub *watchHub, req *WatchRequest, create watchCreateRequest, seen int64) *Watcher {
 	w := &Watcher{
 		hub: hub, create: create, progress: req.ProgressNotify,
-		maxBuffer: req.BufferBytes, next: create.StartRevision, seen: seen,
+		maxBuffer: req.BufferBytes, next: create.StartRevision, seen: seen, left: time.Now(),
 	}
 	if w.maxBuffer == 0 {
 		w.maxBuffer = defaultWatchBuffer
@@ -119,9 +121,11 @@ func (w *Watcher) Close() error {
 }
 
 // RequestProgress asks the server to confirm how far the watch is. The answer
-// is a response without events, see [WatchResponse.IsProgress]. There may be
-// none: the server is silent while any watch that shares the stream is behind
-// or waits for a future revision.
+// is a response without events, see [WatchResponse.IsProgress]. It may be a while
+// in coming: the server is silent while any watch that shares the stream is
+// behind or waits for a future revision. The question is asked again every second,
+// also of other members, until it has been answered; further calls meanwhile are
+// answered with it.
 //
 // etcd: Watch/Watch (since 3.4; reliable since 3.5.13)
 func (w *Watcher) RequestProgress() {
@@ -132,6 +136,12 @@ func (w *Watcher) RequestProgress() {
 	if stream != nil {
 		stream.requestProgress()
 	}
+}
+
+func (w *Watcher) wantsProgress() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked
 }
 
 func (w *Watcher) notifyLocked() chan struct{} {
@@ -177,7 +187,9 @@ func (w *Watcher) end(err error) (stream *watchStream, id int64, first bool) {
 	w.err = err
 	w.partial = partialRevision{}
 	stream, id = w.stream, w.id
-	w.stream = nil
+	if stream != nil {
+		w.stream, w.left = nil, time.Now()
+	}
 	w.wakeLocked()
 	signal(w.room)
 	return stream, id, true
@@ -217,24 +229,26 @@ type placement struct {
 	// confirmed: the server has created it, and was at revision then.
 	confirmed bool
 	revision  int64
-	// doubt: a progress response that is for all watches of the stream may have
-	// been made before this one was created, and not know of it.
-	doubt bool
+	// doubt is how many progress responses that are for all watches of the stream
+	// may still come that were made before this one was created, and do not know
+	// of it.
+	doubt int
 }
 
 // covers reports whether a progress response for all watches of the stream, at
 // the given revision, counts for this one. The server holds events back until
 // their watch is confirmed, but not progress; and progress does not wait for
 // confirmations either. A progress response that is older than the watch is of
-// no higher revision than its confirmation.
+// no higher revision than its confirmation; and the server answers in order.
 func (p *placement) covers(revision int64) bool {
-	if !p.confirmed {
+	if p.confirmed && revision > p.revision {
+		p.doubt = 0
+	}
+	if p.doubt > 0 {
+		p.doubt--
 		return false
 	}
-	if revision > p.revision {
-		p.doubt = false
-	}
-	return !p.doubt
+	return p.confirmed
 }
 
 // confirm notes that the server has created the watch.

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"silly.store/etcd/internal/transport"
 )
 
 // watchHub puts watchers on streams: new ones, those whose stream has ended, and
@@ -24,6 +26,7 @@ type watchHub struct {
 	mu      sync.Mutex // guards the fields below
 	closed  bool
 	streams map[*watchStream]struct{}
+	probers map[transport.Conn]*watchProber
 	waiting []*Watcher // for a stream, in order
 	opening bool       // the opener runs
 	// failures in a row of streams that ended before they had confirmed
@@ -54,7 +57,7 @@ const (
 )
 
 func newWatchHub(c *Client) *watchHub {
-	h := &watchHub{c: c, now: nowReader{c: c}, streams: make(map[*watchStream]struct{})}
+	h := &watchHub{c: c, now: nowReader{c: c}, streams: make(map[*watchStream]struct{}), probers: make(map[transport.Conn]*watchProber)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
@@ -99,15 +102,20 @@ func (h *watchHub) place(w *Watcher) error {
 	if h.closed {
 		return &Error{Op: "Watch", Code: CodeCanceled, Outcome: NotSent, Message: "the client is closed", sentinel: ErrClosed}
 	}
-	if len(h.waiting) == 0 {
-		for s := range h.streams {
-			if s.attach(w) {
-				return nil
-			}
+	if len(h.waiting) > 0 || !h.shareLocked(w) {
+		h.waitLocked(w)
+	}
+	return nil
+}
+
+// shareLocked puts w on a stream that is there already, if one has room.
+func (h *watchHub) shareLocked(w *Watcher) bool {
+	for s := range h.streams {
+		if s.conn.State() == transport.Ready && s.attach(w) {
+			return true
 		}
 	}
-	h.waitLocked(w)
-	return nil
+	return false
 }
 
 // waitLocked puts w in line and sees that somebody opens a stream for it.
@@ -129,6 +137,9 @@ func (h *watchHub) open() {
 		if pause > 0 && !sleep(h.ctx, pause) {
 			h.endAll(batch)
 			return
+		}
+		if batch = h.share(batch); len(batch) == 0 {
+			continue
 		}
 		s, err := h.openStream(kind)
 		if err != nil {
@@ -165,6 +176,19 @@ func (h *watchHub) nextBatch() ([]*Watcher, streamKind, time.Duration) {
 	}
 	span := min(watchBackoffFirst<<min(h.failures-1, 10), watchBackoffCap)
 	return batch, kind, rand.N(span) + 1
+}
+
+// share returns those of a batch for which no stream has room.
+func (h *watchHub) share(batch []*Watcher) []*Watcher {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	left := batch[:0]
+	for _, w := range batch {
+		if !h.shareLocked(w) {
+			left = append(left, w)
+		}
+	}
+	return left
 }
 
 // openStream opens a stream to a member.
@@ -207,6 +231,7 @@ func (h *watchHub) start(s *watchStream, batch []*Watcher) {
 		return
 	}
 	h.streams[s] = struct{}{}
+	h.joinLocked(s)
 	for _, w := range batch {
 		if !s.attach(w) {
 			h.waitLocked(w)
@@ -261,9 +286,10 @@ func (h *watchHub) worked() {
 // resume takes the watchers of a stream that has ended and puts them in line.
 func (h *watchHub) resume(s *watchStream, err error) {
 	deserted := s.isEnded()
-	orphans := s.detachAll()
+	orphans := s.detachAll(err)
 	h.mu.Lock()
 	delete(h.streams, s)
+	h.leaveLocked(s)
 	if !s.confirmed && !deserted {
 		h.failures++
 		h.lastErr = err

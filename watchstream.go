@@ -26,6 +26,8 @@ type watchStream struct {
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
 	wake   chan struct{} // capacity 1: there is something in outbox
+	// suspected has capacity 1: the connection has turned suspect.
+	suspected chan struct{}
 
 	// confirmed: the server has created a watch on it. Only the receiver writes it.
 	confirmed bool
@@ -36,6 +38,7 @@ type watchStream struct {
 	mu sync.Mutex // guards the fields below
 
 	ended    bool
+	asking   bool               // progress is asked for until it has been answered
 	outdated bool               // its token is no longer accepted: it takes no new watchers
 	reason   error              // why we have ended it; nil when the server has
 	resumed  bool               // it has watchers whose history must be checked
@@ -53,15 +56,16 @@ type watchStream struct {
 }
 
 func newWatchStream(h *watchHub, conn balance.Picked, token *token, kind streamKind) (*watchStream, error) {
-	sent := h.c.cluster.now()
+	sent, suspected := h.c.cluster.now(), make(chan struct{}, 1)
 	stream, err := conn.Open(h.ctx, transport.Request{
 		Path: rpcWatch.path, Token: token.value(), RequireLeader: true, MaxMessage: kind.maxMessage,
+		OnSuspect: func() { signal(suspected) },
 	})
 	if err != nil {
 		return nil, callError(&rpcWatch, conn.Endpoint, err)
 	}
 	s := &watchStream{
-		hub: h, conn: conn, sent: sent, stream: stream, kind: kind, token: token,
+		hub: h, conn: conn, sent: sent, stream: stream, kind: kind, token: token, suspected: suspected,
 		wake:     make(chan struct{}, 1),
 		watchers: make(map[int64]*Watcher),
 		heard:    time.Now(),
@@ -94,7 +98,7 @@ func (s *watchStream) attach(w *Watcher) bool {
 	s.lastID++
 	w.stream, w.id = s, s.lastID
 	w.partial = partialRevision{}
-	w.place = placement{doubt: s.progressOpen > 0}
+	w.place = placement{doubt: s.progressOpen}
 	create := w.create
 	create.WatchID = w.id
 	create.StartRevision = w.next
@@ -102,6 +106,9 @@ func (s *watchStream) attach(w *Watcher) bool {
 	s.watchers[w.id] = w
 	s.resumed = s.resumed || w.created
 	s.outbox = append(s.outbox, watchRequest{Create: &create})
+	if w.asked {
+		s.askProgressLocked()
+	}
 	signal(s.wake)
 	return true
 }
@@ -132,7 +139,7 @@ func (s *watchStream) isEnded() bool {
 }
 
 // detachAll takes every watcher off a stream that has ended.
-func (s *watchStream) detachAll() []*Watcher {
+func (s *watchStream) detachAll(reason error) []*Watcher {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
@@ -146,7 +153,7 @@ func (s *watchStream) detachAll() []*Watcher {
 		}
 		w.mu.Lock()
 		if w.err == nil && w.stream == s {
-			w.stream, w.left = nil, time.Now()
+			w.stream, w.left, w.leftErr = nil, time.Now(), reason
 			w.alone = w.alone && w.buffered > w.maxBuffer/2 // it may have caught up
 			orphans = append(orphans, w)
 		}
@@ -164,18 +171,44 @@ func (s *watchStream) count() int {
 
 func (s *watchStream) requestProgress() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.ended {
-		s.progressOpen++
-		s.outbox = append(s.outbox, watchRequest{Progress: &watchProgressRequest{}})
-		signal(s.wake)
+		s.askProgressLocked()
 	}
-	s.mu.Unlock()
+}
+
+func (s *watchStream) askProgressLocked() {
+	s.asking = true
+	s.progressOpen++
+	s.outbox = append(s.outbox, watchRequest{Progress: &watchProgressRequest{}})
+	signal(s.wake)
+}
+
+// askAgain asks for progress once more if a watcher still waits for an answer.
+func (s *watchStream) askAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.asking || s.ended {
+		return
+	}
+	s.asking = false
+	for _, w := range s.watchers {
+		if w.wantsProgress() {
+			s.askProgressLocked()
+			return
+		}
+	}
+}
+
+// unfinished: something is to be asked again after a while.
+func (s *watchStream) unfinished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asking || s.resumed || s.conn.State() == transport.Suspect
 }
 
 // send is the sender.
 func (s *watchStream) send() {
-	quiet := time.NewTicker(watchQuiet)
-	defer quiet.Stop()
 	m := newMessage()
 	defer m.release()
 	for {
@@ -188,14 +221,17 @@ func (s *watchStream) send() {
 		if s.takeResumed() {
 			s.checkHistory()
 		}
+		var again <-chan time.Time
+		if s.unfinished() {
+			again = time.After(watchAgain)
+		}
 		select {
 		case <-s.wake:
-		case <-quiet.C:
-			if err := s.probe(); err != nil {
-				s.hub.foundStuck(s.conn.Endpoint)
-				s.end(err)
-				return
-			}
+		case <-again:
+			s.askAgain()
+			s.flee()
+		case <-s.suspected:
+			s.flee()
 		case <-s.conn.Removed():
 			s.end(&Error{
 				Op: rpcWatch.op, Endpoint: s.conn.Endpoint, Code: CodeUnavailable,
@@ -221,34 +257,8 @@ func (s *watchStream) takeOutbox() []watchRequest {
 	return out
 }
 
-const (
-	// watchQuiet is how long a stream may be silent before its member is asked
-	// whether it still follows the cluster.
-	watchQuiet = 5 * time.Second
-	// watchProbe bounds that question.
-	watchProbe = 5 * time.Second
-)
-
-// probe asks a quiet stream's member whether it still follows the cluster, by a
-// linearizable read on the same connection. A member that answers PINGs but has
-// come to a stop inside fails it. A member without a leader does not: it ends
-// the stream itself when that lasts.
-func (s *watchStream) probe() error {
-	s.mu.Lock()
-	recent := time.Since(s.heard) < watchQuiet
-	s.mu.Unlock()
-	w := s.anyWatcher()
-	if recent || w == nil {
-		return nil
-	}
-	// Any token will do: the member answers for it only when it has read.
-	_, err := s.revision(w.create.Key, s.hub.c.tokens.peek())
-	var e *Error
-	if errors.As(err, &e) && (e.sentinel == ErrTimeout || e.sentinel == ErrServerTimeout || e.sentinel == ErrUnavailable) {
-		return err
-	}
-	return nil
-}
+// watchAgain is how long a stream waits before it asks again what was not answered.
+const watchAgain = time.Second
 
 func (s *watchStream) takeResumed() bool {
 	s.mu.Lock()
@@ -276,7 +286,7 @@ func (s *watchStream) checkHistory() {
 		var e *Error
 		if errors.As(err, &e) && (e.transient || e.resend) {
 			s.mu.Lock()
-			s.resumed = true // asked again, at the latest when it is quiet
+			s.resumed = true // asked again
 			s.mu.Unlock()
 		}
 		return
@@ -494,7 +504,7 @@ func (s *watchStream) canceled(w *Watcher, r *watchResponse) {
 	}
 	if e.transient {
 		s.hub.failed(e)
-		if s.release(w) {
+		if s.release(w, e) {
 			s.hub.move(w)
 		}
 		return
@@ -521,11 +531,11 @@ func cancelReason(reason string) (Code, string) {
 }
 
 // release takes w off the stream, for it to go to another.
-func (s *watchStream) release(w *Watcher) bool {
+func (s *watchStream) release(w *Watcher, reason error) bool {
 	w.mu.Lock()
 	id, mine := w.id, w.stream == s && w.err == nil
 	if mine {
-		w.stream, w.left = nil, time.Now()
+		w.stream, w.left, w.leftErr = nil, time.Now(), reason
 	}
 	w.mu.Unlock()
 	if mine {
@@ -538,9 +548,9 @@ func (s *watchStream) release(w *Watcher) bool {
 // the server is made to wait, and nobody else with it.
 func (s *watchStream) isolate(w *Watcher) {
 	w.mu.Lock()
-	w.alone = true
+	w.alone, w.aloneSince = true, time.Now()
 	w.mu.Unlock()
-	if s.release(w) {
+	if s.release(w, errWatchWaits) {
 		s.hub.move(w)
 	}
 }

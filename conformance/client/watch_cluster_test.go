@@ -107,6 +107,63 @@ func TestWatchMovesOn(t *testing.T) {
 	reading("it goes on")
 }
 
+// The member of a watch goes silent without a word: the watch is on another one
+// after a second or two, long before the silent one counts as dead, and has missed
+// nothing.
+func TestWatchLeavesSilentMember(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
+	leader, err := cluster.Leader(within(t, 30*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, etcd.Config{Endpoints: leader.Endpoints()})
+	// A client that watches on a follower, so that no election takes its time.
+	var watches []*etcd.Watcher
+	var silent *etcdtest.Server
+	for silent == nil {
+		watching := connect(t, etcd.Config{Endpoints: cluster.Endpoints()})
+		watches = []*etcd.Watcher{watch(t, watching, etcd.WatchRequest{Key: "k"})}
+		for _, m := range cluster.Members() {
+			if m != leader && m.Endpoints()[0] == watches[0].State().Endpoint {
+				silent = m
+			}
+		}
+		for range 250 {
+			watches = append(watches, watch(t, watching, etcd.WatchRequest{Key: "k"}))
+		}
+	}
+	put(t, c, "k", "1")
+	for _, w := range watches {
+		read(t, w)
+	}
+	if err := silent.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	put(t, c, "k", "2")
+	for _, w := range watches {
+		if got := text(read(t, w).Events[0], ""); got != "PUT k=2" {
+			t.Errorf("event %s", got)
+		}
+	}
+	took := time.Since(began)
+	t.Logf("it took %v", took)
+	if took > 8*time.Second { // 9 to 10 s until the connection counts as dead
+		t.Errorf("the watches took %v to move", took)
+	}
+	// It wakes up, and what it still has to say changes nothing.
+	if err := silent.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, c, "k", "3")
+	for _, w := range watches {
+		if got := text(read(t, w).Events[0], ""); got != "PUT k=3" {
+			t.Errorf("event %s", got)
+		}
+	}
+}
+
 // A watch of a future revision moves from member to member and delivers nothing
 // below it.
 func TestWatchFutureRevisionAcrossMembers(t *testing.T) {

@@ -84,7 +84,8 @@ func (c *conn) onTick() error {
 		c.mu.Unlock()
 		return ErrSilent
 	}
-	becomes := c.silentTicks >= suspectTicks && c.pingWaiting && !c.suspect
+	// On a connection that was quiet before, the silence alone says nothing.
+	becomes := c.silentTicks >= suspectTicks && c.pingWaiting && c.pingWaits >= suspectTicks-pingTicks && !c.suspect
 	if becomes {
 		c.suspect = true
 		c.setStateLocked()

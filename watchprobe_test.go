@@ -1,0 +1,303 @@
+package etcd
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Watches leave a member that has gone silent for another one, behind the last
+// event; where there is none, or the silence was short, they stay.
+func TestWatchFleesSuspects(t *testing.T) {
+	for name, test := range map[string]struct {
+		other func(m *watchPeer) // what becomes of the other member; nil: there is none
+		flees bool
+	}{
+		"another is up":    {func(m *watchPeer) { m.down = false }, true},
+		"another is down":  {func(*watchPeer) {}, false},
+		"no other":         {nil, false},
+		"both are suspect": {func(m *watchPeer) { m.down, m.suspect = false, true }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				one, two := newWatchPeer("127.0.0.1:1"), newWatchPeer("127.0.0.1:2")
+				two.down = true
+				members := []*watchPeer{one, two}
+				if test.other == nil {
+					members = members[:1]
+				}
+				c := scripted(t, Config{}, members...)
+				w, s, create := begin(t, c, one, WatchRequest{Key: "a", Revision: 50})
+				s.send(eventsOf(create.WatchID, puts("a", 60)...))
+				wantNext(t, w, 60)
+				if test.other != nil {
+					two.set(test.other)
+				}
+				began := time.Now()
+				one.turnSuspect()
+				if !test.flees {
+					time.Sleep(time.Second)
+					if s.isClosed() {
+						t.Fatal("the stream was left for nothing better")
+					}
+					s.send(eventsOf(create.WatchID, puts("a", 61)...))
+					wantNext(t, w, 61)
+					return
+				}
+				s = two.next(t)
+				if took := time.Since(began); took > 3*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				if create = s.created(t); create.StartRevision != 61 {
+					t.Errorf("it goes on from %d, want 61", create.StartRevision)
+				}
+				s.send(eventsOf(create.WatchID, puts("a", 61)...))
+				wantNext(t, w, 61)
+			})
+		})
+	}
+}
+
+// A suspicion that has passed before it is looked into moves nothing.
+func TestWatchForgetsSuspicion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := newWatchPeer("127.0.0.1:1"), newWatchPeer("127.0.0.1:2")
+		two.down = true
+		c := scripted(t, Config{}, one, two)
+		_, s, _ := begin(t, c, one, WatchRequest{Key: "a", Revision: 50})
+		two.set(func(m *watchPeer) { m.down = false })
+		s.req.OnSuspect()
+		time.Sleep(time.Second)
+		if s.isClosed() {
+			t.Error("the stream was left")
+		}
+	})
+}
+
+// The idle streams of a connection share one read.
+func TestOneProbeAConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		var streams []*watchPeerStream
+		var all []*Watcher
+		for range 5 {
+			w, s, _ := begin(t, c, m, WatchRequest{Key: "a", Revision: 101})
+			streams, all = append(streams, s), append(all, w)
+			for range watchersPerStream - 1 {
+				w, _ := beginOn(t, c, s, WatchRequest{Key: "a", Revision: 101})
+				all = append(all, w)
+			}
+		}
+		time.Sleep(time.Minute)
+		if n := m.readCount(); n < 10 || n > 12 {
+			t.Errorf("%d reads in a minute", n)
+		}
+		// One of them that hears something does not speak for the others.
+		streams[0].send(eventsOf(1, puts("a", 105)...))
+		time.Sleep(time.Minute)
+		if n := m.readCount(); n < 20 || n > 24 {
+			t.Errorf("%d reads in two minutes", n)
+		}
+		for _, w := range all {
+			_ = w.Close()
+		}
+		synctest.Wait()
+		before := m.readCount()
+		time.Sleep(time.Minute)
+		if n := m.readCount(); n != before {
+			t.Errorf("%d reads for no watch", n-before)
+		}
+		c.watches.mu.Lock()
+		defer c.watches.mu.Unlock()
+		if n := len(c.watches.probers); n != 0 {
+			t.Errorf("%d probers are left", n)
+		}
+	})
+}
+
+// A watch whose reader was slow shares a stream again once it has kept up for a
+// while, and loses nothing on the way.
+func TestSlowReaderRejoins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		_, s, _ := begin(t, c, m, WatchRequest{Key: "a", Revision: 1})
+		slow, create := beginOn(t, c, s, WatchRequest{Key: "b", Revision: 1, BufferBytes: 100})
+		large := func(revision int64) Event {
+			ev := puts("b", revision)[0]
+			ev.KV.Value = make([]byte, 200)
+			return ev
+		}
+		s.send(eventsOf(create.WatchID, large(1)), eventsOf(create.WatchID, large(2)))
+		if s.request(t).Cancel == nil {
+			t.Fatal("it was not cancelled")
+		}
+		own := m.next(t)
+		create = own.created(t)
+		if !slow.State().SlowReader {
+			t.Error("its state does not say that it is slow")
+		}
+		own.send(eventsOf(create.WatchID, large(2)))
+		time.Sleep(2 * rejoinAfter)
+		if own.isClosed() {
+			t.Fatal("it was moved though its reader is still slow")
+		}
+		wantNext(t, slow, 1)
+		wantNext(t, slow, 2)
+		create = s.created(t)
+		if create.StartRevision != 3 || slow.State().SlowReader {
+			t.Errorf("it goes on from %d, state %+v", create.StartRevision, slow.State())
+		}
+		s.send(eventsOf(create.WatchID, large(3)))
+		wantNext(t, slow, 3)
+	})
+}
+
+// Progress that was asked for is asked for again until it is answered, on this
+// stream and the next, and then no more.
+func TestProgressIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		w, s, _ := begin(t, c, m, WatchRequest{Key: "a", Revision: 101})
+		asked := func(s *watchPeerStream) (n int) {
+			synctest.Wait()
+			for {
+				select {
+				case r := <-s.requests:
+					if r.Progress != nil {
+						n++
+					}
+				default:
+					return n
+				}
+			}
+		}
+		w.RequestProgress()
+		time.Sleep(4*watchAgain + watchAgain/2)
+		if n := asked(s); n != 5 {
+			t.Errorf("asked %d times, want 5", n)
+		}
+		s.end(nil)
+		s = m.next(t)
+		s.created(t)
+		if n := asked(s); n != 1 {
+			t.Errorf("asked %d times on the next stream, want 1", n)
+		}
+		s.send(watchResponse{Header: ResponseHeader{Revision: 100}, WatchID: allWatches})
+		if resp, err := w.Read(soon(t)); err != nil || !resp.IsProgress() || resp.Header.Revision != 100 {
+			t.Errorf("response %v, error %v", resp, err)
+		}
+		asked(s)
+		time.Sleep(time.Minute)
+		if n := asked(s); n != 0 {
+			t.Errorf("asked %d times after the answer", n)
+		}
+		// A watch that has ended wants no answer.
+		other, _ := beginOn(t, c, s, WatchRequest{Key: "b", Revision: 101})
+		other.RequestProgress()
+		_ = other.Close()
+		asked(s)
+		time.Sleep(2 * watchAgain)
+		asked(s)
+		time.Sleep(time.Minute)
+		if n := asked(s); n != 0 {
+			t.Errorf("asked %d times for a watch that has ended", n)
+		}
+	})
+}
+
+// On a stream with unanswered questions a further watch gets its answer too,
+// though the revision stands still.
+func TestProgressAfterUnansweredQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		first, s, _ := begin(t, c, m, WatchRequest{Key: "a", Revision: 101})
+		first.RequestProgress()
+		if s.request(t).Progress == nil {
+			t.Fatal("no request for progress")
+		}
+		w, _ := beginOn(t, c, s, WatchRequest{Key: "b", Revision: 50})
+		w.RequestProgress()
+		for range 2 { // the first may be from before w
+			if s.request(t).Progress == nil {
+				t.Fatal("no request for progress")
+			}
+			synctest.Wait()
+			w.mu.Lock()
+			n := len(w.queue)
+			w.mu.Unlock()
+			if n != 0 {
+				t.Fatal("it took an answer that may be older than itself")
+			}
+			s.send(watchResponse{Header: ResponseHeader{Revision: 100}, WatchID: allWatches})
+		}
+		if resp, err := w.Read(soon(t)); err != nil || !resp.IsProgress() {
+			t.Errorf("response %v, error %v", resp, err)
+		}
+	})
+}
+
+// State says who serves a watch, and why nobody does.
+func TestWatchState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		w, s, create := begin(t, c, m, WatchRequest{Key: "a", Revision: 50})
+		if state := w.State(); state.Endpoint != m.endpoint || state.Err != nil || !state.Since.IsZero() || state.NextRevision != 50 {
+			t.Errorf("served: %+v", state)
+		}
+		s.send(eventsOf(create.WatchID, puts("a", 60)...))
+		synctest.Wait()
+		if state := w.State(); state.NextRevision != 61 || state.BufferedBytes == 0 {
+			t.Errorf("with an event: %+v", state)
+		}
+		m.set(func(m *watchPeer) { m.down = true })
+		m.cut()
+		lost := time.Now()
+		time.Sleep(time.Minute)
+		if state := w.State(); state.Endpoint != "" || !errors.Is(state.Err, ErrUnavailable) || state.Since != lost {
+			t.Errorf("all members are down: %+v", state)
+		}
+		m.set(func(m *watchPeer) { m.down = false })
+		m.next(t).created(t)
+		synctest.Wait()
+		if state := w.State(); state.Endpoint != m.endpoint || state.Err != nil || !state.Since.IsZero() {
+			t.Errorf("served again: %+v", state)
+		}
+		_ = w.Close()
+		if state := w.State(); state.Endpoint != "" || !errors.Is(state.Err, ErrWatchClosed) || state.Since != time.Now() {
+			t.Errorf("closed: %+v", state)
+		}
+	})
+}
+
+// State may be asked at any time.
+func TestWatchStateConcurrently(t *testing.T) {
+	m := newWatchPeer("127.0.0.1:1")
+	c := scripted(t, Config{}, m)
+	w, s, create := begin(t, c, m, WatchRequest{Key: "a", Revision: 1})
+	var asking sync.WaitGroup
+	for range 2 {
+		asking.Go(func() {
+			for w.State().NextRevision < 100 {
+			}
+		})
+	}
+	for revision := int64(1); revision < 100; revision++ {
+		if revision%30 == 0 {
+			s.end(nil)
+			s = m.next(t)
+			create = s.created(t)
+		}
+		s.send(eventsOf(create.WatchID, puts("a", revision)...))
+		wantNext(t, w, revision)
+	}
+	asking.Wait()
+	_ = fmt.Sprint(w.State())
+}
