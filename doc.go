@@ -26,6 +26,14 @@
 // failure, writes only when it is certain that the failed attempt was not
 // applied. See [Config].
 //
+// # Who asks
+//
+// A cluster with authentication wants Username and Password, or Credentials, in
+// [Config]. The client gets a token for them when it first needs one, uses it on
+// all connections, and gets another when the server no longer accepts it: calls
+// wait for that, watches and leases go on. Passwords and tokens are in no error,
+// and not in what these types print. [Client.Auth] manages users and roles.
+//
 // # Bytes
 //
 // Requests are copied before a method returns. Responses belong to the caller

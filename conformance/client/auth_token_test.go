@@ -319,3 +319,19 @@ func TestAuthPermissions(t *testing.T) {
 		t.Errorf("the watch ended with %v", err)
 	}
 }
+
+// A token costs a call no allocation.
+func TestAuthTokenAllocations(t *testing.T) {
+	s := quickAuth(t, etcdtest.Config{})
+	measure := func(c *etcd.Client) float64 {
+		t.Helper()
+		put(t, c, "k", "v")
+		return testing.AllocsPerRun(300, func() { get(t, c, etcd.GetRequest{Key: "k"}) })
+	}
+	without := measure(connect(t, etcd.Config{Endpoints: s.Endpoints()}))
+	root := authOn(t, s)
+	with := measure(root)
+	if with > without {
+		t.Errorf("%.0f allocations with a token, %.0f without", with, without)
+	}
+}
