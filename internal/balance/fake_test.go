@@ -125,6 +125,13 @@ func (c *cluster) dialed(address string) int {
 	return c.dials[address]
 }
 
+// connections is how many connections to address were made.
+func (c *cluster) connections(address string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.conns[address])
+}
+
 // last is the connection that was made to address last.
 func (c *cluster) last(address string) *fakeConn {
 	c.mu.Lock()

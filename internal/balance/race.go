@@ -18,6 +18,7 @@ type race struct {
 	line   []*member // to be tried
 	tried  []*member
 	dialed bool // at least one of those was not already there or backing off
+	open   int  // of those, how many were still being dialed after the last step
 }
 
 // run returns a Picked without a connection when none could be had.
@@ -69,14 +70,17 @@ func (r *race) lineUp() []*member {
 	return append(line, last...)
 }
 
-// step starts the next dial in line, if next or when none is under way, and takes
-// a fit connection if there is one: the dial is then for later calls. If there is
+// step starts the next dial in line, if next or when one has failed, and takes a
+// fit connection if there is one: the dial is then for later calls. If there is
 // none it returns what is closed when a dial has ended; nil when all have.
 func (r *race) step(next bool) (Picked, <-chan struct{}, error) {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ; ; next = true {
+	if p, ok := r.view.anyFit(r.lane, nil); ok && !next {
+		return p, nil, nil
+	}
+	for next = next || r.openLocked() < r.open; ; next = true {
 		if next {
 			if err := r.dialNextLocked(); err != nil {
 				return Picked{}, nil, err
@@ -85,7 +89,7 @@ func (r *race) step(next bool) (Picked, <-chan struct{}, error) {
 		if p, ok := r.view.anyFit(r.lane, nil); ok {
 			return p, nil, nil
 		}
-		if r.underWayLocked() {
+		if r.open = r.openLocked(); r.open > 0 {
 			return Picked{}, s.settled, nil
 		}
 		if len(r.line) == 0 {
@@ -114,14 +118,14 @@ func (r *race) dialNextLocked() error {
 	return nil
 }
 
-// underWayLocked: one of those that were tried is still being dialed.
-func (r *race) underWayLocked() bool {
+// openLocked is how many of those that were tried are still being dialed.
+func (r *race) openLocked() (n int) {
 	for _, m := range r.tried {
 		if m.links[r.lane].dialing != nil {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // names are the members that are being dialed, for errors.
