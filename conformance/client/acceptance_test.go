@@ -16,7 +16,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-var slow = flag.Bool("slow", false, "the acceptance list waits for as long as its examples do")
+var slow = flag.Bool("slow", false, "tests wait for as long as the acceptance list and the issues say, not for a moment")
 
 // acceptance is what a test of the list has: a client of a server of the list's
 // own, with keys of its own.

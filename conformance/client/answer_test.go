@@ -188,17 +188,18 @@ func TestAnswersAreComplete(t *testing.T) {
 	if len(all) < 60 {
 		t.Fatalf("only %d texts were found: %v", len(all), all)
 	}
-	for text, code := range all {
-		a, ok := answers[text]
-		if !ok {
+	for text := range all {
+		if _, ok := answers[text]; !ok {
 			t.Errorf("the table has no %q", text)
-		}
-		if a.code.String() != code && a.code != codes.Unknown {
-			t.Errorf("%q has code %v, in the table %v", text, code, a.code)
 		}
 	}
 	if v := os.Getenv(etcdtest.VersionEnv); v != "" && v != "3.7" {
-		return // the places are those of 3.7
+		return // codes and places are those of 3.7
+	}
+	for text, code := range all {
+		if a := answers[text]; a.code.String() != code && a.code != codes.Unknown {
+			t.Errorf("%q has code %v, in the table %v", text, code, a.code)
+		}
 	}
 	dir := goList(t, "-m", "-f", "{{.Dir}}", "go.etcd.io/etcd/server/v3")
 	for text, a := range answers {

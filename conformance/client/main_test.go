@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	if endpoints := os.Getenv(outageEnv); endpoints != "" {
+		return outageClient(endpoints)
+	}
 	var err error
 	shared, err = etcdtest.NewProcess(etcdtest.Config{})
 	if err != nil {

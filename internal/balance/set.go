@@ -233,6 +233,9 @@ func (s *Set) run(m *member, target transport.Target, l *link, d *dial) (transpo
 		err = closedError() // not what the end of s.ctx made of it
 	}
 	l.settleLocked(conn, err)
+	if err != nil {
+		s.backOffLanesLocked(m, l)
+	}
 	s.identifyLocked(m, id)
 	d.conn = conn
 	l.dialing = nil
@@ -242,6 +245,21 @@ func (s *Set) run(m *member, target transport.Target, l *link, d *dial) (transpo
 	s.mu.Unlock()
 	close(d.done)
 	return conn, err
+}
+
+// backOffLanesLocked has the other lanes of a member wait as l does, if they could
+// not connect either: one of them is enough to find that it is back.
+func (s *Set) backOffLanesLocked(m *member, l *link) {
+	for i := range m.links {
+		other := &m.links[i]
+		if other == l || other.failures == 0 || other.dialing != nil || other.current() != nil {
+			continue
+		}
+		if other.notBefore.Before(l.notBefore) {
+			other.notBefore = l.notBefore
+			other.due.Store(int64(l.notBefore.Sub(s.epoch)))
+		}
+	}
 }
 
 // observe tells the observer what a dial has come to, and stays with a

@@ -426,3 +426,33 @@ func TestCloseDuringASuccessfulDial(t *testing.T) {
 		}
 	})
 }
+
+// The lanes of a member that is down share what is tried, and each connects at
+// once when one of them has found it back.
+func TestLanesBackOffTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.set("a", refuse("a"))
+		s := c.of(t, "a")
+		defer s.Close()
+		const span = 5 * time.Minute
+		for began := time.Now(); time.Since(began) < span; time.Sleep(10 * time.Millisecond) {
+			for lane := range lanes {
+				if _, err := pick(s, lane); err == nil {
+					t.Fatal("a member that refuses is picked")
+				}
+			}
+		}
+		// Each alone would make one about every second.
+		if most := int(span/time.Second) * 3 / 2; c.dialed("a") > most {
+			t.Errorf("%d dials in %v, want %d at most", c.dialed("a"), span, most)
+		}
+		c.set("a", nil)
+		time.Sleep(backoffCap)
+		for lane := range lanes {
+			if _, err := pick(s, lane); err != nil {
+				t.Errorf("lane %d, when the member is back: %v", lane, err)
+			}
+		}
+	})
+}

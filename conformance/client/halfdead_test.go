@@ -1,0 +1,291 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
+)
+
+// proxied is a cluster whose members a client reaches through proxies.
+type proxied struct {
+	*etcdtest.Cluster
+	proxies map[*etcdtest.Server]*etcdtest.Proxy
+}
+
+func startProxied(t *testing.T) *proxied {
+	t.Helper()
+	p := &proxied{
+		etcdtest.StartCluster(t, etcdtest.ClusterConfig{PeerProxies: true, Config: etcdtest.Config{
+			Heartbeat: 50 * time.Millisecond, Election: 500 * time.Millisecond, QuotaBytes: 8e9,
+		}}),
+		make(map[*etcdtest.Server]*etcdtest.Proxy),
+	}
+	for _, m := range p.Members() {
+		p.proxies[m] = etcdtest.StartProxy(t, m.Endpoints()[0])
+	}
+	return p
+}
+
+// endpoints has the proxy of first in front of the others.
+func (p *proxied) endpoints(first *etcdtest.Server) []string {
+	all := []string{p.proxies[first].Endpoint()}
+	for _, m := range p.Members() {
+		if m != first {
+			all = append(all, p.proxies[m].Endpoint())
+		}
+	}
+	return all
+}
+
+func (p *proxied) theLeader(t *testing.T) *etcdtest.Server {
+	t.Helper()
+	leader, err := p.Leader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leader
+}
+
+func (p *proxied) aFollower(t *testing.T) *etcdtest.Server {
+	t.Helper()
+	leader := p.theLeader(t)
+	for _, m := range p.Members() {
+		if m != leader {
+			return m
+		}
+	}
+	return nil
+}
+
+// ready waits until every member serves.
+func (p *proxied) ready(t *testing.T) {
+	t.Helper()
+	for _, m := range p.Members() {
+		if err := m.Ready(within(t, 30*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// halfDead is a state that a member can be in while a majority lives.
+type halfDead struct {
+	name   string
+	leader bool // it befalls the leader
+	begin  func(t *testing.T, p *proxied, victim *etcdtest.Server) error
+	end    func(p *proxied, victim *etcdtest.Server) error
+}
+
+func healProxy(p *proxied, victim *etcdtest.Server) error {
+	p.proxies[victim].Heal()
+	return nil
+}
+
+func onProxy(ways etcdtest.Way, f etcdtest.Fault) func(*testing.T, *proxied, *etcdtest.Server) error {
+	return func(_ *testing.T, p *proxied, victim *etcdtest.Server) error {
+		p.proxies[victim].Set(ways, f)
+		return nil
+	}
+}
+
+func kill(_ *testing.T, _ *proxied, victim *etcdtest.Server) error { return victim.Kill() }
+func stop(_ *testing.T, _ *proxied, victim *etcdtest.Server) error { return victim.Stop() }
+func restart(_ *proxied, victim *etcdtest.Server) error            { return victim.Restart() }
+func proceed(_ *proxied, victim *etcdtest.Server) error            { return victim.Continue() }
+
+func isolate(t *testing.T, p *proxied, victim *etcdtest.Server) error {
+	return p.Isolate(t.Context(), victim)
+}
+
+func join(p *proxied, _ *etcdtest.Server) error {
+	p.Heal()
+	return nil
+}
+
+var halfDeads = []halfDead{
+	{name: "killed", begin: kill, end: restart},
+	{name: "leader killed", leader: true, begin: kill, end: restart},
+	{name: "stopped", begin: stop, end: proceed},
+	{name: "leader stopped", leader: true, begin: stop, end: proceed},
+	{name: "black hole", begin: onProxy(etcdtest.BothWays, etcdtest.Fault{Discard: true}), end: healProxy},
+	{name: "black hole to the client", begin: onProxy(etcdtest.ToClient, etcdtest.Fault{Discard: true}), end: healProxy},
+	{name: "stalled", begin: onProxy(etcdtest.BothWays, etcdtest.Fault{Stall: true}), end: healProxy},
+	// Its keep-alive works: only that requests wait can be noticed.
+	{name: "stuck", begin: onProxy(etcdtest.ToServer, etcdtest.Fault{DiscardRequests: true}), end: healProxy},
+	{name: "silent", begin: func(_ *testing.T, p *proxied, victim *etcdtest.Server) error {
+		p.proxies[victim].Silence(true)
+		p.proxies[victim].Reset()
+		return nil
+	}, end: healProxy},
+	// At first it believes that there is a leader, then it knows of none.
+	{name: "in a minority", begin: isolate, end: join},
+	{name: "leader in a minority", leader: true, begin: isolate, end: join},
+	{name: "defragmenting", begin: defragment, end: func(*proxied, *etcdtest.Server) error { return nil }},
+}
+
+// defragment makes a database that takes the member a while, and begins.
+func defragment(t *testing.T, p *proxied, victim *etcdtest.Server) error {
+	c := connect(t, etcd.Config{Endpoints: p.Endpoints()})
+	megabytes := 50
+	if *slow {
+		megabytes = 500
+	}
+	value := []byte(strings.Repeat("v", 1<<20))
+	for i := range megabytes {
+		if _, err := c.Put(t.Context(), etcd.PutRequest{Key: fmt.Sprint("large/", i), Value: value}); err != nil {
+			return err
+		}
+	}
+	maintenance := pb.NewMaintenanceClient(official(t, victim))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		began := time.Now()
+		if _, err := maintenance.Defragment(context.Background(), &pb.DefragmentRequest{}); err != nil {
+			t.Errorf("defragmenting: %v", err)
+		}
+		t.Logf("%d MB took %v", megabytes, time.Since(began))
+	}()
+	t.Cleanup(func() { <-done })
+	return nil
+}
+
+// Whatever becomes of one member, a read with a context of 5 s succeeds, of a
+// client from before and of one that is made meanwhile; and a write either does
+// or is said to be unknown.
+func TestHalfDeadMember(t *testing.T) {
+	t.Parallel()
+	p := startProxied(t)
+	for _, h := range halfDeads {
+		t.Run(h.name, func(t *testing.T) {
+			p.ready(t)
+			victim := p.aFollower(t)
+			if h.leader {
+				victim = p.theLeader(t)
+			}
+			c := connect(t, etcd.Config{Endpoints: p.endpoints(victim)})
+			key := ownKeys(t)
+			put(t, c, key, "v")
+			eventually(t, "a connection to each member", func() bool {
+				get(t, c, etcd.GetRequest{Key: key})
+				for _, proxy := range p.proxies {
+					if proxy.Conns() == 0 {
+						return false
+					}
+				}
+				return true
+			})
+			if err := h.begin(t, p, victim); err != nil {
+				t.Fatal(err)
+			}
+			load := newHalfDeadLoad(key)
+			load.run(t, c)
+			late := newHalfDeadLoad(key)
+			late.run(t, connect(t, etcd.Config{Endpoints: p.endpoints(victim)}))
+			t.Logf("slowest read %v of %d, slowest write %v of %d (%d unknown); of a new client %v and %v",
+				load.slowestRead, load.reads.Load(), load.slowestWrite, load.writes, load.unknown, late.slowestRead, late.slowestWrite)
+			if err := h.end(p, victim); err != nil {
+				t.Fatal(err)
+			}
+			p.ready(t)
+			load.checkVersion(t, c)
+			late.checkVersion(t, c)
+		})
+	}
+}
+
+// halfDeadLoad reads from several goroutines and writes from one.
+type halfDeadLoad struct {
+	key   string // is read
+	write string // is written
+
+	reads           atomic.Int64
+	writes, unknown int64
+
+	mu           sync.Mutex // guards the fields below
+	slowestRead  time.Duration
+	slowestWrite time.Duration
+}
+
+var halfDeadLoads atomic.Int64
+
+func newHalfDeadLoad(key string) *halfDeadLoad {
+	return &halfDeadLoad{key: key, write: fmt.Sprint(key, "written/", halfDeadLoads.Add(1))}
+}
+
+const halfDeadReaders = 8
+
+// run makes so many calls that each member is asked, or with -slow as many as
+// 10 s have room for.
+func (l *halfDeadLoad) run(t *testing.T, c *etcd.Client) {
+	t.Helper()
+	ends := time.Now()
+	if *slow {
+		ends = ends.Add(10 * time.Second)
+	}
+	more := func(n int) bool { return n < 20 || time.Now().Before(ends) }
+	var callers sync.WaitGroup
+	for range halfDeadReaders {
+		callers.Go(func() {
+			for n := 0; more(n); n++ {
+				took, err := limited(t, 5*time.Second, func(ctx context.Context) error {
+					resp, err := c.Get(ctx, etcd.GetRequest{Key: l.key})
+					if err == nil && len(resp.KVs) != 1 {
+						err = fmt.Errorf("%d pairs", len(resp.KVs))
+					}
+					return err
+				})
+				if err != nil {
+					t.Errorf("read %d after %v: %v", n, took, err)
+					return
+				}
+				l.reads.Add(1)
+				l.mu.Lock()
+				l.slowestRead = max(l.slowestRead, took)
+				l.mu.Unlock()
+			}
+		})
+	}
+	for n := 0; n < 5 || *slow && time.Now().Before(ends); n++ {
+		took, err := limited(t, 2*time.Second, func(ctx context.Context) error {
+			_, err := c.Put(ctx, etcd.PutRequest{Key: l.write})
+			return err
+		})
+		l.slowestWrite = max(l.slowestWrite, took)
+		l.writes++
+		if err != nil {
+			l.unknown++
+			if !etcd.MaybeApplied(err) {
+				t.Errorf("write %d after %v: %v", n, took, err)
+			}
+		}
+	}
+	callers.Wait()
+}
+
+// limited makes a call and returns how long it took.
+func limited(t *testing.T, limit time.Duration, call func(context.Context) error) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	began := time.Now()
+	err := call(ctx)
+	return time.Since(began), err
+}
+
+// checkVersion checks that what was written was written once, and what is
+// unknown at most once.
+func (l *halfDeadLoad) checkVersion(t *testing.T, c *etcd.Client) {
+	t.Helper()
+	v := stored(t, c, l.write).Version
+	if v > l.writes || v < l.writes-l.unknown {
+		t.Errorf("version %d after %d writes, of them %d unknown", v, l.writes, l.unknown)
+	}
+}

@@ -1,0 +1,280 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
+)
+
+// All members are restarted, one after the other, under 500 writes a second and
+// as many reads. No read fails. A write that was on its way to a member that
+// ended may be unknown; no other fails.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	const writers, readers, each = 10, 10, 20 * time.Millisecond
+	rounds, pause := 1, time.Duration(0)
+	if *slow {
+		rounds, pause = 3, 10*time.Second
+	}
+	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
+	c := connect(t, etcd.Config{Endpoints: cluster.Endpoints()})
+	p := ownKeys(t)
+	put(t, c, p, "")
+	var (
+		calls                  sync.WaitGroup
+		reads, writes, unknown atomic.Int64
+		slowestRead            atomic.Int64
+		stop                   = make(chan struct{})
+		tick                   = func(f func()) {
+			beat := time.NewTicker(each)
+			defer beat.Stop()
+			for {
+				select {
+				case <-beat.C:
+					f()
+				case <-stop:
+					return
+				}
+			}
+		}
+	)
+	for range readers {
+		calls.Go(func() {
+			tick(func() {
+				began := time.Now()
+				if _, err := c.Get(t.Context(), etcd.GetRequest{Key: p}); err != nil {
+					t.Errorf("read: %v", err)
+				}
+				reads.Add(1)
+				for took := int64(time.Since(began)); ; {
+					if old := slowestRead.Load(); took <= old || slowestRead.CompareAndSwap(old, took) {
+						break
+					}
+				}
+			})
+		})
+	}
+	for i := range writers {
+		calls.Go(func() {
+			key := fmt.Sprint(p, i)
+			written, doubtful := int64(0), int64(0)
+			tick(func() {
+				_, err := c.Put(t.Context(), etcd.PutRequest{Key: key})
+				written++
+				switch {
+				case err == nil:
+				case etcd.MaybeApplied(err):
+					doubtful++
+					t.Logf("unknown: %v", err)
+				default:
+					t.Errorf("write: %v", err)
+				}
+			})
+			writes.Add(written)
+			unknown.Add(doubtful)
+			if v := stored(t, c, key).Version; v > written || v < written-doubtful {
+				t.Errorf("version %d after %d writes, of them %d unknown", v, written, doubtful)
+			}
+		})
+	}
+	began := time.Now()
+	for range rounds {
+		for _, m := range cluster.Members() {
+			if err := errors.Join(m.Terminate(), m.Restart()); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(pause)
+		}
+	}
+	took := time.Since(began)
+	close(stop)
+	calls.Wait()
+	t.Logf("%d reads, the slowest %v, and %d writes in %v; %d unknown",
+		reads.Load(), time.Duration(slowestRead.Load()), writes.Load(), took, unknown.Load())
+	if limit := max(writes.Load()/1000, 1); unknown.Load() > limit {
+		t.Errorf("%d of %d writes are unknown, want %d at most", unknown.Load(), writes.Load(), limit)
+	}
+}
+
+// outageEnv makes this program the client of TestOutage, see outageClient.
+const outageEnv = "CONFORMANCE_OUTAGE_ENDPOINTS"
+
+// outageLine is what the client's process says, twice a second and when a read
+// succeeds behind one that did not.
+type outageLine struct {
+	At   time.Time
+	CPU  time.Duration // so far
+	Up   bool          // the last read succeeded
+	Over string        // what has ended that should not
+}
+
+// outageClient is the process of TestOutage: a client with a watch, a lease and a
+// caller that reads. It ends with its parent's interest.
+func outageClient(endpoints string) int {
+	if err := runOutageClient(strings.Split(endpoints, " ")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func runOutageClient(endpoints []string) error {
+	ctx := context.Background()
+	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 5 * time.Minute})
+	if err != nil {
+		return err
+	}
+	w, err := c.Watch(ctx, etcd.WatchRequest{Key: "k"})
+	if err != nil {
+		return err
+	}
+	watching := async(func() error { _, err := w.Read(ctx); return err })
+	changed, up := make(chan struct{}, 1), atomic.Bool{}
+	go func() {
+		for beat := time.NewTicker(50 * time.Millisecond); ; <-beat.C {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			_, err := c.Get(ctx, etcd.GetRequest{Key: "k"})
+			cancel()
+			if up.Swap(err == nil) != (err == nil) {
+				changed <- struct{}{}
+			}
+		}
+	}()
+	say := json.NewEncoder(os.Stdout)
+	for beat := time.NewTicker(500 * time.Millisecond); ; {
+		line := outageLine{At: time.Now(), CPU: ownCPU(), Up: up.Load()}
+		if err := lease.Err(); err != nil {
+			line.Over = err.Error()
+		}
+		if err := say.Encode(line); err != nil {
+			return err
+		}
+		select {
+		case <-beat.C:
+		case <-changed:
+		case err := <-watching:
+			return fmt.Errorf("the watch ended: %w", err)
+		}
+	}
+}
+
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// While all members are down a client with a watch, a lease and a caller asks for
+// them now and then, which costs next to nothing, and it is there soon after they
+// are.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	down := 6 * time.Second
+	if *slow {
+		down = time.Minute
+	}
+	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
+	lines := startOutageClient(t, cluster.Endpoints())
+	until := func(what string, holds func(outageLine) bool) outageLine {
+		t.Helper()
+		for limit := time.After(down + 30*time.Second); ; {
+			select {
+			case line, ok := <-lines:
+				if !ok || line.Over != "" {
+					t.Fatalf("waiting for %s: %+v", what, line)
+				}
+				if holds(line) {
+					return line
+				}
+			case <-limit:
+				t.Fatalf("waited in vain for %s", what)
+			}
+		}
+	}
+	until("a read", func(l outageLine) bool { return l.Up })
+	for _, m := range cluster.Members() {
+		if err := m.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	killed := time.Now()
+	begin := until("the first line without members", func(l outageLine) bool { return l.At.After(killed) })
+	end := until("the time to be over", func(l outageLine) bool { return l.At.Sub(killed) > down })
+	if end.Up {
+		t.Error("a read succeeded with all members down")
+	}
+	span := end.At.Sub(begin.At)
+	perMinute := time.Duration(float64(end.CPU-begin.CPU) * float64(time.Minute) / float64(span))
+	if err := cluster.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	ready := time.Now()
+	back := until("the client to be back", func(l outageLine) bool { return l.Up }).At.Sub(ready)
+	t.Logf("%v of CPU a minute, over %v; back %v after the members", perMinute, span, back)
+	limit := 50 * raceFactor * time.Millisecond
+	if !*slow {
+		limit *= 5 // on a machine that runs the other tests too, and for the beginning
+	}
+	if perMinute > limit {
+		t.Errorf("%v of CPU a minute, want %v at most", perMinute, limit)
+	}
+	if back > 2*time.Second {
+		t.Errorf("back %v after the members, want 2s at most", back)
+	}
+}
+
+// startOutageClient runs outageClient in a process of its own.
+func startOutageClient(t *testing.T, endpoints []string) <-chan outageLine {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), outageEnv+"="+strings.Join(endpoints, " "))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan outageLine, 1000)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(lines)
+		for in := json.NewDecoder(out); ; {
+			var line outageLine
+			if in.Decode(&line) != nil {
+				return
+			}
+			lines <- line
+		}
+	})
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		reading.Wait()
+		_ = cmd.Wait()
+	})
+	return lines
+}
