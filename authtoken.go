@@ -33,8 +33,9 @@ type tokens struct {
 	refusals     int // in a row
 	// unsettled is a new token that a member has rejected; it is tried once more.
 	unsettled *token
-	// spurned is a token of Config.Credentials that the server has rejected.
-	spurned string
+	// useless counts tokens of Config.Credentials, in a row, that the server has
+	// rejected as soon as it saw them.
+	useless int
 }
 
 // token is what calls carry. The empty one is that of a cluster in which
@@ -43,7 +44,7 @@ type token struct {
 	text string
 	// given: Config.Credentials has issued it, and not the server.
 	given bool
-	// issued is when the server has issued it; zero if that does not matter.
+	// issued is when it was obtained; zero if that does not matter.
 	issued time.Time
 }
 
@@ -166,17 +167,23 @@ func (t *tokens) fly(f *authFlight) {
 		tok, err = nil, closedError(rpcAuthenticate.op)
 	case err == nil:
 		t.current.Store(tok)
-		t.refused, t.refusals = nil, 0
+		if !tok.given { // of which it is not known yet whether it is of use
+			t.refused, t.refusals = nil, 0
+		}
 	case err.answered && !err.transient || err.Code == CodeUnauthenticated:
-		t.refused = err
-		pause := min(refusalFirst<<min(t.refusals, 10), refusalCap)
-		t.refusedUntil = time.Now().Add(jitter(pause, pause/5))
-		t.refusals++
+		t.refuseLocked(err)
 	}
 	t.flight = nil
 	t.mu.Unlock()
 	f.token, f.err = tok, err
 	close(f.done)
+}
+
+// refuseLocked makes err the answer for a while, for longer each time.
+func (t *tokens) refuseLocked(err *Error) {
+	pause := min(refusalFirst<<min(t.refusals, 10), refusalCap)
+	t.refused, t.refusedUntil = err, time.Now().Add(jitter(pause, pause/5))
+	t.refusals++
 }
 
 // obtain gets the credentials and exchanges them for a token.
@@ -190,7 +197,7 @@ func (t *tokens) obtain() (*token, *Error) {
 		return nil, err
 	}
 	if credentials.Token != "" {
-		return t.take(credentials.Token)
+		return &token{text: credentials.Token, given: true, issued: time.Now()}, nil
 	}
 	msg := (&authenticateRequest{Name: credentials.Username, Password: credentials.Password}).appendWire(nil)
 	reply, err := t.c.attempt(t.ctx, &rpcAuthenticate, msg)
@@ -244,21 +251,6 @@ func (t *tokens) ask() (Credentials, *Error) {
 	return credentials, nil
 }
 
-// take takes a token of Config.Credentials. If it is the one that the server has
-// just rejected it is offered again only after a pause.
-func (t *tokens) take(text string) (*token, *Error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.spurned == text {
-		t.spurned = ""
-		return nil, &Error{
-			Op: rpcAuthenticate.op, Code: CodeUnauthenticated, sentinel: ErrInvalidAuthToken,
-			Message: "Config.Credentials returned the token that the server has rejected",
-		}
-	}
-	return &token{text: text, given: true}, nil
-}
-
 // rejected reports whether a request that was sent with tok and ended with e may
 // be sent again: the server has looked at the token before anything else and did
 // nothing. A token that is to blame is forgotten, so that the next get waits for
@@ -284,9 +276,26 @@ func (t *tokens) forget(tok *token) {
 	switch {
 	case !t.current.CompareAndSwap(tok, nil):
 	case tok.given:
-		t.spurned = tok.text
+		t.spurnLocked(tok)
 	case time.Since(tok.issued) < tokenIsNew && !tok.datesItself():
 		t.unsettled = &token{text: tok.text}
+	}
+}
+
+// spurnLocked notes that the server has rejected a token of Config.Credentials.
+// When that was of no use from the beginning, and the one before it neither, the
+// next one is asked for after a pause.
+func (t *tokens) spurnLocked(tok *token) {
+	if time.Since(tok.issued) >= tokenIsNew {
+		t.useless, t.refusals = 0, 0
+		return
+	}
+	t.useless++
+	if t.useless > 1 {
+		t.refuseLocked(&Error{
+			Op: rpcAuthenticate.op, Code: CodeUnauthenticated, sentinel: ErrInvalidAuthToken,
+			Message: "the server rejects the tokens that Config.Credentials returns",
+		})
 	}
 }
 

@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
-	"crypto/ed25519"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -22,21 +24,21 @@ import (
 
 // issuer makes the JWTs of a cluster.
 type issuer struct {
-	key     ed25519.PrivateKey
+	key     *ecdsa.PrivateKey
 	private string // the files of the key's halves
 	public  string
 }
 
 func newIssuer(t testing.TB) *issuer {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	i := &issuer{key: private, private: filepath.Join(t.TempDir(), "private"), public: filepath.Join(t.TempDir(), "public")}
 	der, err1 := x509.MarshalPKCS8PrivateKey(private)
 	err2 := os.WriteFile(i.private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
-	der, err3 := x509.MarshalPKIXPublicKey(public)
+	der, err3 := x509.MarshalPKIXPublicKey(private.Public())
 	err4 := os.WriteFile(i.public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)
@@ -45,17 +47,24 @@ func newIssuer(t testing.TB) *issuer {
 }
 
 // sign makes a token for a user, as of a revision of the users and roles.
-func (i *issuer) sign(user string, revision uint64, ttl time.Duration) string {
+func (i *issuer) sign(t testing.TB, user string, revision uint64, ttl time.Duration) string {
 	part := func(v any) string {
 		b, err := json.Marshal(v)
 		if err != nil {
-			panic(err) // of a map of strings and numbers
+			t.Error(err)
 		}
 		return base64.RawURLEncoding.EncodeToString(b)
 	}
-	text := part(map[string]any{"alg": "EdDSA", "typ": "JWT"}) + "." +
+	text := part(map[string]any{"alg": "ES256", "typ": "JWT"}) + "." +
 		part(map[string]any{"username": user, "revision": revision, "exp": time.Now().Add(ttl).Unix()})
-	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(i.key, []byte(text)))
+	digest := sha256.Sum256([]byte(text))
+	a, b, err := ecdsa.Sign(rand.Reader, i.key, digest[:])
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	signature := append(a.FillBytes(make([]byte, 32)), b.FillBytes(make([]byte, 32))...)
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
 // JWTs that the server issues end with their time, and with every change of users
@@ -63,7 +72,7 @@ func (i *issuer) sign(user string, revision uint64, ttl time.Duration) string {
 func TestAuthJWT(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
-	s := quickAuth(t, etcdtest.Config{AuthToken: "jwt,sign-method=EdDSA,priv-key=" + i.private + ",ttl=2s"})
+	s := quickAuth(t, etcdtest.Config{AuthToken: "jwt,sign-method=ES256,priv-key=" + i.private + ",ttl=2s"})
 	root := authOn(t, s)
 	addUser(t, root, "u", "p", "u/")
 	c := asUser(t, s, "u", "p")
@@ -100,7 +109,7 @@ func TestAuthJWT(t *testing.T) {
 func TestAuthOwnTokens(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
-	s := quickAuth(t, etcdtest.Config{AuthToken: "jwt,sign-method=EdDSA,pub-key=" + i.public})
+	s := quickAuth(t, etcdtest.Config{AuthToken: "jwt,sign-method=ES256,pub-key=" + i.public})
 	admin := connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	addUser(t, admin, "u", "p", "u/")
 	must(t)(admin.Auth().UserAdd(t.Context(), etcd.UserAddRequest{Name: "root", Password: rootPassword}))
@@ -117,7 +126,7 @@ func TestAuthOwnTokens(t *testing.T) {
 	with := func(user string) *etcd.Client {
 		return connect(t, etcd.Config{Endpoints: s.Endpoints(), Credentials: func(context.Context) (etcd.Credentials, error) {
 			asked.Add(1)
-			return etcd.Credentials{Token: i.sign(user, status.AuthRevision, time.Duration(ttl.Load()))}, nil
+			return etcd.Credentials{Token: i.sign(t, user, status.AuthRevision, time.Duration(ttl.Load()))}, nil
 		}})
 	}
 	c := with("u")
