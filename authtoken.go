@@ -15,6 +15,7 @@ import (
 type tokens struct {
 	c        *Client
 	source   func(context.Context) (Credentials, error)
+	fixed    bool            // source always returns the same
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	routines sync.WaitGroup
@@ -82,15 +83,15 @@ const (
 )
 
 func newTokens(c *Client, config *Config) *tokens {
-	source := config.Credentials
-	if config.Username != "" {
+	source, isFixed := config.Credentials, config.Username != ""
+	if isFixed {
 		fixed := Credentials{Username: config.Username, Password: config.Password}
 		source = func(context.Context) (Credentials, error) { return fixed, nil }
 	}
 	if source == nil {
 		return nil
 	}
-	t := &tokens{c: c, source: source}
+	t := &tokens{c: c, source: source, fixed: isFixed}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
@@ -106,6 +107,9 @@ func (t *tokens) get(ctx context.Context, r *rpc) (*token, *Error) {
 	}
 	return t.wait(ctx, r)
 }
+
+// mayChange: the credentials may be others the next time.
+func (t *tokens) mayChange() bool { return t != nil && !t.fixed }
 
 // peek returns the token if there is one.
 func (t *tokens) peek() *token {

@@ -48,7 +48,9 @@ type Config struct {
 	// goroutine at a time, for which calls wait. Its context ends after Timeout
 	// (10 s if there is none) and with Close, which waits for it. What it returns
 	// is not logged. After an error it is called again some 0.2 s to 5 s later;
-	// calls meanwhile fail with ErrNoCredentials and that error.
+	// calls meanwhile fail with ErrNoCredentials and that error. Watches and leases
+	// that need a new token to go on wait for it meanwhile; with a Username and
+	// Password that the server no longer accepts a watch ends, with ErrAuthFailed.
 	Credentials func(ctx context.Context) (Credentials, error)
 
 	// Retry is how often a failed request is tried again, after the first

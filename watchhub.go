@@ -243,13 +243,13 @@ func (h *watchHub) start(s *watchStream, batch []*Watcher) {
 }
 
 // requeue puts a batch back in line after err. Those that were never confirmed
-// are told when there is no hope; a watch that has run goes on trying, unless it
-// is for its user's name or password that it could not.
+// are told when there is no hope; a watch that has run goes on trying, unless the
+// user is locked out.
 func (h *watchHub) requeue(batch []*Watcher, err error) {
 	if hopeless(err) {
 		kept := batch[:0]
 		for _, w := range batch {
-			if w.isCreated() && !unauthenticated(err) {
+			if w.isCreated() && !h.lockedOut(err) {
 				kept = append(kept, w)
 			} else {
 				w.end(err)
@@ -325,9 +325,10 @@ func hopeless(err error) bool {
 	return e.sentinel == ErrResponseTooLarge || e.sentinel == ErrBadEndpoint
 }
 
-// unauthenticated: the server wants none of the client's credentials.
-func unauthenticated(err error) bool {
-	return errors.Is(err, ErrAuthFailed) || errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrInvalidAuthToken)
+// lockedOut: the server does not accept the user's name and password, and the
+// client will have no others.
+func (h *watchHub) lockedOut(err error) bool {
+	return !h.c.tokens.mayChange() && (errors.Is(err, ErrAuthFailed) || errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrInvalidAuthToken))
 }
 
 // historyReset ends the watches that have seen revisions beyond the one to

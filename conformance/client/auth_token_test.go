@@ -335,3 +335,45 @@ func TestAuthTokenAllocations(t *testing.T) {
 		t.Errorf("%.0f allocations with a token, %.0f without", with, without)
 	}
 }
+
+// A password changes under two clients that do not know the new one yet, and
+// then their watches have to be resumed. The one never will: its watch ends, and
+// its lease is lost for that reason. The other's callback learns it in the end.
+func TestAuthLockedOut(t *testing.T) {
+	t.Parallel()
+	s := quickAuth(t, etcdtest.Config{})
+	root := authOn(t, s)
+	addUser(t, root, "u", "old", "u/")
+	var password atomic.Value
+	password.Store("old")
+	d := newDialer()
+	fixed := connect(t, etcd.Config{Endpoints: s.Endpoints(), DialContext: d.dial, Username: "u", Password: "old"})
+	asking := connect(t, etcd.Config{Endpoints: s.Endpoints(), DialContext: d.dial,
+		Credentials: func(context.Context) (etcd.Credentials, error) {
+			return etcd.Credentials{Username: "u", Password: password.Load().(string)}, nil
+		},
+	})
+	ends := watch(t, fixed, etcd.WatchRequest{Key: "u/k"})
+	goesOn := watch(t, asking, etcd.WatchRequest{Key: "u/k"})
+	lease := granted(t, fixed, time.Second)
+	attach(t, fixed, "u/leased", lease.ID)
+	endTokens(t, root, "u", "new")
+	put(t, root, "u/k", "1")
+	read(t, ends)
+	read(t, goesOn)
+	d.cutAll()
+	if _, err := ends.Read(within(t, 10*time.Second)); !errors.Is(err, etcd.ErrAuthFailed) {
+		t.Errorf("the watch ended with %v", err)
+	}
+	if _, err := asking.Get(t.Context(), etcd.GetRequest{Key: "u/k"}); !errors.Is(err, etcd.ErrAuthFailed) {
+		t.Errorf("error %v", err)
+	}
+	put(t, root, "u/k", "2")
+	password.Store("new")
+	if ev := read(t, goesOn).Events[0]; string(ev.KV.Value) != "2" {
+		t.Errorf("event %v", ev)
+	}
+	if err := lost(t, lease, 10*time.Second); !errors.Is(err, etcd.ErrLeaseNotRenewed) || !errors.Is(err, etcd.ErrAuthFailed) {
+		t.Errorf("the lease is lost with %v", err)
+	}
+}
