@@ -64,9 +64,12 @@ func New(config Config) (*Client, error) {
 		observer:    observer{hooks: config.Hooks, log: config.Logger},
 	}
 	c.set = balance.New(balance.Config{
-		Endpoints: parsed,
+		Endpoints: config.first(parsed),
 		Observer:  &c.observer,
 		Dial: func(ctx context.Context, target transport.Target) (transport.Conn, error) {
+			if target.Network == networkSRV {
+				return nil, c.endpoints.discover(ctx)
+			}
 			target.TLS = files.fresh(target.TLS)
 			return transport.Dial(ctx, target, options)
 		},
@@ -74,7 +77,7 @@ func New(config Config) (*Client, error) {
 		Probe: c.probe,
 	})
 	c.hedges.init(config.HedgeReads)
-	c.endpoints = endpoints{set: c.set, tls: config.TLS.Clone(), given: parsed}
+	c.endpoints.init(c, &config, parsed)
 	c.tokens = newTokens(c, &config)
 	c.watches = newWatchHub(c)
 	c.leases.init(c)
@@ -89,6 +92,7 @@ func (c *Client) Close() error {
 	c.watches.close()
 	c.leases.close()
 	c.tokens.close()
+	c.endpoints.close()
 	c.set.Close()
 	return nil
 }

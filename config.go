@@ -13,13 +13,37 @@ import (
 	"silly.store/etcd/internal/balance"
 )
 
-// Config is what a [Client] is made of. Only Endpoints is required. [New]
-// copies it.
+// Config is what a [Client] is made of. Only Endpoints, or DiscoverySRV in its
+// place, is required. [New] copies it.
 type Config struct {
 	// Endpoints are the client URLs of the cluster's members: host:port,
 	// http://host:port, https://host:port, unix:///path or unixs:///path.
 	// A host:port means TLS when TLS or TLSFiles is set, else plain text.
 	Endpoints []string
+
+	// DiscoverySRV is a domain whose SRV records name the members, in place of
+	// Endpoints: _etcd-client-ssl._tcp.DOMAIN for TLS and _etcd-client._tcp.DOMAIN
+	// for plain text. Where there are records for TLS, or TLS is set, those for
+	// plain text are not used. DNS is asked when a connection is first needed,
+	// whenever no member can be reached, and by Sync.
+	//
+	// Certificates are verified for the host that a record names. Who does not
+	// trust DNS that far sets TLS.ServerName to a name that all of them have.
+	DiscoverySRV string
+
+	// DiscoverySRVName, when not empty, is added to the name of the service, for
+	// several clusters in one domain: _etcd-client-NAME._tcp.DOMAIN.
+	DiscoverySRVName string
+
+	// Resolver asks DNS for DiscoverySRV. nil means net.DefaultResolver. The
+	// addresses of hosts are looked up when connecting, by Go's net.Dialer or by
+	// DialContext.
+	Resolver *net.Resolver
+
+	// SyncInterval, when positive, is how often [Client.Sync] runs by itself,
+	// about a tenth more or less, the first time after one interval. What fails
+	// is logged and tried again at the next one. 0 means never.
+	SyncInterval time.Duration
 
 	// TLS configures https and unixs endpoints. nil means the system's
 	// certificate authorities, and plain text for endpoints without a scheme.
@@ -94,8 +118,12 @@ type Config struct {
 	// Hooks are called when something happens inside the client.
 	Hooks Hooks
 
-	// DialContext, when not nil, makes the connections in place of a
-	// net.Dialer: network is "tcp" or "unix". TLS runs over what it returns.
+	// DialContext, when not nil, makes the connections in place of a net.Dialer,
+	// for proxies and tunnels: network is "tcp" and address host:port, the host
+	// not looked up, or "unix" and a path, as in the endpoint. That holds for
+	// every endpoint: given, set by SetEndpoints, discovered or learned by Sync.
+	// TLS, for the endpoint's host, runs over what it returns. Its context ends
+	// when connecting takes too long, and with Close. Many calls may run at once.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -119,7 +147,7 @@ const (
 
 // validate checks every field and parses the endpoints.
 func (c *Config) validate() ([]balance.Endpoint, error) {
-	endpoints, err := parseEndpoints("Config.Endpoints", c.Endpoints, c.TLS)
+	endpoints, err := c.checkEndpoints()
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +155,8 @@ func (c *Config) validate() ([]balance.Endpoint, error) {
 		return nil, err
 	}
 	switch {
+	case c.SyncInterval < 0:
+		return nil, fmt.Errorf("Config.SyncInterval is negative: %v", c.SyncInterval)
 	case c.RetrySleep < 0:
 		return nil, fmt.Errorf("Config.RetrySleep is negative: %v", c.RetrySleep)
 	case c.RetryWrites > AtLeastOnce:

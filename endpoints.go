@@ -1,9 +1,11 @@
 package etcd
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"silly.store/etcd/internal/balance"
@@ -11,11 +13,45 @@ import (
 
 // endpoints is where the client's members are, and where that is known from.
 type endpoints struct {
-	set *balance.Set
-	tls *tls.Config
+	c        *Client
+	tls      *tls.Config
+	srv      *discovery      // nil: the endpoints were given
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	routines sync.WaitGroup // syncing again and again
 
-	mu    sync.Mutex         // guards the fields below
-	given []balance.Endpoint // by the user; never dropped but by the user
+	mu sync.Mutex // guards the fields below
+	// given are the user's, or what DNS has said. Sync never drops them.
+	given   []balance.Endpoint
+	learned []learnedEndpoint
+	changes int // of given
+}
+
+// learnedEndpoint is an address that a member advertises and has answered at.
+type learnedEndpoint struct {
+	balance.Endpoint
+	member uint64
+}
+
+// applyLocked makes the set use what is known. It reports false when it is closed.
+func (e *endpoints) applyLocked() bool {
+	all := slices.Clone(e.given)
+	for _, l := range e.learned {
+		all = append(all, l.Endpoint)
+	}
+	if e.srv != nil {
+		all = append(all, e.srv.endpoint())
+	}
+	return e.c.set.Replace(all)
+}
+
+// give replaces the given endpoints and drops those that were learned.
+func (e *endpoints) give(list []balance.Endpoint, srv *discovery) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.given, e.learned, e.srv = list, nil, srv
+	e.changes++
+	return e.applyLocked()
 }
 
 // parseEndpoints reads what the user has given as field, which errors name.
@@ -39,8 +75,9 @@ func parseEndpoints(field string, list []string, config *tls.Config) ([]balance.
 	return parsed, nil
 }
 
-// SetEndpoints replaces the endpoints of the client: those of the Config, and
-// those that were learned. They are written as in [Config.Endpoints]; at least
+// SetEndpoints replaces the endpoints of the client: those of the Config, what
+// DiscoverySRV has found, which is then no longer asked, and what [Client.Sync]
+// has learned. They are written as in [Config.Endpoints]; at least
 // one is needed. It connects to nothing.
 //
 // An endpoint that stays keeps its connections. One that is left out takes no
@@ -57,15 +94,13 @@ func (c *Client) SetEndpoints(list []string) error {
 	if err != nil {
 		return invalid(op, err)
 	}
-	e := &c.endpoints
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.set.Replace(parsed) {
+	if !c.endpoints.give(parsed, nil) {
 		return clientClosed(op)
 	}
-	e.given = parsed
 	return nil
 }
 
-// Endpoints returns the endpoints in use, as they were written.
+// Endpoints returns the endpoints in use, as they were written: those that were
+// given or that DNS has named, and behind them those that Sync has learned. With
+// DiscoverySRV there are none before the first call.
 func (c *Client) Endpoints() []string { return c.set.Endpoints() }

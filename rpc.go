@@ -119,6 +119,7 @@ var (
 	rpcDowngradeValidate = rpc{op: "Downgrade", path: rpcDowngrade.path, class: read}
 
 	rpcMemberList      = rpc{op: "MemberList", path: "/etcdserverpb.Cluster/MemberList", class: read}
+	rpcSync            = rpc{op: "Sync", path: rpcMemberList.path, class: read}
 	rpcMemberListLocal = rpc{op: "MemberList", path: rpcMemberList.path, class: read, local: true}
 	rpcMemberAdd       = rpc{op: "MemberAdd", path: "/etcdserverpb.Cluster/MemberAdd", class: write}
 	rpcMemberRemove    = rpc{op: "MemberRemove", path: "/etcdserverpb.Cluster/MemberRemove", class: write}

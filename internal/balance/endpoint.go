@@ -17,6 +17,9 @@ type Endpoint struct {
 	// Name is what the user wrote; errors show it.
 	Name   string
 	Target transport.Target
+	// Finder is no member: connecting to it, which is tried when nothing else is
+	// up, finds endpoints and puts them into the set with Replace. It always fails.
+	Finder bool
 }
 
 // ParseEndpoint reads host:port, http://host:port, https://host:port,

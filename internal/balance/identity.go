@@ -71,3 +71,27 @@ func (s *Set) identifyLocked(m *member, id Identity) {
 	m.identity = id
 	s.view.Store(arrangeLocked(s.view.Load().members))
 }
+
+// Identify connects to e, as PickNamed does, and says who is there. From now on
+// all connections are checked.
+func (s *Set) Identify(ctx context.Context, e Endpoint) (Identity, error) {
+	s.mistrust.Store(true)
+	p, err := s.PickNamed(ctx, Unary, e)
+	if err != nil {
+		return Identity{}, err
+	}
+	s.mu.Lock()
+	id := p.member.identity
+	s.mu.Unlock()
+	if id != (Identity{}) && !id.Learner || s.check == nil {
+		return id, nil
+	}
+	// It was not checked when it was the only endpoint, or may have been promoted.
+	if id, err = s.check(ctx, p.Conn); err != nil {
+		return Identity{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.identifyLocked(p.member, id)
+	return id, nil
+}

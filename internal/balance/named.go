@@ -16,15 +16,11 @@ import (
 func (s *Set) PickNamed(ctx context.Context, lane Lane, e Endpoint) (Picked, error) {
 	for {
 		// Anew each time: a member that is taken out of the set is a guest then.
-		m, err := s.named(e)
+		m, d, err := s.connectNamed(e, lane)
 		if err != nil {
 			return Picked{}, err
 		}
 		l := &m.links[lane]
-		d, err := s.connect(m, lane)
-		if err != nil {
-			return Picked{}, err
-		}
 		if c := l.current(); c != nil && c.State() <= transport.Suspect {
 			return m.picked(c), nil
 		}
@@ -68,27 +64,36 @@ func (s *Set) awaitBackoff(ctx context.Context, m *member, l *link) error {
 
 func connectingTo(m *member) error { return fmt.Errorf("connecting to %s", m.endpoint.Name) }
 
-// named is the member at e's address, or a guest.
-func (s *Set) named(e Endpoint) (*member, error) {
+// connectNamed is connect for the member at e's address, or a guest. Both under
+// one lock: a guest that is not connected to is forgotten when the next one comes.
+func (s *Set) connectNamed(e Endpoint, lane Lane) (*member, *dial, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, closedError()
+		return nil, nil, closedError()
 	}
+	m := s.namedLocked(e)
+	d, err := s.connectLocked(m, lane)
+	return m, d, err
+}
+
+// namedLocked is the member at e's address, or a guest.
+func (s *Set) namedLocked(e Endpoint) *member {
 	for _, all := range [][]*member{s.view.Load().members, s.guests} {
 		for _, m := range all {
-			if m.endpoint.sameAddress(e) {
-				return m, nil
+			if m.endpoint.SameAddress(e) {
+				return m
 			}
 		}
 	}
 	s.guests = slices.DeleteFunc(s.guests, s.forgetLocked)
 	guest := newMember(e)
 	s.guests = append(s.guests, guest)
-	return guest, nil
+	return guest
 }
 
-func (e Endpoint) sameAddress(o Endpoint) bool {
+// SameAddress reports whether both lead to the same place in the same way.
+func (e Endpoint) SameAddress(o Endpoint) bool {
 	return e.Target.Network == o.Target.Network && e.Target.Address == o.Target.Address &&
 		(e.Target.TLS != nil) == (o.Target.TLS != nil)
 }

@@ -1,6 +1,10 @@
 package balance
 
-import "silly.store/etcd/internal/transport"
+import (
+	"slices"
+
+	"silly.store/etcd/internal/transport"
+)
 
 // Replace makes endpoints, one at least, the members of the set. A member whose
 // endpoint has the same name stays with its connections. Those that are not
@@ -15,11 +19,13 @@ func (s *Set) Replace(endpoints []Endpoint) bool {
 		return false
 	}
 	s.mistrust.Store(true)
-	before := s.view.Load()
-	now := newViewLocked(endpoints, before)
+	before := s.view.Load().members
+	now := newViewLocked(endpoints, slices.Concat(before, s.guests))
 	s.view.Store(now)
-	for _, m := range before.members {
-		if now.find(m.endpoint.Name) != m {
+	joined := func(m *member) bool { return slices.Contains(now.members, m) }
+	s.guests = slices.DeleteFunc(s.guests, joined)
+	for _, m := range before {
+		if !joined(m) {
 			s.retireLocked(m)
 		}
 	}
@@ -29,9 +35,11 @@ func (s *Set) Replace(endpoints []Endpoint) bool {
 // Endpoints returns the names of the members, in the order in which they were given.
 func (s *Set) Endpoints() []string {
 	v := s.view.Load()
-	names := make([]string, len(v.members))
-	for i, m := range v.members {
-		names[i] = m.endpoint.Name
+	names := make([]string, 0, len(v.members))
+	for _, m := range v.members {
+		if !m.endpoint.Finder {
+			names = append(names, m.endpoint.Name)
+		}
 	}
 	return names
 }

@@ -2,6 +2,7 @@ package balance
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"silly.store/etcd/internal/transport"
 )
@@ -17,26 +18,33 @@ type view struct {
 }
 
 // newViewLocked is the view of endpoints. Members that were there before are kept.
-func newViewLocked(endpoints []Endpoint, before *view) *view {
+func newViewLocked(endpoints []Endpoint, before []*member) *view {
 	members := make([]*member, len(endpoints))
 	for i, e := range endpoints {
-		if members[i] = before.find(e.Name); members[i] == nil {
+		if at := slices.IndexFunc(before, e.isOf); at >= 0 {
+			members[i] = before[at]
+		} else {
 			members[i] = newMember(e)
 		}
 	}
 	return arrangeLocked(members)
 }
 
+// isOf reports whether m is e's.
+func (e Endpoint) isOf(m *member) bool { return m.endpoint.Name == e.Name && m.endpoint.SameAddress(e) }
+
 // arrangeLocked puts the endpoints last that lead to a member which has another
-// one before them, so that it gets no double share, and learners, which refuse
-// nearly everything.
+// one before them, so that it gets no double share; then learners, which refuse
+// nearly everything; then what is no member at all.
 func arrangeLocked(members []*member) *view {
 	v := &view{members: members, order: make([]*member, 0, len(members))}
-	var again, learners []*member
+	var again, learners, finders []*member
 	known := make(map[uint64]bool)
 	for _, m := range members {
 		id := m.identity
 		switch {
+		case m.endpoint.Finder:
+			finders = append(finders, m)
 		case id.Learner:
 			learners = append(learners, m)
 		case id.Member != 0 && known[id.Member]:
@@ -47,24 +55,11 @@ func arrangeLocked(members []*member) *view {
 		}
 	}
 	v.first = len(v.order)
-	v.order = append(append(v.order, again...), learners...)
+	v.order = slices.Concat(v.order, again, learners, finders)
 	if v.first == 0 {
 		v.first = len(v.order)
 	}
 	return v
-}
-
-// find is the member of that name; nil if there is none.
-func (v *view) find(name string) *member {
-	if v == nil {
-		return nil
-	}
-	for _, m := range v.members {
-		if m.endpoint.Name == name {
-			return m
-		}
-	}
-	return nil
 }
 
 func (v *view) random() *member { return v.order[v.randomIndex()] }
