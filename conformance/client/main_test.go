@@ -66,7 +66,7 @@ func leftovers(wait time.Duration) string {
 // server's unless the configuration has some.
 func connect(t testing.TB, config etcd.Config) *etcd.Client {
 	t.Helper()
-	if config.Endpoints == nil {
+	if config.Endpoints == nil && config.DiscoverySRV == "" {
 		config.Endpoints = shared.Endpoints()
 	}
 	c, err := etcd.New(config)
