@@ -44,6 +44,12 @@ test: lint ## Everything: linters, then all tests of all modules with -race
 test-short: ## The root's tests only, without -race: a few seconds
 	go test ./...
 
+test-slow: ## What is scaled down otherwise: minutes of cuts, leases, waits; about 6 minutes
+	@$(go_test); \
+	echo "== the client against real servers, the slow set"; \
+	go_test -count=1 -timeout 30m ./conformance/client -args -slow; \
+	$(report)
+
 test-matrix: ## The tests that need a server, on etcd 3.5 and 3.6
 	@$(go_test); \
 	echo "== etcdtest with every version"; \
@@ -119,4 +125,4 @@ define report
 awk '/^ok / {ok++} /^FAIL\t/ {bad++} END {printf "packages: %d passed, %d failed\n", ok, bad; exit bad > 0 || ok == 0}' $(LOG)
 endef
 
-.PHONY: demo bench bench-quick test test-short test-matrix robustness robustness-quick fuzz lint generate check-generate fmt help
+.PHONY: demo bench bench-quick test test-short test-slow test-matrix robustness robustness-quick fuzz lint generate check-generate fmt help

@@ -64,7 +64,7 @@ func ExampleClient_Watch_list() {
 	}
 
 	err := follow()
-	for errors.Is(err, etcd.ErrCompacted) || errors.Is(err, etcd.ErrHistoryReset) {
+	for etcd.HistoryLost(err) {
 		err = follow()
 	}
 	log.Fatal(err)

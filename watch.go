@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -85,6 +86,17 @@ func (e *CompactedError) Error() string {
 // Is makes errors.Is(err, ErrCompacted) true.
 func (e *CompactedError) Is(target error) bool { return target == ErrCompacted }
 
+// HistoryLost reports whether err has ended a watch because events are lost to it:
+// their revisions are compacted (ErrCompacted), the cluster was restored from a
+// backup (ErrHistoryReset), or a revision was too large to be kept
+// (ErrRevisionTooLarge). A copy of the keys is then made good by reading them all
+// anew and watching from behind the revision of that read; a watch from where this
+// one has ended would end again, or miss changes. It is false for nil and for every
+// other error.
+func HistoryLost(err error) bool {
+	return errors.Is(err, ErrCompacted) || errors.Is(err, ErrHistoryReset) || errors.Is(err, ErrRevisionTooLarge)
+}
+
 const defaultWatchBuffer = 4 << 20
 
 func (r *WatchRequest) wire() (watchCreateRequest, error) {
@@ -124,8 +136,8 @@ func (r *WatchRequest) wire() (watchCreateRequest, error) {
 // revision that is compacted is reported by Read, as *[CompactedError].
 //
 // Who keeps a copy of the keys reads them first and watches from behind the
-// revision of that read, and does both anew when the watch ends with
-// ErrCompacted or ErrHistoryReset.
+// revision of that read, and does both anew when the watch ends and [HistoryLost]
+// says so.
 //
 // etcd: Watch/Watch (since 3.0; Fragment 3.4), KV/Range for the revision
 func (c *Client) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) {

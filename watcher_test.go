@@ -1,7 +1,9 @@
 package etcd
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -298,6 +300,23 @@ func TestRefusedCreations(t *testing.T) {
 			t.Error("the stream was closed for refused watches")
 		}
 	})
+}
+
+// HistoryLost is for the ends after which the keys must be read anew.
+func TestHistoryLost(t *testing.T) {
+	for _, err := range []error{
+		ErrCompacted, ErrHistoryReset, ErrRevisionTooLarge, &CompactedError{Revision: 5},
+		&Error{cause: &CompactedError{Revision: 5}}, fmt.Errorf("following: %w", &Error{sentinel: ErrHistoryReset}),
+	} {
+		if !HistoryLost(err) {
+			t.Errorf("%v", err)
+		}
+	}
+	for _, err := range []error{nil, ErrWatchClosed, ErrClosed, ErrPermissionDenied, ErrUnavailable, context.Canceled} {
+		if HistoryLost(err) {
+			t.Errorf("%v", err)
+		}
+	}
 }
 
 // A permission that is gone when the watch must be made again ends it, by name;

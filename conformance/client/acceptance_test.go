@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,8 +14,6 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/etcdtest"
 )
-
-var slow = flag.Bool("slow", false, "tests wait for as long as the acceptance list and the issues say, not for a moment")
 
 // acceptance is what a test of the list has: a client of a server of the list's
 // own, with keys of its own.

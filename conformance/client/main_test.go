@@ -21,6 +21,8 @@ import (
 // that begin with its ownKeys and compacts nothing.
 var shared *etcdtest.Server
 
+var slow = flag.Bool("slow", false, "what is scaled down otherwise takes its minutes: examples that wait, cuts by the ten thousand, many leases, a slow reader (make test-slow)")
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(run(m))

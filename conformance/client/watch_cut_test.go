@@ -20,8 +20,18 @@ import (
 
 var (
 	cutSeed = flag.Uint64("cut.seed", 0, "the random choices of TestWatchCuts; 0 takes new ones")
-	cutTime = flag.Duration("cut.time", 5*time.Second, "how long TestWatchCuts goes on")
+	cutTime = flag.Duration("cut.time", 0, "how long TestWatchCuts goes on; 0 is 5 s, with -slow 2 minutes")
 )
+
+func cutDuration() time.Duration {
+	switch {
+	case *cutTime > 0:
+		return *cutTime
+	case *slow:
+		return 2 * time.Minute
+	}
+	return 5 * time.Second
+}
 
 // Connections are cut at random bytes, both ways, while writers put, delete and
 // make transactions. What each watch has delivered must be the history: no event
@@ -30,7 +40,7 @@ var (
 func TestWatchCuts(t *testing.T) {
 	cutWatches(t, cutting{
 		writers: 3, write: writeAtRandom, clients: 40, watches: 4, requests: cutRequests, back: 300, reads: 17, writes: 13,
-		duration: *cutTime, least: 100,
+		duration: cutDuration(), least: 100,
 	})
 }
 
@@ -41,7 +51,7 @@ func TestWatchCutsInFragments(t *testing.T) {
 		writers: 1, write: writeLargeRevisions, clients: 4, watches: 2, requests: []etcd.WatchRequest{
 			{Key: "k/", Prefix: true, PrevKV: true, Fragment: true}, {Key: "k/", Prefix: true, PrevKV: true, NoPut: true, Fragment: true},
 		}, back: 200, reads: 22, writes: 13,
-		duration: *cutTime / 2, least: 10,
+		duration: cutDuration() / 2, least: 10,
 	})
 }
 

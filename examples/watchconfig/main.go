@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -47,7 +46,7 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	for {
 		err := cfg.follow(ctx, c, out)
 		// What would have to be replayed is no longer there: list it anew.
-		if errors.Is(err, etcd.ErrCompacted) || errors.Is(err, etcd.ErrHistoryReset) {
+		if etcd.HistoryLost(err) {
 			if cfg, err = load(ctx, c, app); err == nil {
 				continue
 			}
