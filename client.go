@@ -48,7 +48,7 @@ func New(config Config) (*Client, error) {
 		parsed, err = config.validate()
 	}
 	if err != nil {
-		return nil, &Error{Op: "New", Code: CodeInvalidArgument, Outcome: NotSent, Message: err.Error(), sentinel: ErrInvalidConfig}
+		return nil, invalidConfig("New", err)
 	}
 	options := transport.Options{
 		DialContext: config.DialContext,
@@ -64,8 +64,9 @@ func New(config Config) (*Client, error) {
 		observer:    observer{hooks: config.Hooks, log: config.Logger},
 	}
 	c.set = balance.New(balance.Config{
-		Endpoints: config.first(parsed),
-		Observer:  &c.observer,
+		Endpoints:   config.first(parsed),
+		DialTimeout: config.DialTimeout,
+		Observer:    &c.observer,
 		Dial: func(ctx context.Context, target transport.Target) (transport.Conn, error) {
 			if target.Network == networkSRV {
 				return nil, c.endpoints.discover(ctx)

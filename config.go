@@ -101,6 +101,10 @@ type Config struct {
 	// more reads. Negative means that no read is hedged.
 	HedgeReads time.Duration
 
+	// DialTimeout bounds one attempt to connect to one endpoint, handshakes
+	// included. 0 means 5 s.
+	DialTimeout time.Duration
+
 	// RetryWrites says when a failed write is tried again. The zero value,
 	// SafeOnly, never applies a write twice.
 	RetryWrites RetryWrites
@@ -159,6 +163,8 @@ func (c *Config) validate() ([]balance.Endpoint, error) {
 		return nil, fmt.Errorf("Config.SyncInterval is negative: %v", c.SyncInterval)
 	case c.RetrySleep < 0:
 		return nil, fmt.Errorf("Config.RetrySleep is negative: %v", c.RetrySleep)
+	case c.DialTimeout < 0:
+		return nil, fmt.Errorf("Config.DialTimeout is negative: %v", c.DialTimeout)
 	case c.RetryWrites > AtLeastOnce:
 		return nil, fmt.Errorf("Config.RetryWrites is %d; use SafeOnly or AtLeastOnce", c.RetryWrites)
 	case c.MaxResponseBytes < 0 || c.MaxResponseBytes > math.MaxInt32:

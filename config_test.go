@@ -80,6 +80,7 @@ func TestConfigLimits(t *testing.T) {
 	one := []string{"localhost:2379"}
 	for _, config := range []Config{
 		{Endpoints: one, RetrySleep: -1},
+		{Endpoints: one, DialTimeout: -1},
 		{Endpoints: one, RetryWrites: AtLeastOnce + 1},
 		{Endpoints: one, MaxResponseBytes: -1},
 		{Endpoints: one, MaxResponseBytes: math.MaxInt32 + 1},

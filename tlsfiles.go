@@ -37,7 +37,7 @@ type TLSFiles struct {
 func (f TLSFiles) Config() (*tls.Config, error) {
 	t, err := loadTLSFiles(f)
 	if err != nil {
-		return nil, &Error{Op: "TLSFiles.Config", Code: CodeInvalidArgument, Outcome: NotSent, Message: err.Error(), sentinel: ErrInvalidConfig, cause: err}
+		return nil, invalidConfig("TLSFiles.Config", err)
 	}
 	return t.over(nil), nil
 }
