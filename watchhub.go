@@ -29,6 +29,7 @@ type watchHub struct {
 	probers map[transport.Conn]*watchProber
 	waiting []*Watcher // for a stream, in order
 	opening bool       // the opener runs
+	room    int        // how many watchers a stream takes
 	// failures in a row of streams that ended before they had confirmed
 	// anything, and why the last one did.
 	failures int
@@ -57,7 +58,7 @@ const (
 )
 
 func newWatchHub(c *Client) *watchHub {
-	h := &watchHub{c: c, now: nowReader{c: c}, streams: make(map[*watchStream]struct{}), probers: make(map[transport.Conn]*watchProber)}
+	h := &watchHub{c: c, room: watchersPerStream, now: nowReader{c: c}, streams: make(map[*watchStream]struct{}), probers: make(map[transport.Conn]*watchProber)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
@@ -163,7 +164,7 @@ func (h *watchHub) nextBatch() ([]*Watcher, streamKind, time.Duration) {
 	}
 	kind := h.waiting[0].kind()
 	n := 1
-	for !kind.alone && n < len(h.waiting) && n < watchersPerStream && h.waiting[n].kind() == kind {
+	for !kind.alone && n < len(h.waiting) && n < h.room && h.waiting[n].kind() == kind {
 		n++
 	}
 	batch := h.waiting[:n:n]
@@ -206,6 +207,12 @@ func (h *watchHub) openStream(kind streamKind) (*watchStream, error) {
 			return newWatchStream(h, conn, token, kind)
 		}
 	}
+}
+
+func (h *watchHub) roomNow() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.room
 }
 
 // foundStuck notes that a member answers no reads.

@@ -66,7 +66,11 @@ func (p *watchProber) run() {
 			return
 		}
 		p.rejoin()
-		if err := p.probe(); err != nil {
+		switch err := p.probe(); {
+		case err == nil:
+		case err.Outcome == NotSent:
+			p.crowd()
+		default:
 			p.hub.foundStuck(p.conn.Endpoint)
 			for _, s := range p.quiet() {
 				s.end(err)
@@ -100,8 +104,8 @@ func (p *watchProber) quiet() (quiet []*watchStream) {
 // cluster, by a linearizable read on the same connection. A member that answers
 // PINGs but has come to a stop inside fails it. A member without a leader does
 // not: it ends the streams itself when that lasts. A read that could not be sent
-// proves nothing.
-func (p *watchProber) probe() error {
+// shows that the member takes no more streams on the connection.
+func (p *watchProber) probe() *Error {
 	for _, s := range p.quiet() {
 		w := s.anyWatcher()
 		if w == nil {
@@ -110,13 +114,53 @@ func (p *watchProber) probe() error {
 		// Any token will do: the member answers for it only when it has read.
 		_, err := s.revision(w.create.Key, p.hub.c.tokens.peek())
 		var e *Error
-		if errors.As(err, &e) && e.Outcome != NotSent &&
-			(e.sentinel == ErrTimeout || e.sentinel == ErrServerTimeout || e.sentinel == ErrUnavailable) {
-			return err
+		if errors.As(err, &e) && (e.sentinel == ErrTimeout || e.sentinel == ErrServerTimeout || e.sentinel == ErrUnavailable) {
+			return e
 		}
 		return nil
 	}
 	return nil
+}
+
+// crowd has the streams that the member has taken serve the watches also of those
+// that wait to be taken, its --max-concurrent-streams being what it is.
+func (p *watchProber) crowd() {
+	var works, waits []*watchStream
+	for _, s := range p.all() {
+		if s.isTaken() {
+			works = append(works, s)
+		} else {
+			waits = append(waits, s)
+		}
+	}
+	if len(works) == 0 || len(waits) == 0 {
+		return
+	}
+	room := p.hub.widenRoom()
+	for _, s := range works {
+		s.mu.Lock()
+		s.room = room
+		s.mu.Unlock()
+	}
+	for _, s := range waits {
+		s.end(&Error{
+			Op: rpcWatch.op, Endpoint: s.conn.Endpoint, Code: CodeUnavailable, Outcome: NotSent,
+			Message: "the member takes no more streams", sentinel: ErrUnavailable, transient: true,
+		})
+	}
+}
+
+func (s *watchStream) isTaken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.works
+}
+
+func (h *watchHub) widenRoom() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.room = min(10*h.room, creationsPerStream)
+	return h.room
 }
 
 // rejoin ends the streams of watches whose reader was slow and is not any more,

@@ -41,6 +41,8 @@ type watchStream struct {
 	asking   bool               // progress is asked for until it has been answered
 	outdated bool               // its token is no longer accepted: it takes no new watchers
 	reason   error              // why we have ended it; nil when the server has
+	works    bool               // the server has answered a creation
+	room     int                // for so many watchers
 	resumed  bool               // it has watchers whose history must be checked
 	alone    *Watcher           // the only one it may have
 	watchers map[int64]*Watcher // by watch id
@@ -67,6 +69,7 @@ func newWatchStream(h *watchHub, conn balance.Picked, token *token, kind streamK
 	s := &watchStream{
 		hub: h, conn: conn, sent: sent, stream: stream, kind: kind, token: token, suspected: suspected,
 		wake:     make(chan struct{}, 1),
+		room:     h.roomNow(),
 		watchers: make(map[int64]*Watcher),
 		heard:    time.Now(),
 	}
@@ -79,7 +82,7 @@ func newWatchStream(h *watchHub, conn balance.Picked, token *token, kind streamK
 func (s *watchStream) attach(w *Watcher) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.outdated || s.alone != nil || len(s.watchers) >= watchersPerStream || s.lastID >= creationsPerStream {
+	if s.ended || s.outdated || s.alone != nil || len(s.watchers) >= s.room || s.lastID >= creationsPerStream {
 		return false
 	}
 	w.mu.Lock()
@@ -455,6 +458,7 @@ func (s *watchStream) answered(r *watchResponse) error {
 			Message: fmt.Sprintf("the server confirms watch %d, which is not the next one", r.WatchID),
 		}
 	}
+	s.works = true
 	w := s.watchers[s.unanswered[0]]
 	s.unanswered = s.unanswered[1:]
 	s.mu.Unlock()

@@ -167,3 +167,28 @@ func TestTenThousandWatches(t *testing.T) {
 	})
 	_ = first.Close()
 }
+
+// A server that allows fewer streams on a connection than 100 watches a stream
+// would take: the streams that there are take more, and no watch waits for good,
+// neither at first nor after the connection was lost.
+func TestWatchFewStreams(t *testing.T) {
+	t.Parallel()
+	const n = 350
+	s, c := private(t, etcdtest.Config{MaxConcurrentStreams: 2}, etcd.Config{})
+	d := newDialer()
+	watching := connect(t, etcd.Config{Endpoints: s.Endpoints(), DialContext: d.dial})
+	all := watchMany(t, watching, n, func(int) string { return "k" })
+	for _, value := range []string{"1", "2"} {
+		put(t, c, "k", value)
+		for i, w := range all {
+			resp, err := w.Read(within(t, time.Minute))
+			if err != nil {
+				t.Fatalf("watch %d of %d: %v; %+v", i, n, err, w.State())
+			}
+			if got := text(resp.Events[0], ""); got != "PUT k="+value {
+				t.Fatalf("event %s, want %s", got, value)
+			}
+		}
+		d.cutAll()
+	}
+}
