@@ -34,6 +34,18 @@
 // wait for that, watches and leases go on. Passwords and tokens are in no error,
 // and not in what these types print. [Client.Auth] manages users and roles.
 //
+// # Configuration
+//
+// Fill in [Config], or begin with [ConfigFromEnv], which reads the variables of
+// etcdctl, or with [ParseDSN]. [TLSFiles] names certificate files, which are read
+// anew for each connection.
+//
+// # Members
+//
+// [Client.Cluster] lists and changes the members of the cluster,
+// [Client.Maintenance] looks after each of them: status, alarms,
+// defragmentation, snapshots.
+//
 // # Bytes
 //
 // Requests are copied before a method returns. Responses belong to the caller

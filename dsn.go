@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -18,8 +19,10 @@ import (
 //	etcd://user:password@host1:2379,host2/?timeout=5s&retry=3
 //	etcds://host/?ca=/etc/ssl/etcd-ca.pem&cert=client.pem&key=client.key
 //	etcd:///run/etcd.sock
+//	etcds+srv://domain/
 //
-// etcds means TLS, and so do etcd with tls=true, ca, cert, key or server_name.
+// With +srv the members are found by the SRV records of the domain, see
+// [Config.DiscoverySRV]. etcds means TLS, and so do etcd with tls=true, ca, cert, key or server_name.
 // Hosts without a port have port 2379; a path in place of the hosts is a unix
 // socket. User, password and values are percent-encoded where they hold one of
 // % @ / ? # & (in the user also a colon).
@@ -33,6 +36,8 @@ import (
 //   - retry_sleep: like 500ms
 //   - retry_writes: safe or at_least_once
 //   - max_response_bytes: a number of bytes
+//   - sync_interval: see [Config.SyncInterval]
+//   - srv_name: see [Config.DiscoverySRVName]; only with +srv
 //
 // Certificates are always verified: who wants to do without sets [Config.TLS].
 // The files are read by [New], which also checks the rest of the configuration.
@@ -57,6 +62,7 @@ const defaultPort = "2379"
 // dsn is a DSN in its parts, as they are written.
 type dsn struct {
 	secure bool // etcds
+	srv    bool // with +srv
 	user   string
 	hasAt  bool
 	hosts  string
@@ -79,12 +85,19 @@ func parseDSN(s string) (config Config, err error) {
 	if err != nil {
 		return config, err
 	}
+	if parts.srv {
+		return config, parts.setDomain(&config, secure)
+	}
+	if config.DiscoverySRVName != "" {
+		return config, errors.New("DSN: parameter srv_name is only for etcd+srv:// and etcds+srv://")
+	}
 	config.Endpoints, err = parts.endpoints(secure)
 	return config, err
 }
 
 func splitDSN(s string) (d dsn, err error) {
 	scheme, rest, _ := strings.Cut(s, "://")
+	scheme, d.srv = strings.CutSuffix(scheme, "+srv")
 	switch {
 	case scheme == "etcds":
 		d.secure = true
@@ -164,6 +177,21 @@ func (d *dsn) endpoints(secure bool) ([]string, error) {
 	return hosts, nil
 }
 
+// setDomain takes the host for the domain to ask for SRV records.
+func (d *dsn) setDomain(config *Config, secure bool) error {
+	switch {
+	case d.path != "" && d.path != "/":
+		return errors.New("DSN has a path behind the domain, which means nothing")
+	case d.hosts == "" || strings.ContainsAny(d.hosts, ",:[] "):
+		return errors.New("DSN: with +srv there must be one domain, without a port")
+	}
+	config.DiscoverySRV = d.hosts
+	if secure && config.TLSFiles == (TLSFiles{}) {
+		config.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return nil
+}
+
 func withPort(host string) string {
 	if host != "" && (!strings.Contains(host, ":") || strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]")) {
 		return host + ":" + defaultPort
@@ -182,6 +210,8 @@ var parameters = map[string]func(c *Config, value string) error{
 	"retry":              func(c *Config, v string) error { return setCount(&c.Retry, v, -1) },
 	"retry_sleep":        func(c *Config, v string) error { return setDuration(&c.RetrySleep, v, 0) },
 	"retry_writes":       setRetryWrites,
+	"sync_interval":      func(c *Config, v string) error { return setDuration(&c.SyncInterval, v, 0) },
+	"srv_name":           func(c *Config, v string) error { return setText(&c.DiscoverySRVName, v) },
 	"max_response_bytes": func(c *Config, v string) error { return setCount(&c.MaxResponseBytes, v, 0) },
 }
 

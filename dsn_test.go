@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -22,8 +23,12 @@ func TestParseDSN(t *testing.T) {
 		"etcd://h?ca=a+b%20c.pem":    {Endpoints: []string{"https://h:2379"}, TLSFiles: TLSFiles{CA: "a+b c.pem"}},
 		"etcd://h/?cert=c&key=k&server_name=n&ca=%40": {
 			Endpoints: []string{"https://h:2379"}, TLSFiles: TLSFiles{CA: "@", Cert: "c", Key: "k", ServerName: "n"}},
-		"etcd:///run/etcd.sock":           {Endpoints: []string{"unix:///run/etcd.sock"}},
-		"etcds:///run/etcd%20x?":          {Endpoints: []string{"unixs:///run/etcd x"}},
+		"etcd:///run/etcd.sock":  {Endpoints: []string{"unix:///run/etcd.sock"}},
+		"etcds:///run/etcd%20x?": {Endpoints: []string{"unixs:///run/etcd x"}},
+		"etcd+srv://u:p@example.com/?srv_name=a&sync_interval=1m": {
+			DiscoverySRV: "example.com", DiscoverySRVName: "a", SyncInterval: time.Minute, Username: "u", Password: "p"},
+		"etcds+srv://example.com":         {DiscoverySRV: "example.com", TLS: &tls.Config{MinVersion: tls.VersionTLS12}},
+		"etcd+srv://example.com?ca=c":     {DiscoverySRV: "example.com", TLSFiles: TLSFiles{CA: "c"}},
 		"etcd://u:p@h":                    {Endpoints: []string{"http://h:2379"}, Username: "u", Password: "p"},
 		"etcd://u%3A:p:%2F%40%25%C3%A9@h": {Endpoints: []string{"http://h:2379"}, Username: "u:", Password: "p:/@%é"},
 		"etcd://h?timeout=3s&retry=2&retry_sleep=10ms&retry_writes=at_least_once&max_response_bytes=5&dial_timeout=1m": {
@@ -77,6 +82,12 @@ func TestParseDSNErrors(t *testing.T) {
 		"etcd://h?tls=skip-verify":        "certificates are always verified",
 		"etcds://h?tls=false":             "tls is false, but etcds",
 		"etcd://h?tls=false&ca=x":         "tls is false, but etcds",
+		"etcd+srv://":                     "and a host",
+		"etcd+srv:///x":                   "path behind the domain",
+		"etcd+srv:///":                    "there must be one domain",
+		"etcd+srv://a,b":                  "there must be one domain",
+		"etcd+srv://a:1":                  "there must be one domain",
+		"etcd://a?srv_name=b":             "srv_name is only for",
 		"etcd:///a%zz":                    "the path has a %",
 	} {
 		got, err := ParseDSN(dsn)

@@ -18,6 +18,9 @@ import (
 // so that a program reaches the cluster that etcdctl does:
 //
 //   - ETCDCTL_ENDPOINTS: separated by commas; 127.0.0.1:2379 if it is not set
+//   - ETCDCTL_DISCOVERY_SRV, ETCDCTL_DISCOVERY_SRV_NAME: see [Config.DiscoverySRV],
+//     used in place of endpoints; with ETCDCTL_INSECURE_DISCOVERY=false only
+//     members with TLS, whose certificates must be for the domain
 //   - ETCDCTL_USER, ETCDCTL_PASSWORD: user and password, or both as user:password
 //     in the first
 //   - ETCDCTL_AUTH_JWT_TOKEN: a token in their place
@@ -65,8 +68,8 @@ var variables = map[string]func(c *Config, value string) error{
 	"KEEPALIVE_TIMEOUT":  refuse("this client finds dead connections by itself; unset it"),
 	"MAX_REQUEST_BYTES":  refuse("this client leaves the limit to the server; unset it"),
 	"INSECURE_DISCOVERY": nil,
-	"DISCOVERY_SRV":      refuse("it cannot be taken from the environment"),
-	"DISCOVERY_SRV_NAME": refuse("it cannot be taken from the environment"),
+	"DISCOVERY_SRV":      func(c *Config, v string) error { return setText(&c.DiscoverySRV, v) },
+	"DISCOVERY_SRV_NAME": func(c *Config, v string) error { return setText(&c.DiscoverySRVName, v) },
 
 	// Of etcdctl's own.
 	"DEBUG": nil, "HEX": nil, "WRITE_OUT": nil,
@@ -94,7 +97,10 @@ func configFromEnv(environ []string) (config Config, err error) {
 			env[name] = value
 		}
 	}
-	if env["ENDPOINTS"] == "" {
+	switch {
+	case env["DISCOVERY_SRV"] != "":
+		delete(env, "ENDPOINTS") // etcdctl's come second too
+	case env["ENDPOINTS"] == "":
 		config.Endpoints = []string{"127.0.0.1:" + defaultPort}
 	}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
@@ -163,8 +169,12 @@ func setEnvTLS(c *Config, env map[string]string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := envBool(env, "INSECURE_DISCOVERY", true); err != nil {
+	anyRecord, err := envBool(env, "INSECURE_DISCOVERY", true)
+	if err != nil {
 		return err
+	}
+	if !anyRecord && c.DiscoverySRV != "" {
+		c.TLSFiles.ServerName = c.DiscoverySRV
 	}
 	if !plain && c.TLSFiles == (TLSFiles{}) {
 		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}

@@ -12,12 +12,14 @@ import (
 func TestConfigFromEnv(t *testing.T) {
 	local := []string{"127.0.0.1:2379"}
 	for env, want := range map[string]Config{
-		"":                                    {Endpoints: local},
-		"ETCDCTL_ENDPOINTS=":                  {Endpoints: local},
-		"ETCDCTL_ENDPOINTS=h:1, https://i:2":  {Endpoints: []string{"h:1", "https://i:2"}},
-		"ETCDCTL_USER=u:p:q":                  {Endpoints: local, Username: "u", Password: "p:q"},
-		"ETCDCTL_USER=u ETCDCTL_PASSWORD=p":   {Endpoints: local, Username: "u", Password: "p"},
-		"ETCDCTL_USER=u:v ETCDCTL_PASSWORD=p": {Endpoints: local, Username: "u:v", Password: "p"},
+		"":                                   {Endpoints: local},
+		"ETCDCTL_ENDPOINTS=":                 {Endpoints: local},
+		"ETCDCTL_ENDPOINTS=h:1, https://i:2": {Endpoints: []string{"h:1", "https://i:2"}},
+		"ETCDCTL_DISCOVERY_SRV=d ETCDCTL_DISCOVERY_SRV_NAME=n ETCDCTL_ENDPOINTS=h:1": {DiscoverySRV: "d", DiscoverySRVName: "n"},
+		"ETCDCTL_DISCOVERY_SRV=d ETCDCTL_INSECURE_DISCOVERY=false":                   {DiscoverySRV: "d", TLSFiles: TLSFiles{ServerName: "d"}},
+		"ETCDCTL_USER=u:p:q":                                                                        {Endpoints: local, Username: "u", Password: "p:q"},
+		"ETCDCTL_USER=u ETCDCTL_PASSWORD=p":                                                         {Endpoints: local, Username: "u", Password: "p"},
+		"ETCDCTL_USER=u:v ETCDCTL_PASSWORD=p":                                                       {Endpoints: local, Username: "u:v", Password: "p"},
 		"ETCDCTL_CACERT=a ETCDCTL_CERT=b ETCDCTL_KEY=c":                                             {Endpoints: local, TLSFiles: TLSFiles{CA: "a", Cert: "b", Key: "c"}},
 		"ETCDCTL_CACERT=a ETCDCTL_INSECURE_TRANSPORT=false":                                         {Endpoints: local, TLSFiles: TLSFiles{CA: "a"}},
 		"ETCDCTL_INSECURE_TRANSPORT=false":                                                          {Endpoints: local, TLS: &tls.Config{MinVersion: tls.VersionTLS12}},
