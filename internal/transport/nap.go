@@ -15,15 +15,19 @@ const nap = 50 * time.Millisecond
 // napper is the reader's side of it.
 type napper struct {
 	timer  *time.Timer
-	rested bool // the last read came right behind a nap, and is not slept for
+	rested bool // what a nap has gathered is being read, and is not slept for
 }
 
 // mayNapLocked reports whether the reader may sleep behind a read that has brought
 // something for patient streams only, and if so announces it.
 func (r *reader) mayNapLocked() bool {
-	c := r.c
-	c.napping = len(r.woken) > 0 && !r.hasty && c.hasty == 0 && len(c.streams) > 0 && c.err == nil && !r.naps.rested
-	r.hasty, r.naps.rested = false, false
+	c, hasty := r.c, r.hasty
+	r.hasty = false
+	if r.in.full() {
+		return false
+	}
+	c.napping = len(r.woken) > 0 && !hasty && c.hasty == 0 && len(c.streams) > 0 && c.err == nil && !r.naps.rested
+	r.naps.rested = false
 	return c.napping
 }
 

@@ -59,6 +59,10 @@ func (f *frameReader) moveTo(buf []byte) {
 	f.buf, f.r = buf, 0
 }
 
+// full reports whether the last fill has brought all it could, so that there may
+// be more to read.
+func (f *frameReader) full() bool { return f.w == len(f.buf) }
+
 // next is the next complete frame; ok is false when fill must bring more. The
 // payload is valid until the next fill.
 func (f *frameReader) next() (h frameHeader, payload []byte, ok bool, err error) {
