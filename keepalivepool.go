@@ -161,6 +161,17 @@ func (p *pool) failedLocked(e *Error) {
 	p.lastErr = e
 }
 
+// answeredLocked notes that a stream has brought answers.
+func (p *pool) answeredLocked(s *renewStream) {
+	p.failures, p.stalls, p.lastErr = 0, 0, nil
+	if p.avoid == s.conn.Endpoint {
+		p.avoid = ""
+	}
+	if p.waitingLocked() && s.window-s.sent.len() >= (s.window+1)/2 {
+		p.k.wakeByLocked(s.progress)
+	}
+}
+
 // failCallsLocked ends the calls that wait for a stream.
 func (p *pool) failCallsLocked(e *Error) {
 	for _, c := range p.calls {

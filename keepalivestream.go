@@ -74,16 +74,17 @@ func (q *renewals) pop() renewal {
 }
 
 // A stream goes to another member than the one to avoid, and to one that is not
-// suspect, if such a one comes up within so many tries.
+// suspect, if such a one comes up within so many tries. Each pause is twice as long
+// as the one before: a tenth of a second in all.
 const (
-	pickTries = 12
-	pickPause = 10 * time.Millisecond
+	pickTries = 8
+	pickPause = time.Millisecond
 )
 
 // pick chooses the connection for a stream. A follower forwards every renewal to
 // the leader, so here is where the leader would be preferred if the set knew it.
 func (k *keeper) pick(ctx context.Context, avoid string) (balance.Picked, error) {
-	for tries := 1; ; tries++ {
+	for pause, tries := pickPause, 1; ; pause, tries = 2*pause, tries+1 {
 		p, ok := k.c.set.Up(rpcRenew.lane)
 		if !ok {
 			var err error
@@ -95,7 +96,7 @@ func (k *keeper) pick(ctx context.Context, avoid string) (balance.Picked, error)
 			return p, nil
 		}
 		select {
-		case <-time.After(pickPause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return p, nil
 		}
@@ -237,43 +238,76 @@ func (s *renewStream) uselessAfterLocked() int64 {
 // receiveAll reads answers until the stream ends.
 func (s *renewStream) receiveAll() *Error {
 	k := s.pool.k
+	var replies [][]byte
+	var answers []leaseKeepAliveResponse
 	for {
-		reply, err := s.stream.Recv(k.ctx)
+		var err error
+		clear(replies)
+		replies, err = s.stream.RecvAll(k.ctx, replies[:0])
 		if err == io.EOF {
-			return &Error{Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeUnavailable, Message: "the server ended the keep-alive stream", sentinel: ErrUnavailable, transient: true}
+			return s.broken("the server ended the keep-alive stream")
 		}
 		if err != nil {
 			e := callError(&rpcRenew, s.conn.Endpoint, err)
 			e.resend = k.c.tokens.rejected(s.token, e)
 			return e
 		}
-		var resp leaseKeepAliveResponse
-		if err := resp.decodeWire(reply); err != nil {
-			return &Error{Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeInternal, Message: "the answer cannot be decoded: " + err.Error(), cause: err, transient: true}
+		var bad *Error
+		answers, bad = s.decode(replies, answers[:0])
+		if !s.answered(answers) {
+			return s.broken("the server answered a renewal that it was not asked for")
 		}
-		k.mu.Lock()
-		ok := s.answeredLocked(&resp)
-		k.unlock()
-		if !ok {
-			return &Error{Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeInternal, Message: "the server answered a renewal that it was not asked for", sentinel: ErrUnavailable, transient: true}
+		if bad != nil {
+			return bad
 		}
 	}
 }
 
+// broken is the error of a stream that the server has not kept to.
+func (s *renewStream) broken(message string) *Error {
+	return &Error{Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeUnavailable, Message: message, sentinel: ErrUnavailable, transient: true}
+}
+
+// decode decodes replies, up to the first that cannot be.
+func (s *renewStream) decode(replies [][]byte, answers []leaseKeepAliveResponse) ([]leaseKeepAliveResponse, *Error) {
+	for _, reply := range replies {
+		var resp leaseKeepAliveResponse
+		if err := resp.decodeWire(reply); err != nil {
+			return answers, &Error{
+				Op: rpcRenew.op, Endpoint: s.conn.Endpoint, Code: CodeInternal,
+				Message: "the answer cannot be decoded: " + err.Error(), cause: err, transient: true,
+			}
+		}
+		answers = append(answers, resp)
+	}
+	return answers, nil
+}
+
+// answered takes answers that have come together. It reports false when one
+// answers nothing.
+func (s *renewStream) answered(answers []leaseKeepAliveResponse) bool {
+	k := s.pool.k
+	k.mu.Lock()
+	defer k.unlock()
+	now := k.clock.now()
+	for i := range answers {
+		if !s.answeredLocked(&answers[i], now) {
+			return false
+		}
+	}
+	s.pool.answeredLocked(s)
+	return true
+}
+
 // answeredLocked takes an answer: it is for the first of those under way.
-func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse) bool {
-	p, k := s.pool, s.pool.k
+func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse, now int64) bool {
+	k := s.pool.k
 	if s.sent.len() == 0 || s.sent.all()[0].id() != resp.ID {
 		return false
 	}
 	r := s.sent.pop()
-	now := k.clock.now()
 	s.progress = now
 	s.answers++
-	p.failures, p.stalls, p.lastErr = 0, 0, nil
-	if p.avoid == s.conn.Endpoint {
-		p.avoid = ""
-	}
 	s.adaptLocked(now, now-r.at)
 	if s.sent.len() == 0 {
 		s.stalled = false
@@ -286,9 +320,6 @@ func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse) bool {
 	if l != nil {
 		k.renewedLocked(l, s.conn.Endpoint, seconds(resp.TTL))
 		k.answeredLocked(l, r.at, seconds(resp.TTL))
-	}
-	if p.waitingLocked() && s.window-s.sent.len() >= (s.window+1)/2 {
-		k.wakeByLocked(now)
 	}
 	return true
 }

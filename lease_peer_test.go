@@ -296,6 +296,7 @@ type lessorStream struct {
 	out     chan lessorAnswer // arrived
 	closed  chan struct{}
 	once    sync.Once
+	failed  error // that RecvAll has met behind messages
 }
 
 type lessorRequest struct {
@@ -322,6 +323,9 @@ func (s *lessorStream) Send(_ context.Context, msgs ...[]byte) error {
 func (s *lessorStream) CloseSend() {}
 
 func (s *lessorStream) Recv(ctx context.Context) ([]byte, error) {
+	if s.failed != nil {
+		return nil, s.failed
+	}
 	select {
 	case a := <-s.out:
 		return a.msg, a.err
@@ -336,6 +340,26 @@ func (s *lessorStream) Recv(ctx context.Context) ([]byte, error) {
 		return nil, &transport.Error{Code: transport.Canceled, Cause: transport.ErrClosed}
 	case <-ctx.Done():
 		return nil, &transport.Error{Code: transport.Canceled, Cause: ctx.Err()}
+	}
+}
+
+func (s *lessorStream) RecvAll(ctx context.Context, msgs [][]byte) ([][]byte, error) {
+	m, err := s.Recv(ctx)
+	if err != nil {
+		return msgs, err
+	}
+	msgs = append(msgs, m)
+	for {
+		select {
+		case a := <-s.out:
+			if a.err != nil {
+				s.failed = a.err
+				return msgs, nil
+			}
+			msgs = append(msgs, a.msg)
+		default:
+			return msgs, nil
+		}
 	}
 }
 

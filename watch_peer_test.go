@@ -234,6 +234,14 @@ func (s *watchPeerStream) Send(_ context.Context, msgs ...[]byte) error {
 	return nil
 }
 
+func (s *watchPeerStream) RecvAll(ctx context.Context, msgs [][]byte) ([][]byte, error) {
+	m, err := s.Recv(ctx)
+	if err != nil {
+		return msgs, err
+	}
+	return append(msgs, m), nil
+}
+
 func (s *watchPeerStream) CloseSend() {}
 
 func (s *watchPeerStream) Recv(ctx context.Context) ([]byte, error) {

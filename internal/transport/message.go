@@ -123,6 +123,10 @@ func (r *reader) beginMessageLocked(s *stream) (err *Error, open bool) {
 // false when s has ended meanwhile: then s may already belong to another call
 // and must not be touched.
 func (r *reader) growLocked(s *stream) bool {
+	if s.req.Patient && s.inNeed <= smallMessage && len(s.in) == 0 {
+		s.in = r.shareRoom(s.inNeed)
+		return true
+	}
 	id := s.id
 	room := r.makeRoomLocked(min(s.inNeed, max(growthFactor*len(s.in), maxEagerAlloc)))
 	if r.c.streams[id] != s {
@@ -145,6 +149,23 @@ func (r *reader) makeRoomLocked(n int) []byte {
 	r.c.mu.Unlock()
 	defer r.c.mu.Lock()
 	return uncleared(n)
+}
+
+// smallMessage is the size up to which messages of patient streams, which nobody
+// keeps, share allocations of sharedRoom bytes.
+const (
+	smallMessage = 128
+	sharedRoom   = 4 << 10
+)
+
+// shareRoom is an empty slice with room for n bytes, which are at most smallMessage.
+func (r *reader) shareRoom(n int) []byte {
+	if len(r.shared) < n {
+		r.shared = make([]byte, sharedRoom)
+	}
+	room := r.shared[:0:n]
+	r.shared = r.shared[n:]
+	return room
 }
 
 // uncleared is an empty slice with room for n bytes that, unlike make's, have

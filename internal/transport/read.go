@@ -99,6 +99,8 @@ type reader struct {
 	woken []*stream // to be signalled once mu is released
 	hasty bool      // one of them is not Patient
 	naps  napper
+
+	shared []byte // what is left of an allocation for small messages
 }
 
 // read is the reader goroutine. It takes the lock once for all the frames that

@@ -173,34 +173,60 @@ func (s *stream) CloseSend() {
 }
 
 func (s *stream) Recv(ctx context.Context) ([]byte, error) {
+	if err := s.awaitMessage(ctx); err != nil {
+		return nil, err
+	}
+	msg := s.inbox[0]
+	s.inbox[0] = nil
+	s.inbox = s.inbox[1:]
+	s.receivedLocked(messagePrefixLen + len(msg))
+	s.conn.flush()
+	return msg, nil
+}
+
+func (s *stream) RecvAll(ctx context.Context, msgs [][]byte) ([][]byte, error) {
+	if err := s.awaitMessage(ctx); err != nil {
+		return msgs, err
+	}
+	msgs = append(msgs, s.inbox...)
+	clear(s.inbox)
+	s.inbox = s.inbox[:0]
+	s.receivedLocked(s.unread)
+	s.conn.flush()
+	return msgs, nil
+}
+
+// awaitMessage waits until there is a message. It returns nil with conn.mu held,
+// an error with it released.
+func (s *stream) awaitMessage(ctx context.Context) error {
 	c := s.conn
 	for {
 		c.mu.Lock()
 		if len(s.inbox) > 0 {
-			msg := s.inbox[0]
-			s.inbox[0] = nil
-			s.inbox = s.inbox[1:]
-			s.unread -= messagePrefixLen + len(msg)
-			if !s.done {
-				c.creditStreamLocked(s)
-			}
-			c.flush()
-			return msg, nil
+			return nil
 		}
 		if s.done {
 			err := s.err
 			c.mu.Unlock()
 			if err == nil {
-				return nil, io.EOF
+				return io.EOF
 			}
-			return nil, err
+			return err
 		}
 		c.mu.Unlock()
 		select {
 		case <-s.notify:
 		case <-ctx.Done():
-			return nil, contextError(ctx, MaybeSent)
+			return contextError(ctx, MaybeSent)
 		}
+	}
+}
+
+// receivedLocked notes that n bytes of messages were handed out.
+func (s *stream) receivedLocked(n int) {
+	s.unread -= n
+	if !s.done {
+		s.conn.creditStreamLocked(s)
 	}
 }
 

@@ -43,6 +43,9 @@ type Stream interface {
 	// io.EOF when the server ended the stream with status OK, else an [*Error];
 	// either stays. An error of ctx leaves the stream usable.
 	Recv(ctx context.Context) ([]byte, error)
+	// RecvAll is Recv for all messages that have come, one at least. It appends
+	// them to msgs.
+	RecvAll(ctx context.Context, msgs [][]byte) ([][]byte, error)
 	// Close ends the stream on both sides and what waits in Send and Recv. It
 	// does not block and may be called again.
 	Close()
@@ -62,7 +65,7 @@ type Request struct {
 	// The server is not told of it, only of the context's deadline.
 	Timeout time.Duration
 	// Patient: the messages of a stream may come some milliseconds late, so that
-	// several are read at once.
+	// several are read at once. Small ones share memory and are not to be kept.
 	Patient bool
 	// MaxMessage, when positive, bounds the messages of a stream more tightly than
 	// Options.MaxMessage. The error of a larger one tells its Head.
