@@ -213,7 +213,7 @@ func (p *pool) receive() {
 
 // openLimit bounds the time to connect for a stream: another member may be
 // quicker.
-func (p *pool) openLimit() (avoid string, limit time.Duration) {
+func (p *pool) openLimit() (avoid string, stuck bool, limit time.Duration) {
 	k := p.k
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -221,19 +221,19 @@ func (p *pool) openLimit() (avoid string, limit time.Duration) {
 	if k.shortest > 0 {
 		limit = max(min(limit, time.Duration(k.shortest/4)), 250*time.Millisecond)
 	}
-	return p.avoid, limit
+	return p.avoid, p.stalls > 0, limit
 }
 
 func (p *pool) openStream() (*renewStream, *Error) {
 	k := p.k
-	avoid, limit := p.openLimit()
+	avoid, stuck, limit := p.openLimit()
 	ctx, cancel := context.WithTimeout(k.ctx, limit)
 	defer cancel()
 	token, noToken := k.c.tokens.get(ctx, &rpcRenew)
 	if noToken != nil {
 		return nil, noToken
 	}
-	conn, err := k.pick(ctx, avoid)
+	conn, err := k.pick(ctx, avoid, stuck)
 	if err != nil {
 		return nil, callError(&rpcRenew, "", err)
 	}

@@ -73,17 +73,19 @@ func (q *renewals) pop() renewal {
 	return r
 }
 
-// A stream goes to another member than the one to avoid, and to one that is not
-// suspect, if such a one comes up within so many tries. Each pause is twice as long
-// as the one before: a tenth of a second in all.
+// While a member is stuck, a stream goes to another one if such a one comes up
+// within so many tries. Each pause is twice as long as the one before: a tenth of a
+// second in all.
 const (
 	pickTries = 8
 	pickPause = time.Millisecond
 )
 
-// pick chooses the connection for a stream. A follower forwards every renewal to
-// the leader, so here is where the leader would be preferred if the set knew it.
-func (k *keeper) pick(ctx context.Context, avoid string) (balance.Picked, error) {
+// pick chooses the connection for a stream, if possible to another member than
+// avoid. If that is stuck, others are waited for a while: its own connection is up,
+// and would be taken before theirs are. A follower forwards every renewal to the
+// leader, so here is where the leader would be preferred if the set knew it.
+func (k *keeper) pick(ctx context.Context, avoid string, stuck bool) (balance.Picked, error) {
 	for pause, tries := pickPause, 1; ; pause, tries = 2*pause, tries+1 {
 		p, ok := k.c.set.Up(rpcRenew.lane)
 		if !ok {
@@ -92,7 +94,7 @@ func (k *keeper) pick(ctx context.Context, avoid string) (balance.Picked, error)
 				return p, err
 			}
 		}
-		if p.Endpoint != avoid && p.State() == transport.Ready || tries == pickTries {
+		if p.Endpoint != avoid && p.State() == transport.Ready || !stuck || tries == pickTries {
 			return p, nil
 		}
 		select {
