@@ -117,11 +117,11 @@ func TestNoCredentials(t *testing.T) {
 	})
 }
 
-// A thousand callers meet an expired token: one Authenticate. Some do not live
+// Many callers meet an expired token: one Authenticate. Some do not live
 // to see it.
 func TestTokenStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const callers = 1000
+		const callers = 200
 		replies := append([]reply{issued("a.1"), ok}, repeat(reply{err: badToken.err, after: 10 * time.Millisecond}, callers)...)
 		s := &script{replies: append(replies, issued("a.2"), ok)}
 		c := s.authClient(Config{Username: "u", Password: "p"})
