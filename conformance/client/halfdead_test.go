@@ -76,12 +76,40 @@ func (p *proxied) ready(t *testing.T) {
 	}
 }
 
+// useAll makes calls until each member has had one.
+func (p *proxied) useAll(t *testing.T, call func()) {
+	t.Helper()
+	before := make(map[*etcdtest.Proxy]int64)
+	for _, proxy := range p.proxies {
+		before[proxy] = proxy.Carried(etcdtest.ToClient)
+	}
+	const answer = 100 // bytes; what a new connection says by itself is less
+	eventually(t, "each member to be used", func() bool {
+		call()
+		for proxy, carried := range before {
+			if proxy.Carried(etcdtest.ToClient) < carried+answer {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // halfDead is a state that a member can be in while a majority lives.
 type halfDead struct {
 	name   string
 	leader bool // it befalls the leader
 	begin  func(t *testing.T, p *proxied, victim *etcdtest.Server) error
 	end    func(p *proxied, victim *etcdtest.Server) error
+}
+
+// slowReads is how many reads of one caller may be slow: the one that finds the
+// member silent. Of a leader's end others too, which wait for the next leader.
+func (h *halfDead) slowReads() int {
+	if h.leader {
+		return 3
+	}
+	return 1
 }
 
 func healProxy(p *proxied, victim *etcdtest.Server) error {
@@ -174,15 +202,7 @@ func TestHalfDeadMember(t *testing.T) {
 			c := connect(t, etcd.Config{Endpoints: p.endpoints(victim)})
 			key := ownKeys(t)
 			put(t, c, key, "v")
-			eventually(t, "a connection to each member", func() bool {
-				get(t, c, etcd.GetRequest{Key: key})
-				for _, proxy := range p.proxies {
-					if proxy.Conns() == 0 {
-						return false
-					}
-				}
-				return true
-			})
+			p.useAll(t, func() { get(t, c, etcd.GetRequest{Key: key}) })
 			if err := h.begin(t, p, victim); err != nil {
 				t.Fatal(err)
 			}
@@ -190,6 +210,9 @@ func TestHalfDeadMember(t *testing.T) {
 			load.run(t, c)
 			late := newHalfDeadLoad(key)
 			late.run(t, connect(t, etcd.Config{Endpoints: p.endpoints(victim)}))
+			if load.slowReads > h.slowReads() || late.slowReads > 0 {
+				t.Errorf("one reader had %d slow reads, one of a new client %d", load.slowReads, late.slowReads)
+			}
 			t.Logf("slowest read %v of %d, slowest write %v of %d (%d unknown); of a new client %v and %v",
 				load.slowestRead, load.reads.Load(), load.slowestWrite, load.writes, load.unknown, late.slowestRead, late.slowestWrite)
 			if err := h.end(p, victim); err != nil {
@@ -212,6 +235,7 @@ type halfDeadLoad struct {
 
 	mu           sync.Mutex // guards the fields below
 	slowestRead  time.Duration
+	slowReads    int // the most of one reader
 	slowestWrite time.Duration
 }
 
@@ -235,6 +259,7 @@ func (l *halfDeadLoad) run(t *testing.T, c *etcd.Client) {
 	var callers sync.WaitGroup
 	for range halfDeadReaders {
 		callers.Go(func() {
+			slow := 0
 			for n := 0; more(n); n++ {
 				took, err := limited(t, 5*time.Second, func(ctx context.Context) error {
 					resp, err := c.Get(ctx, etcd.GetRequest{Key: l.key})
@@ -247,11 +272,17 @@ func (l *halfDeadLoad) run(t *testing.T, c *etcd.Client) {
 					t.Errorf("read %d after %v: %v", n, took, err)
 					return
 				}
+				if took > time.Second {
+					slow++
+				}
 				l.reads.Add(1)
 				l.mu.Lock()
 				l.slowestRead = max(l.slowestRead, took)
 				l.mu.Unlock()
 			}
+			l.mu.Lock()
+			l.slowReads = max(l.slowReads, slow)
+			l.mu.Unlock()
 		})
 	}
 	for n := 0; n < 5 || *slow && time.Now().Before(ends); n++ {
