@@ -125,6 +125,7 @@ func (c *Client) heard(r *rpc, conn balance.Picked, s sent, h ResponseHeader) *E
 		return c.foreign(r, conn, h.ClusterID)
 	}
 	s.history.raise(h.Revision)
+	c.scout.heard(h.RaftTerm)
 	return nil
 }
 

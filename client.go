@@ -25,6 +25,7 @@ type Client struct {
 	endpoints endpoints
 	tokens    *tokens // nil: no credentials
 	cluster   cluster
+	scout     *scout // nil: no member is preferred
 	watches   *watchHub
 	leases    keeper
 
@@ -80,6 +81,7 @@ func New(config Config) (*Client, error) {
 	c.hedges.init(config.HedgeReads)
 	c.endpoints.init(c, &config, parsed)
 	c.tokens = newTokens(c, &config)
+	c.scout = newScout(c, config.Prefer)
 	c.watches = newWatchHub(c)
 	c.leases.init(c)
 	return c, nil
@@ -94,6 +96,7 @@ func (c *Client) Close() error {
 	c.leases.close()
 	c.tokens.close()
 	c.endpoints.close()
+	c.scout.close()
 	c.set.Close()
 	return nil
 }

@@ -40,6 +40,12 @@ type Config struct {
 	// DialContext.
 	Resolver *net.Resolver
 
+	// Prefer says which member calls go to, while that one is fit; else they go
+	// to any other at once. Watches and large reads are spread in any case. The
+	// zero value, PreferAny, spreads calls too. The others ask the members who
+	// they are every 5 s while calls are made.
+	Prefer Prefer
+
 	// SyncInterval, when positive, is how often [Client.Sync] runs by itself,
 	// about a tenth more or less, the first time after one interval. What fails
 	// is logged and tried again at the next one. 0 means never.
@@ -159,6 +165,8 @@ func (c *Config) validate() ([]balance.Endpoint, error) {
 		return nil, err
 	}
 	switch {
+	case c.Prefer > PreferLeader:
+		return nil, fmt.Errorf("Config.Prefer is %d; use PreferAny, PreferNearest or PreferLeader", c.Prefer)
 	case c.SyncInterval < 0:
 		return nil, fmt.Errorf("Config.SyncInterval is negative: %v", c.SyncInterval)
 	case c.RetrySleep < 0:

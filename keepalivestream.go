@@ -84,10 +84,13 @@ const (
 // pick chooses the connection for a stream, if possible to another member than
 // avoid. If that is stuck, others are waited for a while: its own connection is up,
 // and would be taken before theirs are. A follower forwards every renewal to the
-// leader, so here is where the leader would be preferred if the set knew it.
+// leader, so that one comes first if it is preferred and known.
 func (k *keeper) pick(ctx context.Context, avoid string, stuck bool) (balance.Picked, error) {
 	for pause, tries := pickPause, 1; ; pause, tries = 2*pause, tries+1 {
-		p, ok := k.c.set.Up(rpcRenew.lane)
+		p, ok := k.c.scout.up(&rpcRenew)
+		if !ok || p.Endpoint == avoid {
+			p, ok = k.c.set.Up(rpcRenew.lane)
+		}
 		if !ok {
 			var err error
 			if p, err = k.c.set.Pick(ctx, rpcRenew.lane); err != nil {

@@ -142,6 +142,9 @@ func (e *Error) whileWaitingFor(election *Error) *Error {
 // pick finds a connection, bringing one up within bound if it must.
 func (c *Client) pick(ctx context.Context, r *rpc, bound bound) (balance.Picked, error) {
 	if r.member == nil {
+		if p, ok := c.scout.up(r); ok {
+			return p, nil
+		}
 		if p, ok := c.set.Up(r.lane); ok {
 			return p, nil
 		}

@@ -56,6 +56,7 @@ func (p Picked) Removed() <-chan struct{} {
 func (s *Set) retireLocked(m *member) {
 	m.removed = true
 	close(m.gone)
+	s.preferred.CompareAndSwap(m, nil)
 	for _, c := range m.takeAllLocked() {
 		s.routines.Go(func() { s.drain(c) })
 	}

@@ -76,8 +76,9 @@ type Set struct {
 	dialTimeout time.Duration
 	observer    Observer
 	epoch       time.Time
-	view        atomic.Pointer[view] // read without a lock, written with mu held
-	ctx         context.Context      // of all dials; ended by Close
+	view        atomic.Pointer[view]   // read without a lock, written with mu held
+	preferred   atomic.Pointer[member] // as view; nil: none
+	ctx         context.Context        // of all dials; ended by Close
 	cancel      context.CancelFunc
 	routines    sync.WaitGroup // dials, probes, and connections until they are over
 
