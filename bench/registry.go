@@ -32,6 +32,7 @@ type row struct {
 func registry() []row {
 	return slices.Concat(
 		kvRows(),
+		leaderRows(),
 		rangeRows(),
 		txnRows(),
 		connectRows(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"silly.store/etcd/etcdtest"
 )
@@ -12,6 +13,10 @@ import (
 // with its fsync off.
 type serverOptions struct {
 	fsync bool
+	// members, when not 0, makes it a cluster of so many, and peerDelay is what
+	// all that they say to each other takes, each way.
+	members   int
+	peerDelay time.Duration
 }
 
 // server is a real etcd in processes of its own.
@@ -25,6 +30,9 @@ type server struct {
 func startServer(ctx context.Context, dir string, o serverOptions) (*server, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
+	}
+	if o.members > 0 {
+		return startCluster(o)
 	}
 	data, err := os.MkdirTemp(dir, "etcd-bench-")
 	if err != nil {
@@ -45,4 +53,22 @@ func startServer(ctx context.Context, dir string, o serverOptions) (*server, err
 		pids:      []int{s.PID()},
 		stop:      func() error { return errors.Join(s.Close(), os.RemoveAll(data)) },
 	}, nil
+}
+
+func startCluster(o serverOptions) (*server, error) {
+	c, err := etcdtest.NewCluster(etcdtest.ClusterConfig{
+		Size: o.members, PeerProxies: true,
+		Config: etcdtest.Config{Version: "3.7", Fsync: o.fsync, QuotaBytes: 8e9, LogLevel: "error"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.FaultPeers(etcdtest.Fault{Delay: o.peerDelay}); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	s := &server{endpoints: c.Endpoints(), stop: c.Close}
+	for _, m := range c.Members() {
+		s.pids = append(s.pids, m.PID())
+	}
+	return s, nil
 }
