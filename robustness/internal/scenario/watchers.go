@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"silly.store/etcd/robustness/internal/check"
@@ -36,11 +37,14 @@ var keyFilters = []history.Filter{
 }
 
 // watchers keeps n watches open.
-func (w *world) watchers(n int, kind watching) {
+func (w *world) watchers(n int, kind watching) []*watchSlot {
+	var slots []*watchSlot
 	for i := range n {
 		slot := &watchSlot{w: w, s: w.stores[i%len(w.stores)], kind: kind, random: w.random()}
+		slots = append(slots, slot)
 		w.watches.Go(slot.run)
 	}
+	return slots
 }
 
 // watchSlot opens one watch after the other.
@@ -49,8 +53,9 @@ type watchSlot struct {
 	s      store.Store
 	kind   watching
 	random *rand.Rand
-	// counted is the last revision for which it was counted as arrived.
-	counted int64
+	// at is the revision up to which its watch has delivered, its first one less
+	// one when that was confirmed.
+	at atomic.Int64
 }
 
 func (s *watchSlot) run() {
@@ -89,6 +94,7 @@ func (s *watchSlot) open(f history.Filter, revision int64) (*history.Watch, stor
 		return log, nil
 	}
 	log.Confirmed, log.Start = log.Ended, watch.Start()
+	s.at.Store(log.Start - 1)
 	return log, watch
 }
 
@@ -158,18 +164,10 @@ func (s *watchSlot) readUntil(ctx context.Context, log *history.Watch, watch sto
 		}
 		resp.At = log.Ended
 		log.Responses = append(log.Responses, resp)
-		s.count(log)
+		s.at.Store(delivered(log))
 		if s.kind.slow > 0 {
 			s.w.sleep(s.kind.slow)
 		}
-	}
-}
-
-// count counts the watch once it has delivered what allDeliver waits for.
-func (s *watchSlot) count(log *history.Watch) {
-	if awaited := s.w.awaited.Load(); awaited > s.counted && delivered(log) >= awaited {
-		s.counted = awaited
-		s.w.arrived.Add(1)
 	}
 }
 

@@ -53,9 +53,6 @@ type world struct {
 	final   chan struct{} // closed when finalRevision is known
 	// finalRevision is what watches have to reach; set before final is closed.
 	finalRevision int64
-
-	// arrived counts the watches that have delivered revision awaited.
-	awaited, arrived atomic.Int64
 }
 
 // Run runs a scenario with a client and returns its history. logs returns what
