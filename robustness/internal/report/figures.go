@@ -19,6 +19,8 @@ type Row struct {
 	Took     time.Duration
 
 	Faults, Calls, Events, Watches, Leases, Scans int
+	// Refused are the watches that could not be created.
+	Refused int
 
 	Findings []check.Finding
 	// Short is why the run doesn't count: what there was too little of, and what
@@ -81,6 +83,9 @@ func NewRow(r *history.Run) Row {
 		Findings: check.Judge(r), Short: check.Short(r), Margins: spread(check.Margins(r)),
 	}
 	for _, w := range r.Watches {
+		if w.Confirmed == 0 {
+			row.Refused++
+		}
 		for i := range w.Responses {
 			row.Events += len(w.Responses[i].Events)
 		}

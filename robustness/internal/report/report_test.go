@@ -74,7 +74,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"| 1 | outage | ours | 1 | 1000 | 0 | 0 | truth 0 of 0 | 7 |", "NOT RUN (1 faults, at least 2 are needed)", "I8 1 of 1000",
+		"| 1 | outage | ours | 1 | 1000 | 0 (0) | 0 | 0 | truth 0 of 0 | 7 |", "NOT RUN (1 faults, at least 2 are needed)", "I8 1 of 1000",
 		"get of \"k\" ended 4s after its deadline", "| ours | 1 | 0 | 1 | 1000 | 0 | 0 |", "50/s, 50.00 %", "1.001s / 1.001s",
 		"(recovery.svg)", "| dial | 3 | 1s | 2s | 3s | 3s |",
 	} {

@@ -35,11 +35,11 @@ func Markdown(out io.Writer, rows []Row, picture string) error {
 	totals(w, rows)
 	w.line("## Violations")
 	w.line("")
-	w.line("| # | scenario | client | faults | calls | events | leases | violations | seed |")
-	w.line("|--:|---|---|--:|--:|--:|--:|---|---|")
+	w.line("| # | scenario | client | faults | calls | watches (failed) | events | leases | violations | seed |")
+	w.line("|--:|---|---|--:|--:|--:|--:|--:|---|---|")
 	for i := range rows {
 		r := &rows[i]
-		w.line("| %d | %s | %s | %d | %d | %d | %d | %s | %d |", r.Number, r.Scenario, r.Client, r.Faults, r.Calls, r.Events, r.Leases, r.Verdict(), r.Seed)
+		w.line("| %d | %s | %s | %d | %d | %d (%d) | %d | %d | %s | %d |", r.Number, r.Scenario, r.Client, r.Faults, r.Calls, r.Watches, r.Refused, r.Events, r.Leases, r.Verdict(), r.Seed)
 	}
 	w.line("")
 	w.line("## Around the faults")

@@ -4,9 +4,6 @@ import (
 	"context"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/robustness/internal/history"
 )
@@ -96,7 +93,7 @@ var memberScenarios = []Scenario{
 
 // handOver has leader make another member the leader.
 func (w *world) handOver(ctx context.Context, leader *etcdtest.Server, target uint64) error {
-	c, err := clientv3.New(clientv3.Config{Endpoints: leader.Endpoints(), Logger: zap.NewNop()})
+	c, err := w.official(leader.Endpoints()...)
 	if err != nil {
 		return err
 	}

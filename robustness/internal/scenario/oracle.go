@@ -9,9 +9,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
-	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/robustness/internal/history"
 	"silly.store/etcd/robustness/internal/store"
 )
@@ -33,14 +31,14 @@ type oracle struct {
 	faults    []string
 }
 
-func newOracle(rec *history.Recorder, names *history.Interner, cluster *etcdtest.Cluster) (*oracle, error) {
+func newOracle(w *world) (*oracle, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	o := &oracle{
-		rec: rec, names: names, stop: stop, highest: 1,
-		revisions: make(map[int64][]history.Event), reached: make([]int64, len(cluster.Members())),
+		rec: w.rec, names: w.names, stop: stop, highest: 1,
+		revisions: make(map[int64][]history.Event), reached: make([]int64, len(w.cluster.Members())),
 	}
-	for i, m := range cluster.Members() {
-		c, err := clientv3.New(clientv3.Config{Endpoints: m.Endpoints(), TLS: m.ClientTLS(), Logger: zap.NewNop()})
+	for i, m := range w.cluster.Members() {
+		c, err := w.official(m.Endpoints()...)
 		if err != nil {
 			o.close()
 			return nil, err

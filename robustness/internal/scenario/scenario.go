@@ -28,13 +28,15 @@ type Scenario struct {
 	// Quick is whether it is part of the quick run.
 	Quick   bool
 	Cluster etcdtest.ClusterConfig
+	// TokenTTL, when not 0, turns authentication on, with tokens that live so long.
+	TokenTTL time.Duration
 
 	run func(*world) error
 }
 
 // All are the scenarios in the order of their numbers.
 func All() []Scenario {
-	all := slices.Concat(memberScenarios, linkScenarios, watchScenarios, leaseScenarios, otherScenarios)
+	all := slices.Concat(memberScenarios, linkScenarios, watchScenarios, leaseScenarios, authScenarios, otherScenarios)
 	slices.SortFunc(all, func(a, b Scenario) int { return a.Number - b.Number })
 	return all
 }

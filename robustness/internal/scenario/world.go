@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,10 @@ type world struct {
 	proxies []*etcdtest.Proxy
 	oracle  *oracle
 	admin   *clientv3.Client // not behind the proxies
+
+	// rootPassword is root's, "" without authentication. The keys of its tokens
+	// are in tokenDir.
+	rootPassword, tokenDir string
 
 	stores  []store.Store
 	values  atomic.Int64 // to make values unique
@@ -90,6 +95,11 @@ func (w *world) open() (err error) {
 	config := w.scenario.Cluster
 	config.Config.LogLevel = "warn"
 	config.Config.QuotaBytes = 4 << 30
+	if w.scenario.TokenTTL > 0 {
+		if config.Config.AuthToken, err = w.tokens(w.scenario.TokenTTL); err != nil {
+			return err
+		}
+	}
 	if w.cluster, err = etcdtest.NewCluster(config); err != nil {
 		return err
 	}
@@ -100,13 +110,15 @@ func (w *world) open() (err error) {
 		}
 		w.proxies = append(w.proxies, p)
 	}
-	w.admin, err = clientv3.New(clientv3.Config{
-		Endpoints: w.cluster.Endpoints(), TLS: w.config().TLS, Logger: zap.NewNop(), DialTimeout: 2 * time.Second,
-	})
-	if err != nil {
+	if w.scenario.TokenTTL > 0 {
+		if err := w.enableAuth(); err != nil {
+			return err
+		}
+	}
+	if w.admin, err = w.official(w.cluster.Endpoints()...); err != nil {
 		return err
 	}
-	if w.oracle, err = newOracle(w.rec, w.names, w.cluster); err != nil {
+	if w.oracle, err = newOracle(w); err != nil {
 		return err
 	}
 	for range 2 {
@@ -120,10 +132,24 @@ func (w *world) open() (err error) {
 // config is a driver's configuration for all members behind their proxies.
 func (w *world) config() store.Config {
 	c := store.Config{Names: w.names, TLS: w.cluster.Members()[0].ClientTLS()}
+	if w.rootPassword != "" {
+		c.Username, c.Password = appUser, appPassword
+	}
 	for _, p := range w.proxies {
 		c.Endpoints = append(c.Endpoints, p.Endpoint())
 	}
 	return c
+}
+
+// official makes a client of the harness's own, which is not behind the proxies.
+func (w *world) official(endpoints ...string) (*clientv3.Client, error) {
+	c := clientv3.Config{
+		Endpoints: endpoints, TLS: w.cluster.Members()[0].ClientTLS(), Logger: zap.NewNop(), DialTimeout: 2 * time.Second,
+	}
+	if w.rootPassword != "" {
+		c.Username, c.Password = "root", w.rootPassword
+	}
+	return clientv3.New(c)
 }
 
 // store opens one more client.
@@ -151,6 +177,9 @@ func (w *world) close() error {
 	}
 	if w.cluster != nil {
 		errs = append(errs, w.cluster.Close())
+	}
+	if w.tokenDir != "" {
+		errs = append(errs, os.RemoveAll(w.tokenDir))
 	}
 	return errors.Join(errs...)
 }

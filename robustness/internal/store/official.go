@@ -29,6 +29,7 @@ const (
 func openOfficial(config Config) (Store, error) {
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: config.Endpoints, TLS: config.TLS, Logger: zap.NewNop(),
+		Username: config.Username, Password: config.Password,
 		DialTimeout: officialDial, DialKeepAliveTime: officialKeepAlive, DialKeepAliveTimeout: officialAnswer,
 	})
 	if err != nil {
@@ -181,10 +182,13 @@ func (s *official) Watch(ctx context.Context, f history.Filter, revision int64) 
 		case !ok:
 			cancel()
 			return nil, errChannelClosed
-		case r.Created && revision == 0:
+		case r.CompactRevision != 0:
+			w.first = &r
+		case r.Err() != nil:
+			cancel()
+			return nil, r.Err()
+		case revision == 0:
 			w.start = r.Header.Revision + 1
-		case !r.Created:
-			w.first = &r // a compaction
 		}
 		return w, nil
 	case <-ctx.Done():

@@ -16,7 +16,9 @@ type ours struct {
 }
 
 func openOurs(config Config) (Store, error) {
-	c, err := etcd.New(etcd.Config{Endpoints: config.Endpoints, TLS: config.TLS})
+	c, err := etcd.New(etcd.Config{
+		Endpoints: config.Endpoints, TLS: config.TLS, Username: config.Username, Password: config.Password,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -80,6 +80,9 @@ func (e *CompactedError) Error() string {
 type Config struct {
 	Endpoints []string
 	TLS       *tls.Config
+	// Username and Password are of a user who may read and write all keys;
+	// empty without authentication.
+	Username, Password string
 	// Names keeps one copy of each key and value.
 	Names *history.Interner
 }
