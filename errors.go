@@ -249,6 +249,8 @@ func (e *Error) classifyLocal(te *transport.Error) {
 	case errors.Is(te, transport.ErrTooLarge):
 		e.sentinel = ErrResponseTooLarge
 		e.Message = te.Message + " (Config.MaxResponseBytes); read less with Limit, or use Range"
+	case errors.Is(te, transport.ErrHeadersTooLarge):
+		e.sentinel = ErrRequestTooLarge
 	case misconfigured(te):
 		e.sentinel = ErrBadEndpoint
 		if isForeign(te) {

@@ -161,6 +161,9 @@ func TestWebServer(t *testing.T) {
 	mustSay(t, err, "Ready", web.URL, "404", "gRPC", "etcd's client URL")
 	_, err = c.Get(t.Context(), etcd.GetRequest{Key: "k"})
 	mustSay(t, err, "Get", web.URL, "404", "gRPC", "etcd's client URL")
+	// No etcd has seen it, so a write has not been applied.
+	_, err = c.Put(t.Context(), etcd.PutRequest{Key: "k"})
+	wants(t, err, etcd.ErrBadEndpoint, etcd.NotSent)
 }
 
 // Peers that are no HTTP server at all.

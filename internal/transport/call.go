@@ -19,7 +19,7 @@ func (c *conn) Call(ctx context.Context, req Request) ([]byte, error) {
 	s.deadline, _ = ctx.Deadline()
 
 	c.mu.Lock()
-	if err := c.refusalLocked(); err != nil {
+	if err := c.refusalLocked(&s.req); err != nil {
 		c.mu.Unlock()
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (c *conn) Open(ctx context.Context, req Request) (Stream, error) {
 	s.closeSend = req.CloseSend
 
 	c.mu.Lock()
-	if err := c.refusalLocked(); err != nil {
+	if err := c.refusalLocked(&s.req); err != nil {
 		c.mu.Unlock()
 		return nil, err
 	}

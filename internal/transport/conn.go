@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -188,13 +189,21 @@ func (e *Error) withOutcome(o Outcome) *Error {
 	return &out
 }
 
-// refusalLocked is why the connection takes no new stream; nil when it does.
-func (c *conn) refusalLocked() error {
+// refusalLocked is why the connection does not take req as a new stream; nil when
+// it does.
+func (c *conn) refusalLocked(req *Request) error {
 	switch {
 	case c.err != nil:
 		return c.err.withOutcome(NotSent)
 	case c.draining:
 		return &Error{Code: Unavailable, Outcome: NotSent, Cause: ErrDraining}
+	case c.peer.maxHeaderListSize > 0:
+		if size := c.headers.listSize(req); size > uint64(c.peer.maxHeaderListSize) {
+			return &Error{
+				Code: ResourceExhausted, Outcome: NotSent, Cause: ErrHeadersTooLarge,
+				Message: fmt.Sprintf("headers of %d bytes, of them %d of the auth token; the server takes %d", size, len(req.Token), c.peer.maxHeaderListSize),
+			}
+		}
 	}
 	return nil
 }

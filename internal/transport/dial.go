@@ -205,7 +205,12 @@ type misconfiguration struct {
 
 func (m *misconfiguration) Error() string { return m.text }
 
-func (m *misconfiguration) Unwrap() []error { return []error{ErrMisconfigured, m.cause} }
+func (m *misconfiguration) Unwrap() []error {
+	if m.cause == nil {
+		return []error{ErrMisconfigured}
+	}
+	return []error{ErrMisconfigured, m.cause}
+}
 
 func closedByServer(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

@@ -113,6 +113,9 @@ var (
 	ErrMisconfigured = errors.New("endpoint is not usable as configured")
 	// ErrTooLarge: a message is larger than Options.MaxMessage.
 	ErrTooLarge = errors.New("message too large")
+	// ErrHeadersTooLarge: the request's headers, which means its token, are larger
+	// than the server takes.
+	ErrHeadersTooLarge = errors.New("request headers too large")
 	// ErrTimeout: the call's own time limit passed, not its context's.
 	ErrTimeout = errors.New("no answer in time")
 )

@@ -96,21 +96,41 @@ func (h *responseHeader) status() *Error {
 }
 
 // notGRPC is the error of a response that is no gRPC response; nil when it is one.
+// No etcd has seen the request then: what refuses it or answers in another way is
+// a web server or a proxy. Only of a proxy's 5xx, or what makes no sense, that is not known.
 func (h *responseHeader) notGRPC() *Error {
 	if h.httpStatus != 200 {
-		return &Error{
+		e := &Error{
 			Code:    codeOfHTTPStatus(h.httpStatus),
 			Message: fmt.Sprintf("HTTP status %d (content-type %q) instead of a gRPC answer; is this etcd's client URL?", h.httpStatus, h.contentType),
 		}
+		switch {
+		case h.httpStatus >= 500 || h.httpStatus < 300:
+		case e.Code == Unavailable: // 429
+			e.Outcome = NotSent
+		default:
+			e.unusable()
+		}
+		return e
 	}
 	ct := h.contentType
 	if rest, ok := strings.CutPrefix(ct, "application/grpc"); ok && (rest == "" || rest[0] == '+' || rest[0] == ';') {
 		return nil
 	}
-	return &Error{
+	e := &Error{
 		Code:    Unknown,
 		Message: fmt.Sprintf("content-type %q instead of application/grpc; is this etcd's client URL?", ct),
 	}
+	if !strings.HasPrefix(ct, "application/grpc") { // not gRPC-Web, behind which there may be an etcd
+		e.unusable()
+	}
+	return e
+}
+
+// unusable makes e the error of an endpoint behind which there is no etcd.
+func (e *Error) unusable() {
+	e.Outcome = NotSent
+	e.Cause, e.Message = &misconfiguration{text: e.Message}, ""
 }
 
 // percentDecode undoes gRPC's encoding of grpc-message. Broken sequences stay

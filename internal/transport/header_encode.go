@@ -62,6 +62,26 @@ func newHeaderEncoder(scheme, authority, userAgent string) *headerEncoder {
 	return e
 }
 
+// listSize is how large the headers of req are, counted as RFC 9113 section
+// 6.5.2 does, with room for a timeout.
+func (e *headerEncoder) listSize(req *Request) uint64 {
+	const perField = 32
+	constant := len(":method") + len("POST") + len(":scheme") + len(e.scheme) + len(":path") +
+		len(":authority") + len(e.authority) + len("content-type") + len("application/grpc") +
+		len("te") + len("trailers") + len("user-agent") + len(e.userAgent) + len("grpc-timeout") + maxTimeoutLen + 8*perField
+	size := constant + len(req.Path)
+	if req.RequireLeader {
+		size += len("hasleader") + len("true") + perField
+	}
+	if req.Token != "" {
+		size += len("token") + len(req.Token) + perField
+	}
+	return uint64(size)
+}
+
+// maxTimeoutLen is eight digits and a unit.
+const maxTimeoutLen = 9
+
 // setTableSize follows the peer's SETTINGS_HEADER_TABLE_SIZE.
 func (e *headerEncoder) setTableSize(size uint32) {
 	limit := min(size, maxHeaderTable)

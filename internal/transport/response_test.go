@@ -146,18 +146,20 @@ func TestResponses(t *testing.T) {
 		}, reset: true, err: &want{code: ResourceExhausted, text: "65537 bytes is larger than the limit of 65536", cause: ErrTooLarge}},
 		{name: "HTTP 404 page", script: func(p *peer, id uint32) {
 			p.headers(id, 0, ":status", "404", "content-type", "text/plain")
-		}, reset: true, err: &want{code: Unimplemented, text: "HTTP status 404"}},
+		}, reset: true, err: &want{code: Unimplemented, outcome: NotSent, cause: ErrMisconfigured, text: "HTTP status 404"}},
+		{name: "HTTP 429", script: func(p *peer, id uint32) { p.headers(id, flagEndStream, ":status", "429") },
+			err: &want{code: Unavailable, outcome: NotSent, text: "429"}},
 		{name: "HTTP 503 without a body", script: func(p *peer, id uint32) {
 			p.headers(id, flagEndStream, ":status", "503")
 		}, err: &want{code: Unavailable, text: "HTTP status 503"}},
 		{name: "HTTP 401", script: func(p *peer, id uint32) { p.headers(id, flagEndStream, ":status", "401") },
-			err: &want{code: Unauthenticated, text: "401"}},
+			err: &want{code: Unauthenticated, outcome: NotSent, cause: ErrMisconfigured, text: "401"}},
 		{name: "no HTTP status", script: func(p *peer, id uint32) {
 			p.headers(id, 0, "content-type", "application/grpc")
 		}, reset: true, err: &want{code: Unknown, text: "HTTP status 0"}},
 		{name: "wrong content-type", script: func(p *peer, id uint32) {
 			p.headers(id, 0, ":status", "200", "content-type", "text/html")
-		}, reset: true, err: &want{code: Unknown, text: `"text/html"`}},
+		}, reset: true, err: &want{code: Unknown, outcome: NotSent, cause: ErrMisconfigured, text: `"text/html"`}},
 		{name: "content-type that only begins like gRPC's", script: func(p *peer, id uint32) {
 			p.headers(id, 0, ":status", "200", "content-type", "application/grpc-web")
 		}, reset: true, err: &want{code: Unknown, text: "application/grpc-web"}},

@@ -185,3 +185,34 @@ func TestQueuedCallIsNotSent(t *testing.T) {
 	want{code: Canceled, outcome: NotSent, cause: ErrClosed}.check(t, last.wait(t).err)
 	want{code: Canceled, outcome: MaybeSent, cause: ErrClosed}.check(t, first.wait(t).err)
 }
+
+// A request whose headers, by RFC 9113's count, are larger than the server takes
+// is not sent; the same without its token is.
+func TestMaxHeaderListSize(t *testing.T) {
+	conn, p := connect(t, tcpLink, Options{}, setting{settingMaxHeaderListSize, 1000})
+	req := simple
+	req.Token = strings.Repeat("t", 600)
+	_, err := conn.Call(t.Context(), req)
+	want{code: ResourceExhausted, outcome: NotSent, cause: ErrHeadersTooLarge, text: "the server takes 1000"}.check(t, err)
+	if strings.Contains(err.Error(), "ttt") {
+		t.Errorf("the error shows the token: %v", err)
+	}
+	_, err = conn.Open(t.Context(), req)
+	want{code: ResourceExhausted, outcome: NotSent, cause: ErrHeadersTooLarge}.check(t, err)
+	p.roundTrip(conn)
+}
+
+// listSize counts no less than what is sent.
+func TestHeaderListSize(t *testing.T) {
+	e := newHeaderEncoder("https", "etcd.test:2379", "agent")
+	for _, req := range []Request{{Path: "/a"}, {Path: "/a/b", RequireLeader: true}, {Path: "/a/b", Token: "token"}} {
+		var sent uint32
+		for _, f := range e.fieldsOf(blockKey{req.Path, req.Token, req.RequireLeader}) {
+			sent += f.Size()
+		}
+		timeout := uint64(32 + len("grpc-timeout") + maxTimeoutLen)
+		if got := e.listSize(&req); got != uint64(sent)+timeout {
+			t.Errorf("%+v: %d, want %d", req, got, uint64(sent)+timeout)
+		}
+	}
+}
