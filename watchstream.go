@@ -398,10 +398,17 @@ func (s *watchStream) receiveAll() error {
 		if err := r.decodeWire(reply); err != nil {
 			return undecodable(&rpcWatch, err)
 		}
-		if err := s.dispatch(&r, len(reply)); err != nil {
+		if err := s.dispatch(&r, weigh(&r, len(reply))); err != nil {
 			return err
 		}
 	}
+}
+
+// weigh is about what a response of so many bytes takes in memory: one of a small
+// event takes twice its bytes.
+func weigh(r *watchResponse, bytes int) int {
+	const response, event = 160, 96
+	return bytes + response + event*len(r.Events)
 }
 
 func (s *watchStream) solitary() *Watcher {
