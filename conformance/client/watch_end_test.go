@@ -351,3 +351,37 @@ func TestWatchInvalid(t *testing.T) {
 	_, err := c.Watch(none, etcd.WatchRequest{Key: "a"})
 	refused(t, err, etcd.ErrInvalidRequest, "context")
 }
+
+// A permission that is taken away under a live watch ends it when it must be made
+// anew, by name and behind all that it was sent; its neighbour on the stream, whose
+// keys are still allowed, goes on.
+func TestWatchPermissionGone(t *testing.T) {
+	t.Parallel()
+	s := quickAuth(t, etcdtest.Config{})
+	root := authOn(t, s)
+	addUser(t, root, "u", "p", "u/")
+	must(t)(root.Auth().RoleGrantPermission(t.Context(), etcd.RoleGrantPermissionRequest{Role: "u", Type: etcd.PermissionRead, Key: "v/", Prefix: true}))
+	d := newDialer()
+	c := connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "u", Password: "p", DialContext: d.dial})
+	gone := watch(t, c, etcd.WatchRequest{Key: "u/", Prefix: true})
+	stays := watch(t, c, etcd.WatchRequest{Key: "v/", Prefix: true})
+	must(t)(root.Auth().RoleRevokePermission(t.Context(), etcd.RoleRevokePermissionRequest{Role: "u", Key: "u/", Prefix: true}))
+	put(t, root, "u/k", "1")
+	put(t, root, "v/k", "1")
+	read(t, stays)
+	d.cutAll()
+	put(t, root, "u/k", "2")
+	put(t, root, "v/k", "2")
+	if got := text(read(t, stays).Events[0], ""); got != "PUT v/k=2" {
+		t.Errorf("the neighbour's event is %s", got)
+	}
+	if got := text(read(t, gone).Events[0], ""); got != "PUT u/k=1" {
+		t.Errorf("event %s", got)
+	}
+	if err := endOf(t, gone); !errors.Is(err, etcd.ErrPermissionDenied) || etcd.HistoryLost(err) {
+		t.Errorf("the watch ended with %v, want ErrPermissionDenied", err)
+	}
+	if state := gone.State(); !errors.Is(state.Err, etcd.ErrPermissionDenied) || state.Endpoint != "" {
+		t.Errorf("its state is %+v", state)
+	}
+}
