@@ -238,3 +238,17 @@ func TestMaintenanceRequestsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A member of another cluster is not taken for one of ours because it is named.
+func TestMaintenanceOfAForeignMember(t *testing.T) {
+	t.Parallel()
+	foreign, _ := private(t, etcdtest.Config{}, etcd.Config{})
+	c := connect(t, etcd.Config{Retry: -1})
+	put(t, c, ownKeys(t), "v")
+	at := foreign.Endpoints()[0]
+	err := second(c.Maintenance().Defragment(within(t, 10*time.Second), etcd.DefragmentRequest{Endpoint: at}))
+	wants(t, err, etcd.ErrForeignCluster, etcd.NotSent)
+	err = second(c.Maintenance().Snapshot(within(t, 10*time.Second), etcd.SnapshotRequest{Endpoint: at}))
+	wants(t, err, etcd.ErrForeignCluster, etcd.NotSent)
+	put(t, c, ownKeys(t), "v")
+}

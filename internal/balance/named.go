@@ -87,6 +87,7 @@ func (s *Set) namedLocked(e Endpoint) *member {
 		}
 	}
 	s.guests = slices.DeleteFunc(s.guests, s.forgetLocked)
+	s.mistrust.Store(true) // it may be of another cluster
 	guest := newMember(e)
 	s.guests = append(s.guests, guest)
 	return guest
