@@ -139,6 +139,22 @@ func ExampleWatcher_All() {
 	}
 }
 
+// A watch whose members are all down goes on trying and says nothing to Read. A
+// program that must not be behind for long looks at its state.
+func ExampleWatcher_State() {
+	w, err := c.Watch(ctx, etcd.WatchRequest{Key: "config/", Prefix: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer w.Close()
+
+	for range time.Tick(time.Second) {
+		if state := w.State(); state.Err != nil && time.Since(state.Since) > time.Minute {
+			log.Printf("not served since %v: %v", state.Since, state.Err)
+		}
+	}
+}
+
 // How far a watch is when nothing happens to its keys: everything up to that
 // revision has been seen, and a program may note so to go on there another time.
 func ExampleWatchResponse_IsProgress() {

@@ -42,7 +42,9 @@ type WatchRequest struct {
 	// Fragment asks the server to cut responses above its request limit (1.5 MiB
 	// and a half) into pieces from the first on. Without it that is done only for
 	// a watch whose responses prove too large to be held whole, because the time
-	// that etcd takes for it grows with the square of the events in a piece.
+	// that etcd takes for it grows with the square of the events in a piece. Set
+	// it where history has values of megabytes: etcd replays up to a thousand
+	// revisions in a response, and one above 2 GiB never leaves the server.
 	// Revisions are delivered whole either way.
 	Fragment bool
 
