@@ -34,6 +34,7 @@ type pool struct {
 	failures  int    // in a row, of streams that answered nothing
 	stalls    int    // since the last answer
 	avoid     string // endpoint of the stream that failed or stalled last
+	stalledAt int64  // when a stream did
 	lastErr   *Error // since the last answer
 }
 
@@ -243,7 +244,8 @@ func (p *pool) openStream() (*renewStream, *Error) {
 		return nil, callError(&rpcRenew, conn.Endpoint, err)
 	}
 	k.mu.Lock()
-	s.window, s.progress = p.first, k.clock.now()
+	s.opened = k.clock.now()
+	s.window, s.progress = p.first, s.opened
 	s.quickest = [2]int64{int64(time.Hour), int64(time.Hour)}
 	k.mu.Unlock()
 	return s, nil

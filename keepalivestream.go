@@ -26,6 +26,7 @@ type renewStream struct {
 	quickest [2]int64 // time that an answer took, in this period and the one before
 	period   int64    // when this one began
 	progress int64    // when it last answered, or was given something to do
+	opened   int64
 	answers  int
 	stalled  bool // it is held up: nothing more is put on it
 	given    bool // back: we have closed it
@@ -115,8 +116,8 @@ func (s *renewStream) request() transport.Request {
 
 // usableLocked: renewals may be put on it.
 func (s *renewStream) usableLocked() bool {
-	if s.stalled || s.given {
-		return false
+	if s.stalled || s.given || s.conn.Endpoint == s.pool.avoid && s.opened < s.pool.stalledAt {
+		return false // the member of the last one, with what was open then, is stuck too
 	}
 	state := s.conn.State()
 	return state == transport.Ready || state == transport.Suspect && s.desperate
@@ -172,7 +173,7 @@ func (s *renewStream) checkStallLocked(now int64) {
 	case now-s.progress >= limit<<min(p.stalls, 3), !s.desperate && s.conn.State() == transport.Suspect:
 		s.stalled = true
 		p.stalls++
-		p.avoid = s.conn.Endpoint
+		p.avoid, p.stalledAt = s.conn.Endpoint, now
 		s.resendLocked(1)
 	case now-s.queuedSinceLocked() >= limit:
 		s.stalled = true
@@ -313,7 +314,9 @@ func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse, now int64) bo
 	r := s.sent.pop()
 	s.progress = now
 	s.answers++
-	s.adaptLocked(now, now-r.at)
+	if !s.stalled {
+		s.adaptLocked(now, now-r.at)
+	}
 	if s.sent.len() == 0 {
 		s.stalled = false
 	}

@@ -1,0 +1,109 @@
+package client
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
+)
+
+// leasesBehindProxies is a cluster with a proxy in front of each member, and
+// leases of a client of them.
+type leasesBehindProxies struct {
+	members []*etcdtest.Server
+	ways    []*etcdtest.Proxy
+	leases  []*etcd.Lease
+}
+
+func behindProxies(t *testing.T, n int, ttl time.Duration) *leasesBehindProxies {
+	t.Helper()
+	b := &leasesBehindProxies{members: etcdtest.StartCluster(t, etcdtest.ClusterConfig{}).Members()}
+	var endpoints []string
+	for _, m := range b.members {
+		way := etcdtest.StartProxy(t, m.Endpoints()[0])
+		b.ways = append(b.ways, way)
+		endpoints = append(endpoints, way.Endpoint())
+	}
+	c := connect(t, etcd.Config{Endpoints: endpoints, Retry: 100, RetrySleep: 20 * time.Millisecond})
+	b.leases = grantMany(t, c, n, ttl)
+	return b
+}
+
+// inUse is the member that renews the leases: what it sends in a while is more
+// than what the others do.
+func (b *leasesBehindProxies) inUse() (which int) {
+	before := make([]int64, len(b.ways))
+	for i, way := range b.ways {
+		before[i] = way.Carried(etcdtest.ToClient)
+	}
+	<-time.After(2500 * time.Millisecond) // every lease of 6 s is renewed once
+	var most int64
+	for i, way := range b.ways {
+		if n := way.Carried(etcdtest.ToClient) - before[i]; n > most {
+			which, most = i, n
+		}
+	}
+	return which
+}
+
+// keptFor waits and returns the least time that a lease had left meanwhile.
+func (b *leasesBehindProxies) keptFor(t *testing.T, d time.Duration) time.Duration {
+	t.Helper()
+	least := time.Hour
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
+		for _, l := range b.leases {
+			alive(t, l)
+			least = min(least, time.Until(l.Deadline()))
+		}
+	}
+	return least
+}
+
+// The member in use is stopped, then the next one answers PINGs and no renewals:
+// leases of 6 s live on, on the third. The first is not continued: an etcd that was
+// the leader may revoke leases then that another has renewed.
+func TestLeasesLeaveADeadMember(t *testing.T) {
+	t.Parallel()
+	b := behindProxies(t, 100, 6*time.Second)
+	if err := b.members[b.inUse()].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the member in use is stopped: the nearest to its end had %v left", b.keptFor(t, 7*time.Second))
+	b.ways[b.inUse()].Set(etcdtest.BothWays, etcdtest.Fault{DiscardRequests: true})
+	t.Logf("the next answers PINGs only: the nearest to its end had %v left", b.keptFor(t, 7*time.Second))
+}
+
+// All members are killed: leases that have longer to live survive that, and the
+// others are reported lost in time, with the reason.
+func TestLeasesWhileAllMembersAreDown(t *testing.T) {
+	t.Parallel()
+	b := behindProxies(t, 20, 30*time.Second)
+	c := connect(t, etcd.Config{Endpoints: []string{b.ways[0].Endpoint(), b.ways[1].Endpoint()}})
+	short := granted(t, c, 5*time.Second)
+	for _, m := range b.members {
+		if err := m.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := lost(t, short, 6*time.Second)
+	if late := time.Since(short.Deadline()); late < 0 || late > 500*time.Millisecond {
+		t.Errorf("lost %v after its deadline", late)
+	}
+	if !errors.Is(err, etcd.ErrLeaseNotRenewed) || !errors.Is(err, etcd.ErrUnavailable) {
+		t.Errorf("lost because %v", err)
+	}
+	restarted := make(chan error, len(b.members))
+	for _, m := range b.members {
+		go func() { restarted <- m.Restart() }()
+	}
+	for range b.members {
+		if err := await(t, restarted); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("the nearest to its end had %v left", b.keptFor(t, 15*time.Second))
+}
