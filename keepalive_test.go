@@ -428,7 +428,7 @@ func TestConnectionLost(t *testing.T) {
 		}
 		cut := time.Now()
 		p.cut("")
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond) // two backoffs may add up
 		for _, id := range open {
 			at := p.renewals(id)
 			if !at[len(at)-1].After(cut) {
