@@ -35,6 +35,9 @@ const (
 	// range, so they should not be too small either.
 	pageBytes = 1 << 20
 	maxPage   = 100_000
+	// pieceLate is how long a piece of a stream may take while another member is
+	// better.
+	pieceLate = 2 * time.Second
 	// streamMissingFor is how long a server's word is taken that it has no
 	// RangeStream.
 	streamMissingFor = time.Minute
@@ -221,7 +224,7 @@ func (s *scan) afterError(err error, failures int) error {
 		// A member that lags behind the one that named the revision.
 		s.req.Serializable = false
 		return nil
-	case e.resend && failures <= maxResends:
+	case failures <= c.maxMoves(&rpcRangeStream, e):
 		return nil
 	case !e.transient || failures > c.retries:
 		return e
@@ -254,17 +257,36 @@ func (s *scan) stream() (more bool, err error) {
 	if err != nil {
 		return true, callError(&rpcRangeStream, "", err)
 	}
+	reading, leave := context.WithCancel(ctx)
+	defer leave()
+	leaveIfBetter := func() {
+		if c.set.Elsewhere(conn, rpcRangeStream.lane) {
+			c.set.SetAside(conn)
+			leave()
+		}
+	}
 	stream, err := conn.Open(ctx, transport.Request{
 		Path: rpcRangeStream.path, Message: m.bytes, Token: token.value(), RequireLeader: !req.Serializable, CloseSend: true,
+		OnSuspect: leaveIfBetter,
 	})
 	if err != nil {
 		return true, callError(&rpcRangeStream, conn.Endpoint, err).atDeadline(ctx)
 	}
 	defer stream.Close()
+	late := time.AfterFunc(pieceLate, leaveIfBetter)
+	defer late.Stop()
 	for !s.over() {
-		reply, err := stream.Recv(ctx)
+		late.Reset(pieceLate)
+		reply, err := stream.Recv(reading)
+		late.Stop() // what the loop's body takes does not count
 		if err == io.EOF {
 			return false, nil
+		}
+		if err != nil && reading.Err() != nil && ctx.Err() == nil {
+			return true, &Error{
+				Op: "Range", Endpoint: conn.Endpoint, Code: CodeUnavailable, sentinel: ErrUnavailable, transient: true,
+				Message: "the member does not go on with the range",
+			}
 		}
 		if err != nil {
 			e := callError(&rpcRangeStream, conn.Endpoint, err).atDeadline(ctx)
