@@ -103,7 +103,13 @@ func TestRollingRestart(t *testing.T) {
 	calls.Wait()
 	t.Logf("%d reads, the slowest %v, and %d writes in %v; %d unknown",
 		reads.Load(), time.Duration(slowestRead.Load()), writes.Load(), took, unknown.Load())
-	if limit := max(writes.Load()/1000, 1); unknown.Load() > limit {
+	// A leader that ends takes with it what has been forwarded to it: one write of
+	// each writer at most. With time between the restarts that is little.
+	limit := int64(writers)
+	if *slow {
+		limit = writes.Load() / 1000
+	}
+	if unknown.Load() > limit {
 		t.Errorf("%d of %d writes are unknown, want %d at most", unknown.Load(), writes.Load(), limit)
 	}
 }
@@ -111,13 +117,14 @@ func TestRollingRestart(t *testing.T) {
 // outageEnv makes this program the client of TestOutage, see outageClient.
 const outageEnv = "CONFORMANCE_OUTAGE_ENDPOINTS"
 
-// outageLine is what the client's process says, twice a second and when a read
+// outageLine is what the client's process says, every two seconds and when a read
 // succeeds behind one that did not.
 type outageLine struct {
 	At   time.Time
 	CPU  time.Duration // so far
 	Up   bool          // the last read succeeded
 	Over string        // what has ended that should not
+	Wake time.Duration // the CPU that waking once costs here, now
 }
 
 // outageClient is the process of TestOutage: a client with a watch, a lease and a
@@ -131,7 +138,7 @@ func outageClient(endpoints string) int {
 }
 
 func runOutageClient(endpoints []string) error {
-	ctx := context.Background()
+	ctx, wake := context.Background(), wakeCost()
 	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
 	if err != nil {
 		return err
@@ -158,8 +165,8 @@ func runOutageClient(endpoints []string) error {
 		}
 	}()
 	say := json.NewEncoder(os.Stdout)
-	for beat := time.NewTicker(500 * time.Millisecond); ; {
-		line := outageLine{At: time.Now(), CPU: ownCPU(), Up: up.Load()}
+	for beat := time.NewTicker(2 * time.Second); ; {
+		line := outageLine{At: time.Now(), CPU: ownCPU(), Up: up.Load(), Wake: wake}
 		if err := lease.Err(); err != nil {
 			line.Over = err.Error()
 		}
@@ -181,6 +188,17 @@ func ownCPU() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// wakeCost is what a goroutine that sleeps and wakes costs: some 50 µs on a machine
+// that is idle otherwise, several times as much on one that is not.
+func wakeCost() time.Duration {
+	const wakes = 50
+	before := ownCPU()
+	for range wakes {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return (ownCPU() - before) / wakes
 }
 
 // While all members are down a client with a watch, a lease and a caller asks for
@@ -229,10 +247,13 @@ func TestOutage(t *testing.T) {
 	}
 	ready := time.Now()
 	back := until("the client to be back", func(l outageLine) bool { return l.Up }).At.Sub(ready)
-	t.Logf("%v of CPU a minute, over %v; back %v after the members", perMinute, span, back)
+	t.Logf("%v of CPU a minute, over %v, where waking costs %v; back %v after the members", perMinute, span, end.Wake, back)
 	limit := 50 * raceFactor * time.Millisecond
+	if busy := float64(end.Wake) / float64(50*time.Microsecond); busy > 1 {
+		limit = time.Duration(busy * float64(limit))
+	}
 	if !*slow {
-		limit *= 5 // on a machine that runs the other tests too, and for the beginning
+		limit *= 5 // the beginning is a large part of it
 	}
 	if perMinute > limit {
 		t.Errorf("%v of CPU a minute, want %v at most", perMinute, limit)
