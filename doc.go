@@ -46,6 +46,15 @@
 // [Client.Maintenance] looks after each of them: status, alarms,
 // defragmentation, snapshots.
 //
+// # Members
+//
+// Give [Config].Endpoints as many members as there are: calls are spread over
+// those that serve, and go to another at once when one does not. The others can
+// be learned from the cluster ([Client.Sync], [Config].SyncInterval), be found in
+// DNS ([Config].DiscoverySRV), or be set ([Client.SetEndpoints]), also under a
+// running client. All must belong to one cluster; what does not is refused with
+// [ErrForeignCluster].
+//
 // # Bytes
 //
 // Requests are copied before a method returns. Responses belong to the caller

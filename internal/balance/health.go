@@ -75,7 +75,7 @@ func (s *Set) now() time.Duration { return time.Since(s.epoch) }
 // nothing in a set of one member.
 func (s *Set) SetAside(p Picked) {
 	m := p.member
-	if m == nil || m.isAside() || len(s.view.Load().members) == 1 {
+	if m == nil || m.isAside() || s.Size() == 1 {
 		return
 	}
 	s.mu.Lock()
@@ -115,7 +115,7 @@ func (s *Set) Lost(p Picked) {
 	}
 	if losses := h.trouble.Load() + 1; losses < maxLosses {
 		h.trouble.Store(losses)
-	} else if len(s.view.Load().members) > 1 {
+	} else if s.Size() > 1 {
 		s.setAsideLocked(p.member)
 	}
 }
@@ -145,7 +145,7 @@ func (p Picked) Aside() bool { return p.member != nil && p.member.isAside() }
 func (p Picked) Same(q Picked) bool { return p.member == q.member && p.Endpoint == q.Endpoint }
 
 // Size is how many members there are.
-func (s *Set) Size() int { return len(s.view.Load().members) }
+func (s *Set) Size() int { return s.view.Load().size }
 
 // Other is a fit member other than p's.
 func (s *Set) Other(p Picked, lane Lane) (Picked, bool) {
@@ -156,7 +156,7 @@ func (s *Set) Other(p Picked, lane Lane) (Picked, bool) {
 // fit, or of which nothing bad is known.
 func (s *Set) Elsewhere(p Picked, lane Lane) bool {
 	for _, m := range s.view.Load().members {
-		if m == p.member || m.isAside() {
+		if m == p.member || m.isAside() || m.endpoint.Finder {
 			continue
 		}
 		l := &m.links[lane]

@@ -59,9 +59,11 @@ func (s *Set) States() []EndpointState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	members := s.view.Load().members
-	out := make([]EndpointState, len(members))
-	for i, m := range members {
-		out[i] = m.stateLocked()
+	out := make([]EndpointState, 0, len(members))
+	for _, m := range members {
+		if !m.endpoint.Finder {
+			out = append(out, m.stateLocked())
+		}
 	}
 	return out
 }

@@ -110,3 +110,37 @@ func TestCloseWhileDraining(t *testing.T) {
 		}
 	})
 }
+
+// A finder is no member: it is neither listed nor counted, and connected to only
+// when there is nothing else. What it finds serves the pick that waits.
+func TestFinder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		finder := Endpoint{Name: "finder", Finder: true, Target: transport.Target{Network: "srv", Address: "finder"}}
+		s := New(Config{Endpoints: []Endpoint{finder}, Dial: c.dial})
+		found := named("a")
+		c.set("finder", func(context.Context) (transport.Conn, error) {
+			s.Replace(append(slices.Clone(found), finder))
+			return nil, errors.New("found what there is")
+		})
+		if p := mustPick(t, s, Unary); p.Endpoint != "a" {
+			t.Errorf("picked %s", p.Endpoint)
+		}
+		if got := s.Endpoints(); !slices.Equal(got, []string{"a"}) || s.Size() != 1 || len(s.States()) != 1 {
+			t.Errorf("endpoints %v, size %d, states %v", got, s.Size(), s.States())
+		}
+		for range 100 {
+			mustPick(t, s, Unary)
+		}
+		if n := c.dialed("finder"); n != 1 {
+			t.Errorf("asked %d times while a member is up", n)
+		}
+		found = named("b")
+		c.set("a", refuse("a"))
+		c.last("a").become(transport.Closed, errors.New("gone"))
+		if p := mustPick(t, s, Unary); p.Endpoint != "b" {
+			t.Errorf("picked %s after the members have moved", p.Endpoint)
+		}
+		s.Close()
+	})
+}

@@ -15,6 +15,7 @@ type view struct {
 	// of the first so many, and to the others when none of those is up.
 	order []*member
 	first int
+	size  int // of those that are members, and not a Finder
 }
 
 // newViewLocked is the view of endpoints. Members that were there before are kept.
@@ -55,6 +56,7 @@ func arrangeLocked(members []*member) *view {
 		}
 	}
 	v.first = len(v.order)
+	v.size = len(members) - len(finders)
 	v.order = slices.Concat(v.order, again, learners, finders)
 	if v.first == 0 {
 		v.first = len(v.order)
