@@ -46,7 +46,7 @@
 // [Client.Maintenance] looks after each of them: status, alarms,
 // defragmentation, snapshots.
 //
-// # Members
+// # Endpoints
 //
 // Give [Config].Endpoints as many members as there are: calls are spread over
 // those that serve, and go to another at once when one does not. The others can
