@@ -40,6 +40,13 @@ func openOfficial(config Config) (Store, error) {
 
 func (s *official) Close() error { return s.c.Close() }
 
+func (s *official) Sync(ctx context.Context) error { return s.c.Sync(ctx) }
+
+func (s *official) SetEndpoints(endpoints []string) error {
+	s.c.SetEndpoints(endpoints...)
+	return nil
+}
+
 // Fate of a failed write is unknown: this client does not say.
 func (s *official) Fate(err error) history.Fate {
 	if err == nil {

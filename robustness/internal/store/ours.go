@@ -27,6 +27,13 @@ func openOurs(config Config) (Store, error) {
 
 func (s *ours) Close() error { return s.c.Close() }
 
+func (s *ours) SetEndpoints(endpoints []string) error { return s.c.SetEndpoints(endpoints) }
+
+func (s *ours) Sync(ctx context.Context) error {
+	_, err := s.c.Sync(ctx)
+	return err
+}
+
 func (s *ours) Fate(err error) history.Fate {
 	switch {
 	case err == nil:

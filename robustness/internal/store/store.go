@@ -38,6 +38,10 @@ type Store interface {
 	Watch(ctx context.Context, f history.Filter, revision int64) (Watch, error)
 	// Grant makes a lease that is kept alive until it is lost.
 	Grant(ctx context.Context, ttl time.Duration) (Lease, error)
+	// SetEndpoints replaces the endpoints, Sync adds those that members advertise,
+	// or replaces them, as the client does it.
+	SetEndpoints(endpoints []string) error
+	Sync(ctx context.Context) error
 	Close() error
 }
 
