@@ -107,3 +107,28 @@ func TestLeasesWhileAllMembersAreDown(t *testing.T) {
 	}
 	t.Logf("the nearest to its end had %v left", b.keptFor(t, 15*time.Second))
 }
+
+// Authentication is switched on and off under live keep-alives of a client that
+// has a user: the lease lives on. Without a user it is lost with the reason, see
+// TestLeaseUnauthenticated.
+func TestLeaseWhileAuthenticationIsSwitched(t *testing.T) {
+	t.Parallel()
+	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
+	c := asUser(t, s, "root", rootPassword)
+	l := granted(t, c, 2*time.Second)
+	attach(t, c, "switched", l.ID)
+	lives := func(when string) {
+		t.Helper()
+		select {
+		case <-l.Done():
+			t.Fatalf("%s: %v", when, l.Err())
+		case <-time.After(4 * time.Second):
+		}
+	}
+	root := authOn(t, s)
+	lives("authentication is on")
+	endTokens(t, root, "root", rootPassword)
+	lives("its token has ended")
+	must(t)(root.Auth().Disable(t.Context()))
+	lives("authentication is off")
+}
