@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"silly.store/etcd/internal/transport"
 )
@@ -135,6 +136,7 @@ func TestFinder(t *testing.T) {
 		if n := c.dialed("finder"); n != 1 {
 			t.Errorf("asked %d times while a member is up", n)
 		}
+		time.Sleep(backoffCap) // it backs off like a member that was dialed in vain
 		found = named("b")
 		c.set("a", refuse("a"))
 		c.last("a").become(transport.Closed, errors.New("gone"))
