@@ -30,18 +30,6 @@ func (r *Recorder) At(t time.Time) int64 { return int64(t.Sub(r.zero)) }
 // Call adds a call that has ended.
 func (r *Recorder) Call(c Call) { r.Change(func(run *Run) { run.Calls = append(run.Calls, c) }) }
 
-// Calls returns how many calls there have been, and how many were answered.
-func (r *Recorder) Calls() (all, done int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i := range r.run.Calls {
-		if r.run.Calls[i].Fate == Done {
-			done++
-		}
-	}
-	return len(r.run.Calls), done
-}
-
 // Fault notes the begin of a fault and returns what notes its end.
 func (r *Recorder) Fault(name string) (end func()) {
 	r.mu.Lock()

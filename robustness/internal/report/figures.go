@@ -39,8 +39,8 @@ type Row struct {
 	Margins Spread
 	Samples map[string]Spread `json:",omitempty"`
 
-	// Curve is answered calls per second around the begin of a fault, the mean
-	// of all faults.
+	// Curve is answered calls per second around the begin of a fault, the mean of
+	// the faults that lasted about as long as Hold.
 	Curve []Point `json:",omitempty"`
 	// Hold is how long a fault lasted, at the median.
 	Hold time.Duration
@@ -197,14 +197,23 @@ func (row *Row) recovery(r *history.Run) {
 	if row.Hold < bin {
 		return // a moment, not a time
 	}
-	bins := int((lead + row.Hold + 2*afterwards) / bin)
-	for b := range bins {
+	for b := range int((lead + row.Hold + 2*afterwards) / bin) {
 		at := time.Duration(b)*bin - lead
-		n := 0
-		for _, x := range r.Faults {
-			n += from(x.From+int64(at+bin)) - from(x.From+int64(at))
+		n, faults := 0, 0
+		for i, x := range r.Faults {
+			begin, end := x.From+int64(at), x.From+int64(at+bin)
+			alike := holds[i] > row.Hold*7/10 && holds[i] < row.Hold*13/10
+			if !alike || i > 0 && begin < r.Faults[i-1].To || i+1 < len(r.Faults) && end > r.Faults[i+1].From || end > answers[len(answers)-1].ended {
+				continue
+			}
+			n, faults = n+from(end)-from(begin), faults+1
 		}
-		row.Curve = append(row.Curve, Point{at.Seconds(), float64(n) / float64(len(r.Faults)) / bin.Seconds()})
+		if faults > 0 {
+			row.Curve = append(row.Curve, Point{at.Seconds(), float64(n) / float64(faults) / bin.Seconds()})
+		}
+	}
+	if len(row.Curve) < 2 {
+		row.Curve = nil // nothing to draw a line through
 	}
 }
 

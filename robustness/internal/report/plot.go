@@ -41,7 +41,7 @@ func SVG(rows []Row) []byte {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" font-family="sans-serif" font-size="11" fill="#222">`+"\n", width, height, width)
 	b.WriteString("<title>Answered calls per second around each fault</title>\n")
 	fmt.Fprintf(&b, `<rect width="%.0f" height="%.0f" fill="#fff"/>`+"\n", width, height)
-	fmt.Fprintf(&b, `<text x="8" y="20" font-size="13">Answered calls per second around each fault, mean over all faults: %s</text>`+"\n", legend(panels))
+	fmt.Fprintf(&b, `<text x="8" y="20" font-size="13">Answered calls per second around each fault, mean over the faults: %s</text>`+"\n", legend(panels))
 	for i, panel := range panels {
 		x := plotLeft + float64(i%plotColumns)*(plotWidth+plotGapX)
 		y := plotTop + float64(i/plotColumns)*(plotHeight+plotGapY)

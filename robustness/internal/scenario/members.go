@@ -78,10 +78,7 @@ var memberScenarios = []Scenario{
 	{
 		Number: 13, Name: "goaway", About: "members end connections politely under a heavy load of calls and watches", Quick: true,
 		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 8, Calls: 20_000, Events: 50_000},
-		run: func(w *world) error {
-			w.keys(3*callers, pace)
-			return underWatches(cycle{name: "member says goodbye", gap: 2500 * time.Millisecond, hold: 100 * time.Millisecond, inject: terminate(follows)})(w)
-		},
+		run: goodbyes,
 	},
 	{
 		Number: 14, Name: "minority", About: "a member is cut off from the others and still reached by clients; mixed calls and watches", Quick: true,
@@ -89,6 +86,16 @@ var memberScenarios = []Scenario{
 		Cluster: etcdtest.ClusterConfig{PeerProxies: true},
 		run:     underWatches(cycle{name: "member cut off", gap: 5 * time.Second, hold: 4 * time.Second, inject: isolate(inTurn)}),
 	},
+}
+
+// goodbyes has members shut down while many requests are under way, for which the
+// link is made a little slow.
+func goodbyes(w *world) error {
+	for _, p := range w.proxies {
+		p.Set(etcdtest.BothWays, etcdtest.Fault{Delay: 10 * time.Millisecond})
+	}
+	w.keys(3*callers, pace)
+	return underWatches(cycle{name: "member says goodbye", gap: 1500 * time.Millisecond, hold: 100 * time.Millisecond, inject: terminate(inTurn)})(w)
 }
 
 // handOver has leader make another member the leader.

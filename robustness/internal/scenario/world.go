@@ -79,14 +79,16 @@ func (s *Scenario) Run(ctx context.Context, client string, seed uint64, d time.D
 		return nil, nil, err
 	}
 	pauses, stopPauses := context.WithCancel(ctx)
-	defer stopPauses()
-	go w.rec.Pauses(pauses)
+	var ticking sync.WaitGroup
+	ticking.Go(func() { w.rec.Pauses(pauses) })
 
 	w.end = time.Now().Add(d)
 	if err := s.run(w); err != nil {
 		w.failed("%v", err)
 	}
 	w.drain()
+	stopPauses()
+	ticking.Wait()
 	return w.rec.Finish(), nil, nil
 }
 
