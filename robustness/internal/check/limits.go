@@ -24,7 +24,7 @@ func deadlines(r *history.Run, _ *truth, f *Finding) {
 			if took := time.Duration(c.Ended - c.Began); took > longest+excused(r, c.Began, c.Ended) {
 				f.broken(c.Ended, "%s of %q took %v", c.Kind, c.Key, took)
 			}
-		case late > lateness+excused(r, c.Deadline, c.Ended):
+		case late > lateness && late > lateness+excused(r, c.Deadline, c.Ended):
 			f.broken(c.Ended, "%s of %q ended %v after its deadline: %s", c.Kind, c.Key, late, c.Error)
 		}
 	}
