@@ -34,8 +34,8 @@ const (
 )
 
 // plotSVG draws every ratio as a bar from 1 on a logarithmic axis, so that twice
-// and half are equally long. Failed rows and those without
-// operations are left out.
+// and half are equally long. Failed rows and those without operations are left
+// out.
 func plotSVG(results []*result) []byte {
 	var lines []*result
 	for _, r := range results {

@@ -106,7 +106,7 @@ func TestPlotIsWellFormed(t *testing.T) {
 	results := exampleResults()
 	results = append(results, &result{
 		name: "a<&b", callers: 1,
-		ours: []figures{{figAllocs: 50}}, peer: []figures{{figAllocs: 300_000}},
+		ours: []figures{{figOps: 1, figAllocs: 50}}, peer: []figures{{figOps: 1, figAllocs: 300_000}},
 	})
 	svg := plotSVG(results)
 	dec := xml.NewDecoder(bytes.NewReader(svg))
@@ -123,9 +123,9 @@ func TestPlotIsWellFormed(t *testing.T) {
 			bars++
 		}
 	}
-	// The background, six ratios of get, one each of range-iter and a<&b.
-	if bars != 9 {
-		t.Errorf("%d rectangles, want 9", bars)
+	// The background, six ratios of get, one of range-iter, two of a<&b.
+	if bars != 10 {
+		t.Errorf("%d rectangles, want 10", bars)
 	}
 	for _, want := range []string{"get, 256", "a&lt;&amp;b, 1", ">2.00<", ">0.0002<"} {
 		if !bytes.Contains(svg, []byte(want)) {
