@@ -470,7 +470,9 @@ func TestMembersGoneForAWhile(t *testing.T) {
 }
 
 // One of three members, the one in use, answers no renewals any more, though its
-// connections are well.
+// connections are well. A lease is sent when it has 4 s left, the stream is given
+// up after 1 s, and the next one is of another member: also for the lease that is
+// blamed, whose pool once chose the stuck member again, by chance even twice.
 func TestMemberStuck(t *testing.T) {
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {
@@ -491,7 +493,7 @@ func TestMemberStuck(t *testing.T) {
 					}
 				}
 				isAlive(t, leases...)
-				if least < time.Second {
+				if least < 2500*time.Millisecond {
 					t.Errorf("the nearest to its end had %v left", least)
 				}
 			}

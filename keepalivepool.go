@@ -212,6 +212,16 @@ func (p *pool) receive() {
 	k.mu.Unlock()
 }
 
+// troubleLocked is the pool that says which member p avoids: itself, or the one
+// that renews most leases and so finds out first, if a stream of that has stalled
+// since.
+func (p *pool) troubleLocked() *pool {
+	if kept := &p.k.kept; kept.avoid != "" && kept.stalledAt > p.stalledAt {
+		return kept
+	}
+	return p
+}
+
 // openLimit bounds the time to connect for a stream: another member may be
 // quicker.
 func (p *pool) openLimit() (avoid string, stuck bool, limit time.Duration) {
@@ -222,7 +232,8 @@ func (p *pool) openLimit() (avoid string, stuck bool, limit time.Duration) {
 	if k.shortest > 0 {
 		limit = max(min(limit, time.Duration(k.shortest/4)), 250*time.Millisecond)
 	}
-	return p.avoid, p.stalls > 0, limit
+	t := p.troubleLocked()
+	return t.avoid, t.stalls > 0, limit
 }
 
 func (p *pool) openStream() (*renewStream, *Error) {

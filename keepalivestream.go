@@ -92,6 +92,11 @@ func (k *keeper) pick(ctx context.Context, avoid string, stuck bool) (balance.Pi
 		if !ok || p.Endpoint == avoid {
 			p, ok = k.c.set.Up(rpcRenew.lane)
 		}
+		if ok && p.Endpoint == avoid {
+			if other, better := k.c.set.Other(p, rpcRenew.lane); better {
+				p = other
+			}
+		}
 		if !ok {
 			var err error
 			if p, err = k.c.set.Pick(ctx, rpcRenew.lane); err != nil {
@@ -116,7 +121,7 @@ func (s *renewStream) request() transport.Request {
 
 // usableLocked: renewals may be put on it.
 func (s *renewStream) usableLocked() bool {
-	if s.stalled || s.given || s.conn.Endpoint == s.pool.avoid && s.opened < s.pool.stalledAt {
+	if t := s.pool.troubleLocked(); s.stalled || s.given || s.conn.Endpoint == t.avoid && s.opened < t.stalledAt {
 		return false // the member of the last one, with what was open then, is stuck too
 	}
 	state := s.conn.State()
