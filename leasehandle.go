@@ -39,9 +39,16 @@ type Lease struct {
 	gone     bool  // the server does not know it, but we may be who revoked it
 }
 
-// Done is closed when the lease is over; [Lease.Err] then says why. That is never
-// later than the server can delete the lease and its keys, unless the process
-// itself was stopped at that time.
+// Done is closed when the lease is over; [Lease.Err] then says why. A lease that
+// cannot be renewed is over at [Lease.Deadline], before the server lets it expire,
+// unless the process itself was stopped at that time.
+//
+// A lease that is ended elsewhere is different: its keys are gone first, and the
+// next renewal tells, usually within a third of the TTL. Somebody may revoke it. So
+// may an etcd member that was the leader and did not run for longer than the TTL:
+// when it runs again it can revoke what the next leader has renewed (seen with
+// etcd 3.7). No client can foresee that. Where two holders at a time do harm, guard
+// writes with a compare in their Txn.
 func (l *Lease) Done() <-chan struct{} { return l.lifetime().Done() }
 
 // lifetime is a context that ends with the lease.
@@ -112,9 +119,9 @@ func (l *Lease) Err() error {
 	return nil
 }
 
-// Deadline is until when the lease certainly lives unless somebody revokes it:
-// its TTL after the last renewal that succeeded was sent. Renewals move it. It is
-// when the lease is given up if they do not.
+// Deadline is until when the lease lives unless it is revoked, by somebody or by a
+// former leader, see [Lease.Done]: its TTL after the last renewal that succeeded was
+// sent. Renewals move it. It is when the lease is given up if they do not.
 func (l *Lease) Deadline() time.Time {
 	k := l.keeper
 	k.mu.Lock()

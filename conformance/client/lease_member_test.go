@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -64,8 +65,8 @@ func (b *leasesBehindProxies) keptFor(t *testing.T, d time.Duration) time.Durati
 }
 
 // The member in use is stopped, then the next one answers PINGs and no renewals:
-// leases of 6 s live on, on the third. The first is not continued: an etcd that was
-// the leader may revoke leases then that another has renewed.
+// leases of 6 s live on, on the third. The first is not continued: if it was the
+// leader it may revoke them then, see TestFormerLeaderRevokesLeases.
 func TestLeasesLeaveADeadMember(t *testing.T) {
 	t.Parallel()
 	b := behindProxies(t, 100, 6*time.Second)
@@ -75,6 +76,47 @@ func TestLeasesLeaveADeadMember(t *testing.T) {
 	t.Logf("the member in use is stopped: the nearest to its end had %v left", b.keptFor(t, 7*time.Second))
 	b.ways[b.inUse()].Set(etcdtest.BothWays, etcdtest.Fault{DiscardRequests: true})
 	t.Logf("the next answers PINGs only: the nearest to its end had %v left", b.keptFor(t, 7*time.Second))
+}
+
+// An etcd that leads is stopped for longer than the TTL and runs on: it may revoke
+// all leases by its old clock, although the next leader has renewed them meanwhile.
+// No client can know before, so the keys go first. Then the next renewal tells.
+func TestFormerLeaderRevokesLeases(t *testing.T) {
+	t.Parallel()
+	const n, ttl = 10, 3 * time.Second
+	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{Config: etcdtest.Config{Heartbeat: 20 * time.Millisecond}})
+	c := connect(t, etcd.Config{Endpoints: cluster.Endpoints(), Retry: 100, RetrySleep: 20 * time.Millisecond})
+	leases := grantMany(t, c, n, ttl)
+	for i, l := range leases {
+		attach(t, c, fmt.Sprintf("former/%d", i), l.ID)
+	}
+	former, err := cluster.Leader(within(t, 20*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := former.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(ttl * 5 / 3)
+	for _, l := range leases {
+		alive(t, l)
+	}
+	if err := former.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(ttl) // each is renewed twice
+	revoked := 0
+	for i, l := range leases {
+		if exists(t, c, fmt.Sprintf("former/%d", i)) {
+			alive(t, l)
+			continue
+		}
+		revoked++
+		if err := lost(t, l, ttl); !errors.Is(err, etcd.ErrLeaseExpired) {
+			t.Errorf("lost because %v", err)
+		}
+	}
+	t.Logf("the former leader has revoked %d of %d leases", revoked, n)
 }
 
 // All members are killed: leases that have longer to live survive that, and the
