@@ -52,7 +52,7 @@ func (c *Client) pause(ctx context.Context, d time.Duration, err *Error) *Error 
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		end.Code, end.cause = codeOfContext(ctx), ctx.Err()
+		end.Code, end.cause = codeOfContext(ctx), errors.Join(ctx.Err(), err.cause)
 		end.Message = ctx.Err().Error() + "; last error: " + err.text()
 	case <-c.done:
 		end.Code, end.cause, end.sentinel = CodeCanceled, nil, ErrClosed

@@ -333,6 +333,9 @@ func TestContextEndsInPause(t *testing.T) {
 			if e.sentinel == nil || !errors.Is(err, e.sentinel) || !strings.Contains(err.Error(), "last error: ") || MaybeApplied(err) {
 				t.Errorf("error %v", err)
 			}
+			if cause := replies[0].err.Cause; cause != nil && !errors.Is(err, cause) {
+				t.Errorf("the cause of the last error is lost in %v", err)
+			}
 			cancel()
 			c.set.Close()
 		}

@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -24,8 +25,10 @@ type SaveSnapshotResponse struct {
 // read, and which "etcdutl snapshot restore" makes a new cluster of. The file
 // appears under path, in place of one that may be there, when it is whole, its
 // SHA-256 is right and it is on the disk. After an error, or when the process is
-// killed, there is no file under path that was not there before; in the latter
-// case one named .path.*.tmp may be left in its folder.
+// killed, what was under path before is there still, and nothing if there was
+// nothing; in the latter case one named .path.*.tmp may be left in its folder.
+// Where only making the new name last has failed, the error says so: the file is
+// there and whole, and may be gone after a crash of the machine.
 //
 // ctx bounds all of it; Config.Timeout does not.
 //
@@ -86,10 +89,7 @@ func publish(r *rpc, file *os.File, path string) error {
 		}
 	}
 	if err := syncFolder(filepath.Dir(path)); err != nil {
-		// Whether it would be there after a crash is not known: it must not be
-		// taken for a backup.
-		_ = os.Remove(path)
-		return fileError(r, err)
+		return fileError(r, fmt.Errorf("%s is saved, but may be gone after a crash: %w", path, err))
 	}
 	return nil
 }
