@@ -279,6 +279,7 @@ func (c *lessorConn) State() transport.State {
 	}
 }
 
+func (c *lessorConn) Answered() bool        { return true }
 func (c *lessorConn) Drain()                {}
 func (c *lessorConn) Done() <-chan struct{} { return c.done }
 func (c *lessorConn) Err() error            { return lostConnection() }

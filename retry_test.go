@@ -101,6 +101,7 @@ func (c *scriptConn) Open(context.Context, transport.Request) (transport.Stream,
 }
 
 func (c *scriptConn) State() transport.State { return transport.Ready }
+func (c *scriptConn) Answered() bool         { return true }
 func (c *scriptConn) Drain()                 {}
 func (c *scriptConn) Done() <-chan struct{}  { return c.done }
 func (c *scriptConn) Err() error             { return nil }

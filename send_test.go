@@ -84,6 +84,7 @@ func (c *actorConn) State() transport.State {
 func (c *actorConn) Done() <-chan struct{} { return c.done }
 func (c *actorConn) Err() error            { return lost.err }
 func (c *actorConn) Close() error          { c.end(); return nil }
+func (c *actorConn) Answered() bool        { return true }
 func (c *actorConn) Drain()                { c.end() }
 
 func (c *actorConn) end() {

@@ -196,6 +196,7 @@ func (m *watchPeer) turnSuspect() {
 	}
 }
 
+func (c *watchPeerConn) Answered() bool        { return true }
 func (c *watchPeerConn) Drain()                {}
 func (c *watchPeerConn) Done() <-chan struct{} { return c.done }
 func (c *watchPeerConn) Err() error            { return errCut }

@@ -12,9 +12,10 @@ import (
 
 // fakeConn is a connection that is in whatever state a test says.
 type fakeConn struct {
-	address string
-	pings   time.Duration // the spacing that it was dialed with
-	done    chan struct{}
+	address  string
+	pings    time.Duration // the spacing that it was dialed with
+	done     chan struct{}
+	answered bool
 
 	mu     sync.Mutex // guards the fields below
 	state  transport.State
@@ -37,6 +38,8 @@ func (f *fakeConn) State() transport.State {
 }
 
 // Drain leaves the end to the test.
+func (f *fakeConn) Answered() bool { return f.answered }
+
 func (f *fakeConn) Drain() { f.become(transport.Draining, nil) }
 
 func (f *fakeConn) Done() <-chan struct{} { return f.done }
@@ -82,6 +85,8 @@ func (f *fakeConn) become(s transport.State, err error) {
 
 // cluster is the members behind a set, by address.
 type cluster struct {
+	answers bool // connections have answered something when they end; set before any is made
+
 	mu    sync.Mutex                                                   // guards the fields below
 	dials map[string]int                                               // how often each was dialed
 	how   map[string]func(ctx context.Context) (transport.Conn, error) // nil: it is up
@@ -106,7 +111,7 @@ func (c *cluster) dial(ctx context.Context, target transport.Target) (transport.
 			return conn, err
 		}
 	}
-	conn := &fakeConn{address: target.Address, pings: target.PingSpacing, done: make(chan struct{})}
+	conn := &fakeConn{address: target.Address, answered: c.answers, pings: target.PingSpacing, done: make(chan struct{})}
 	c.mu.Lock()
 	c.conns[target.Address] = append(c.conns[target.Address], conn)
 	c.mu.Unlock()

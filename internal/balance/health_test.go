@@ -305,6 +305,28 @@ func TestAllDown(t *testing.T) {
 
 // A connection that ends young, again and again, keeps the others in use and its
 // own member out no longer than the backoff lasts.
+// Connections that are cut again and again, but answer meanwhile, are made anew
+// within moments (robustness scenario 10: half a second of silence after each
+// cut, once the backoff had grown).
+func TestYoungConnectionsThatAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.answers = true
+		s := c.of(t, "a")
+		for range 100 {
+			mustPick(t, s, Unary)
+			time.Sleep(80 * time.Millisecond)
+			c.last("a").become(transport.Closed, errors.New("reset young"))
+			began := time.Now()
+			mustPick(t, s, Unary)
+			if d := time.Since(began); d > backoffFirst {
+				t.Fatalf("back after %v", d)
+			}
+		}
+		s.Close()
+	})
+}
+
 func TestYoungConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()

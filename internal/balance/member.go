@@ -81,10 +81,12 @@ func (l *link) reapLocked(now time.Time) (over []transport.Conn) {
 	if b := l.conn.Load(); b != nil && b.State() >= transport.Draining {
 		l.draining = append(l.draining, b.Conn)
 		l.conn.Store(nil)
-		if now.Sub(b.since) < stableAfter {
-			l.backOffLocked(now)
-		} else {
+		young := now.Sub(b.since) < stableAfter
+		if !young || b.Answered() {
 			l.failures = 0
+		}
+		if young {
+			l.backOffLocked(now)
 		}
 	}
 	kept := l.draining[:0]

@@ -59,8 +59,9 @@ const (
 	// stagger is how long a pick waits for a dial before it starts another one
 	// beside it.
 	stagger = 150 * time.Millisecond
-	// stableAfter is how long a connection must have lived for its end not to
-	// count as a failure to connect.
+	// stableAfter is how long a connection must have lived for another one to be
+	// made at once. If it ends sooner, and has answered nothing, it counts as a
+	// failure to connect; if it has, that was the first.
 	stableAfter = time.Second
 )
 

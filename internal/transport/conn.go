@@ -39,6 +39,8 @@ type conn struct {
 	opening streamQueue // not assembled yet; wait for the writer or for MAX_CONCURRENT_STREAMS
 	ready   streamQueue // open, with output that no stream window holds back
 
+	answered bool // a stream has had headers
+
 	peer       peerSettings
 	sendWindow int64
 	recvWindow int64
@@ -122,6 +124,12 @@ func (c *conn) setStateLocked() {
 		state = Suspect
 	}
 	c.state.Store(uint32(state))
+}
+
+func (c *conn) Answered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.answered
 }
 
 func (c *conn) Done() <-chan struct{} { return c.done }

@@ -267,7 +267,7 @@ func (r *reader) headersLocked(h frameHeader, payload []byte) error {
 		}
 		payload = payload[5:]
 	}
-	r.c.traffic = true
+	r.c.traffic, r.c.answered = true, true
 	if h.flags&flagEndHeaders != 0 {
 		return r.blockLocked(h.streamID, payload, h.flags&flagEndStream != 0)
 	}

@@ -21,6 +21,9 @@ type Conn interface {
 	Open(ctx context.Context, req Request) (Stream, error)
 	// State says whether new calls should go here.
 	State() State
+	// Answered reports whether the server has ever answered a request on it, be it
+	// with an error.
+	Answered() bool
 	// Done is closed when the connection has ended; Err then says why.
 	Done() <-chan struct{}
 	Err() error
