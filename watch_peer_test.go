@@ -384,14 +384,22 @@ func appendWatchResponse(r watchResponse) []byte {
 	}
 	b = appendBool(b, 7, r.Fragment)
 	for _, ev := range r.Events {
-		kv := appendBlock(nil, 1, []byte(ev.KV.Key))
-		kv = appendInt(kv, 3, ev.KV.ModRevision)
-		kv = appendInt(kv, 4, ev.KV.Version)
-		if len(ev.KV.Value) > 0 {
-			kv = appendBlock(kv, 5, ev.KV.Value)
-		}
 		e := appendInt(nil, 1, int64(ev.Type))
-		b = appendBlock(b, 11, appendBlock(e, 2, kv))
+		e = appendBlock(e, 2, appendKeyValue(ev.KV))
+		if ev.PrevKV != nil {
+			e = appendBlock(e, 3, appendKeyValue(*ev.PrevKV))
+		}
+		b = appendBlock(b, 11, e)
+	}
+	return b
+}
+
+func appendKeyValue(kv KeyValue) []byte {
+	b := appendBlock(nil, 1, []byte(kv.Key))
+	b = appendInt(b, 3, kv.ModRevision)
+	b = appendInt(b, 4, kv.Version)
+	if len(kv.Value) > 0 {
+		b = appendBlock(b, 5, kv.Value)
 	}
 	return b
 }

@@ -36,6 +36,9 @@ type Watcher struct {
 	queue    []watchItem // complete responses
 	buffered int         // their bytes
 	partial  partialRevision
+	// incomplete counts streams in a row that sent events without their previous
+	// values.
+	incomplete uint8
 
 	err    error         // the terminal error; nil while the watch lives
 	notify chan struct{} // capacity 1: something changed; nil until somebody waits
@@ -233,6 +236,8 @@ type placement struct {
 	// may still come that were made before this one was created, and do not know
 	// of it.
 	doubt int
+	// prevCame: the server has sent a previous value, so it knows that it should.
+	prevCame bool
 }
 
 // covers reports whether a progress response for all watches of the stream, at
@@ -270,31 +275,72 @@ func (w *Watcher) confirm(h ResponseHeader) (info WatchResumeInfo, resumed bool)
 	}, true
 }
 
-// deliver takes a response with events off the stream. overflow: the reader is
-// too far behind for a stream that others share.
-func (w *Watcher) deliver(r *watchResponse, weight int) (overflow bool, err error) {
+// deliver takes a response with events off the stream.
+func (w *Watcher) deliver(r *watchResponse, weight int) (delivery, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
-		return false, nil
+		return taken, nil
 	}
 	if !w.alone && w.buffered+weight > w.maxBuffer && len(w.queue) > 0 {
 		// What is buffered stays; the rest comes again from next on.
 		w.partial = partialRevision{}
-		return true, nil
+		return overflowed, nil
 	}
 	events := fromRevision(r.Events, w.next)
 	events, weight = w.partial.add(events, weight, r.Fragment)
 	if w.partial.bytes > maxRevisionBytes {
-		return false, &Error{Op: "Watch", Code: CodeResourceExhausted, sentinel: ErrRevisionTooLarge}
+		return taken, &Error{Op: "Watch", Code: CodeResourceExhausted, sentinel: ErrRevisionTooLarge}
 	}
 	if len(events) == 0 {
-		return false, nil
+		return taken, nil
+	}
+	if !w.prevComeLocked(events) {
+		w.partial = partialRevision{}
+		return incomplete, nil
 	}
 	w.seen = events[len(events)-1].KV.ModRevision
 	w.next = w.seen + 1
 	w.pushLocked(&WatchResponse{Header: r.Header, Events: events}, weight)
-	return false, nil
+	return taken, nil
+}
+
+// delivery is what has become of events that came off the stream.
+type delivery uint8
+
+const (
+	taken delivery = iota
+	// overflowed: the reader is too far behind for a stream that others share.
+	overflowed
+	// incomplete: previous values are missing that the watch has asked for.
+	incomplete
+)
+
+// maxIncomplete is how often in a row events may be incomplete until they are
+// taken as they are: a previous value is also missing once it is compacted.
+const maxIncomplete = 3
+
+// prevComeLocked reports whether events have the previous values that the watch
+// asks for. The server notes that wish a moment after it has begun the watch, and
+// sends what happens between the two without; so this is in doubt until the first
+// previous value has come on a stream.
+func (w *Watcher) prevComeLocked(events []Event) bool {
+	if !w.create.PrevKV || w.place.prevCame {
+		return true
+	}
+	for i := range events {
+		ev := &events[i]
+		switch {
+		case ev.PrevKV != nil:
+			w.place.prevCame, w.incomplete = true, 0
+			return true
+		case ev.Type == Put && ev.KV.Version == 1: // there was none
+		case w.incomplete < maxIncomplete:
+			w.incomplete++
+			return false
+		}
+	}
+	return true
 }
 
 func (w *Watcher) pushLocked(resp *WatchResponse, weight int) {

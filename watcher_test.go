@@ -429,3 +429,37 @@ func wantEnd(t testing.TB, w *Watcher, reset bool) {
 }
 
 var errNoLeader = &transport.Error{Code: transport.Unavailable, Message: "etcdserver: no leader", Outcome: transport.Answered}
+
+// What happens while the server begins a watch it sends without previous values
+// (robustness scenario 17). It is asked again, and at last taken as it is.
+func TestPreviousValuesThatAreMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		with := func(rev int64) Event {
+			return Event{KV: KeyValue{Key: "a", ModRevision: rev, Version: 2}, PrevKV: &KeyValue{Key: "a", ModRevision: 1, Version: 1}}
+		}
+		without := func(rev int64) Event {
+			return Event{KV: KeyValue{Key: "a", ModRevision: rev, Version: 2}}
+		}
+		m := newWatchPeer("127.0.0.1:1")
+		c := scripted(t, Config{}, m)
+		w, s, create := begin(t, c, m, WatchRequest{Key: "a", Revision: 50, PrevKV: true})
+		// A key that is new has no previous value; the next one is in doubt.
+		s.send(eventsOf(create.WatchID, puts("a", 50)...), eventsOf(create.WatchID, without(51)))
+		s = m.next(t)
+		create = s.created(t)
+		if create.StartRevision != 51 {
+			t.Errorf("begun anew with %+v", create)
+		}
+		s.send(eventsOf(create.WatchID, with(51)), eventsOf(create.WatchID, without(52))) // now it is a compaction's work
+		wantRevisions(t, w, 50, 51, 52)
+
+		s.end(nil)
+		for range maxIncomplete {
+			s = m.next(t)
+			s.send(eventsOf(s.created(t).WatchID, without(53)))
+		}
+		s = m.next(t)
+		s.send(eventsOf(s.created(t).WatchID, Event{Type: Delete, KV: KeyValue{Key: "a", ModRevision: 53}}))
+		wantRevisions(t, w, 53)
+	})
+}

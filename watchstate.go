@@ -49,5 +49,9 @@ func (w *Watcher) State() WatchState {
 	return state
 }
 
+// errIncomplete is the state of a watch that is begun anew because of what the
+// server has left out.
+var errIncomplete = &Error{Op: rpcWatch.op, Code: CodeUnavailable, Message: "the server sent events without their previous values", transient: true}
+
 // errWatchWaits is the state of a watch before anything has gone wrong.
 var errWatchWaits = &Error{Op: rpcWatch.op, Code: CodeUnavailable, Message: "not confirmed by a member yet", transient: true}

@@ -437,12 +437,14 @@ func (s *watchStream) dispatch(r *watchResponse, weight int) error {
 	case len(r.Events) == 0:
 		w.progressed(r.Header, s.progressTrusted(), false)
 	default:
-		overflow, err := w.deliver(r, weight)
-		if err != nil {
+		what, err := w.deliver(r, weight)
+		switch {
+		case err != nil:
 			s.hub.remove(w, err)
-		}
-		if overflow {
+		case what == overflowed:
 			s.isolate(w)
+		case what == incomplete && s.release(w, errIncomplete):
+			s.hub.move(w)
 		}
 	}
 	return nil
