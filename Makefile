@@ -44,7 +44,7 @@ test: lint ## Everything: linters, then all tests of all modules with -race
 test-short: ## The root's tests only, without -race: a few seconds
 	go test ./...
 
-test-slow: ## What is scaled down otherwise: minutes of cuts, leases, waits; about 6 minutes
+test-slow: ## What is scaled down otherwise: minutes of cuts, leases, waits; about 12 minutes
 	@$(go_test); \
 	echo "== the client against real servers, the slow set"; \
 	go_test -count=1 -timeout 30m ./conformance/client -args -slow; \
