@@ -220,7 +220,8 @@ func (m Maintenance) HashKV(ctx context.Context, req HashKVRequest) (*HashKVResp
 // Errors: ErrInvalidRequest, ErrInvalidDowngradeVersion, ErrDowngradeInProgress,
 // ErrNoDowngrade (etcd 3.5; later ones do nothing then), ErrClusterVersionUnknown
 // and those of every call. It may have been done if [MaybeApplied] says so:
-// [StatusResponse] tells.
+// [StatusResponse] tells. etcd 3.5 does it and then never answers, which ends with
+// ErrServerTimeout after some seconds.
 //
 // etcd: Maintenance/Downgrade (since 3.5; downgrades of members since 3.6)
 func (m Maintenance) Downgrade(ctx context.Context, req DowngradeRequest) (*DowngradeResponse, error) {

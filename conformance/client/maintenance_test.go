@@ -197,17 +197,22 @@ func TestDowngrade(t *testing.T) {
 	}
 	wants(t, validate("1.0"), etcd.ErrInvalidDowngradeVersion, etcd.Rejected)
 	wants(t, validate("three"), etcd.ErrInvalidRequest, etcd.Rejected)
-	resp, err := m.Downgrade(ctx, etcd.DowngradeRequest{Action: etcd.DowngradeEnable, Version: before})
-	if err != nil || !strings.HasPrefix(resp.Version, status.Version[:3]) {
-		t.Fatalf("%+v, %v", resp, err)
+	// etcd 3.5 applies a change and never answers it.
+	change := func(req etcd.DowngradeRequest) {
+		t.Helper()
+		resp, err := m.Downgrade(ctx, req)
+		if status.Version[:3] == "3.5" {
+			wants(t, err, etcd.ErrServerTimeout, etcd.OutcomeUnknown)
+		} else if err != nil || !strings.HasPrefix(resp.Version, status.Version[:3]) {
+			t.Fatalf("%+v, %v", resp, err)
+		}
 	}
+	change(etcd.DowngradeRequest{Action: etcd.DowngradeEnable, Version: before})
 	wants(t, validate(before), etcd.ErrDowngradeInProgress, etcd.Rejected)
 	if status, err := m.Status(ctx, etcd.StatusRequest{}); err != nil || status.StorageVersion != "" && status.DowngradeInfo != (etcd.DowngradeInfo{Enabled: true, TargetVersion: before + ".0"}) {
 		t.Errorf("%+v, %v", status, err)
 	}
-	if _, err := m.Downgrade(ctx, etcd.DowngradeRequest{Action: etcd.DowngradeCancel}); err != nil {
-		t.Error(err)
-	}
+	change(etcd.DowngradeRequest{Action: etcd.DowngradeCancel})
 	if err := validate(before); err != nil {
 		t.Errorf("after it was cancelled: %v", err)
 	}

@@ -15,7 +15,7 @@ import (
 func TestMembers(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
-	c := connect(t, etcd.Config{Endpoints: cluster.Endpoints()})
+	c := connect(t, etcd.Config{Endpoints: cluster.Endpoints(), Retry: 30})
 	members := c.Cluster()
 	ctx := within(t, time.Minute)
 
