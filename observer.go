@@ -84,6 +84,9 @@ func (o *observer) retry(op string, attempt int, pause time.Duration, err *Error
 	if o.hooks.Retry != nil {
 		o.hooks.Retry(RetryInfo{Op: op, Attempt: attempt, Pause: pause, Err: err})
 	}
+	if o.quiet(slog.LevelInfo) {
+		return
+	}
 	o.write(slog.LevelInfo, "trying again", slog.String("op", op), slog.Int("attempt", attempt),
 		slog.Duration("pause", pause), why(err))
 }
@@ -99,6 +102,9 @@ func (o *observer) Connected(c balance.Connected) {
 		o.hooks.Connected(ConnectInfo{
 			Endpoint: c.Endpoint, Purpose: purposeOf(c.Lane), Duration: c.Took, Err: c.Err, Failures: c.Failures,
 		})
+	}
+	if o.log == nil {
+		return
 	}
 	endpoint, purpose := slog.String("endpoint", c.Endpoint), slog.String("for", string(purposeOf(c.Lane)))
 	switch {
