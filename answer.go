@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -156,9 +155,6 @@ func (e *foreignError) Error() string {
 func (e *foreignError) Unwrap() []error {
 	return []error{ErrForeignCluster, transport.ErrMisconfigured}
 }
-
-// isForeign reports whether all that is wrong with err is a foreign cluster.
-func isForeign(err error) bool { return errors.Is(err, ErrForeignCluster) }
 
 // peekHeader reads the header that each of etcd's responses begins with, without
 // reading the rest. It is zero when there is none.

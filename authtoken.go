@@ -148,7 +148,7 @@ func (t *tokens) join() *authFlight {
 	tok := t.current.Load()
 	switch {
 	case t.closed:
-		f.err = closedError(rpcAuthenticate.op)
+		f.err = clientClosed(rpcAuthenticate.op)
 	case tok != nil: // it came while we took the lock
 		f.token = tok
 	case t.refused != nil && time.Now().Before(t.refusedUntil):
@@ -168,7 +168,7 @@ func (t *tokens) fly(f *authFlight) {
 	t.mu.Lock()
 	switch {
 	case t.closed:
-		tok, err = nil, closedError(rpcAuthenticate.op)
+		tok, err = nil, clientClosed(rpcAuthenticate.op)
 	case err == nil:
 		t.current.Store(tok)
 		if !tok.given { // of which it is not known yet whether it is of use

@@ -171,7 +171,7 @@ func undecodable(r *rpc, err error) error {
 }
 
 // clientClosed is the error of what the client's Close ends.
-func clientClosed(op string) error {
+func clientClosed(op string) *Error {
 	return &Error{Op: op, Code: CodeCanceled, Outcome: NotSent, Message: "the client is closed", sentinel: ErrClosed}
 }
 
@@ -253,7 +253,7 @@ func (e *Error) classifyLocal(te *transport.Error) {
 		e.sentinel = ErrRequestTooLarge
 	case misconfigured(te):
 		e.sentinel = ErrBadEndpoint
-		if isForeign(te) {
+		if errors.Is(te, ErrForeignCluster) {
 			e.sentinel = ErrForeignCluster
 		}
 	case errors.Is(te, context.Canceled), errors.Is(te, context.DeadlineExceeded):

@@ -74,11 +74,11 @@ func (k *keeper) close() {
 	k.mu.Lock()
 	k.closed = true
 	for _, l := range k.leases {
-		k.endLocked(l, closedError("KeepAlive"))
+		k.endLocked(l, clientClosed("KeepAlive"))
 	}
 	var streams []*renewStream
 	for _, p := range k.pools() {
-		p.failCallsLocked(closedError("KeepAlive"))
+		p.failCallsLocked(clientClosed("KeepAlive"))
 		streams = append(streams, p.open...)
 	}
 	k.mu.Unlock()
@@ -87,10 +87,6 @@ func (k *keeper) close() {
 		s.stream.Close()
 	}
 	k.routines.Wait()
-}
-
-func closedError(op string) *Error {
-	return &Error{Op: op, Code: CodeCanceled, Outcome: NotSent, Message: "the client is closed", sentinel: ErrClosed}
 }
 
 // now is the time on the leases' clock.
@@ -138,7 +134,7 @@ func (k *keeper) addLocked(l *Lease) {
 	}
 	k.leases[l.ID] = l
 	if k.closed {
-		k.endLocked(l, closedError("KeepAlive"))
+		k.endLocked(l, clientClosed("KeepAlive"))
 		return
 	}
 	if k.shortest == 0 || l.ttl < k.shortest {

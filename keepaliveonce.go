@@ -59,7 +59,7 @@ func (k *keeper) renewOnce(ctx context.Context, r *rpc, id LeaseID) (*renewCall,
 	k.mu.Lock()
 	if k.closed {
 		k.mu.Unlock()
-		return nil, closedError(r.op)
+		return nil, clientClosed(r.op)
 	}
 	k.once.calls = append(k.once.calls, c)
 	k.wakeByLocked(0)

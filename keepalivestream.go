@@ -369,7 +369,7 @@ func (s *renewStream) endedLocked(err *Error) {
 	if k.closed || s.given && s.sent.len() == 0 {
 		for _, r := range s.sent.all() {
 			if r.call != nil {
-				r.call.failLocked(closedError(r.call.op))
+				r.call.failLocked(clientClosed(r.call.op))
 			}
 		}
 		return

@@ -106,7 +106,7 @@ func (c *Client) attempt(ctx context.Context, r *rpc, msg []byte) ([]byte, *Erro
 func (c *Client) maxMoves(r *rpc, err *Error) int {
 	members := c.set.Size()
 	switch {
-	case err.resend, err.Outcome == NotSent && err.Endpoint != "" && err.transient:
+	case err.unseen():
 		return max(members, maxResends)
 	case err.sentinel == ErrTimeout, !err.elsewhere && (err.answered || err.sentinel != ErrUnavailable):
 		return 0 // the attempt's time is over, or there is no better member
@@ -119,6 +119,12 @@ func (c *Client) maxMoves(r *rpc, err *Error) int {
 		return members
 	}
 	return 0
+}
+
+// unseen: a member was reached and has done nothing, because the request was not
+// sent or was turned away for its token. It may be sent again at once.
+func (e *Error) unseen() bool {
+	return e.resend || e.Outcome == NotSent && e.Endpoint != "" && e.transient
 }
 
 // whileWaitingFor adds to an end of time that it was an election which took it.

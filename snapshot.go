@@ -72,7 +72,7 @@ func (m Maintenance) snapshot(ctx context.Context, r *rpc, req SnapshotRequest) 
 	_, err = m.c.resending(ctx, r, nil, func() (e *Error) {
 		for resends := 0; ; resends++ {
 			s, e = m.c.openSnapshot(ctx, r)
-			if e == nil || resends == maxResends || !e.resend && !(e.Outcome == NotSent && e.Endpoint != "" && e.transient) {
+			if e == nil || resends == maxResends || !e.unseen() {
 				return e
 			}
 		}

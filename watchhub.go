@@ -3,7 +3,9 @@ package etcd
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,7 +103,7 @@ func (h *watchHub) place(w *Watcher) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return &Error{Op: "Watch", Code: CodeCanceled, Outcome: NotSent, Message: "the client is closed", sentinel: ErrClosed}
+		return clientClosed("Watch")
 	}
 	if len(h.waiting) > 0 || !h.shareLocked(w) {
 		h.waitLocked(w)
@@ -342,10 +344,7 @@ func (h *watchHub) lockedOut(err error) bool {
 // which the cluster has fallen back, and returns how many those are.
 func (h *watchHub) historyReset(revision int64) (ended int) {
 	h.mu.Lock()
-	streams := make([]*watchStream, 0, len(h.streams))
-	for s := range h.streams {
-		streams = append(streams, s)
-	}
+	streams := slices.Collect(maps.Keys(h.streams))
 	h.mu.Unlock()
 	for _, s := range streams {
 		ended += s.endBeyond(s.seen(), revision)
@@ -398,10 +397,7 @@ func (h *watchHub) close() {
 	h.closed = true
 	waiting := h.waiting
 	h.waiting = nil
-	streams := make([]*watchStream, 0, len(h.streams))
-	for s := range h.streams {
-		streams = append(streams, s)
-	}
+	streams := slices.Collect(maps.Keys(h.streams))
 	h.mu.Unlock()
 	h.cancel()
 	h.endAll(waiting)

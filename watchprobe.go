@@ -3,6 +3,8 @@ package etcd
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"silly.store/etcd/internal/balance"
@@ -83,11 +85,7 @@ func (p *watchProber) run() {
 func (p *watchProber) all() []*watchStream {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
-	all := make([]*watchStream, 0, len(p.streams))
-	for s := range p.streams {
-		all = append(all, s)
-	}
-	return all
+	return slices.Collect(maps.Keys(p.streams))
 }
 
 // quiet is those of them on which nothing has come for a while.

@@ -34,12 +34,10 @@ func (s *Set) Replace(endpoints []Endpoint) bool {
 
 // Endpoints returns the names of the members, in the order in which they were given.
 func (s *Set) Endpoints() []string {
-	v := s.view.Load()
-	names := make([]string, 0, len(v.members))
-	for _, m := range v.members {
-		if !m.endpoint.Finder {
-			names = append(names, m.endpoint.Name)
-		}
+	members := s.Members()
+	names := make([]string, len(members))
+	for i, e := range members {
+		names[i] = e.Name
 	}
 	return names
 }
