@@ -4,11 +4,13 @@ go 1.26.0
 
 require (
 	go.etcd.io/etcd/api/v3 v3.7.3
+	go.etcd.io/etcd/client/v3 v3.7.3
 	go.etcd.io/etcd/etcdutl/v3 v3.7.3
 	go.uber.org/zap v1.27.1
 	golang.org/x/net v0.61.0
 	google.golang.org/protobuf v1.36.11
 	silly.store/etcd v0.0.0
+	silly.store/etcd/v3compat v0.0.0
 )
 
 require (
@@ -39,7 +41,6 @@ require (
 	github.com/xiang90/probing v0.0.0-20221125231312-a49e3df8f510 // indirect
 	go.etcd.io/bbolt v1.5.0 // indirect
 	go.etcd.io/etcd/client/pkg/v3 v3.7.3 // indirect
-	go.etcd.io/etcd/client/v3 v3.7.3 // indirect
 	go.etcd.io/etcd/pkg/v3 v3.7.3 // indirect
 	go.etcd.io/etcd/server/v3 v3.7.3 // indirect
 	go.etcd.io/raft/v3 v3.7.0 // indirect
@@ -75,4 +76,5 @@ require (
 replace (
 	silly.store/etcd => ../
 	silly.store/etcd/etcdtest => ../etcdtest
+	silly.store/etcd/v3compat => ../v3compat
 )
