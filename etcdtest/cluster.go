@@ -12,9 +12,15 @@ import (
 
 // Cluster is several child processes that form one etcd. It is safe for
 // concurrent use. Its members are killed, stopped and restarted one by one
-// through [Server].
+// through [Server], and replaced by [Cluster.Remove] and [Cluster.Add].
 type Cluster struct {
+	member      Config // of each member
+	peerProxies bool
+	binary      string
+
+	mu      sync.Mutex // guards the fields below
 	members []*Server
+	made    int // members so far, for their names
 }
 
 // StartCluster runs a cluster until the test ends. It fails the test if the
@@ -25,9 +31,11 @@ func StartCluster(t testing.TB, cfg ClusterConfig) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range c.members {
-		t.Cleanup(func() { finish(t, m) })
-	}
+	t.Cleanup(func() {
+		for _, m := range c.Members() {
+			finish(t, m)
+		}
+	})
 	return c
 }
 
@@ -57,39 +65,58 @@ func NewCluster(cfg ClusterConfig) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	c := &Cluster{}
+	c := &Cluster{member: member, peerProxies: cfg.PeerProxies, binary: binary}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
 		}
 	}()
 	var peers []string
-	for i := range size {
-		h, err := newHome(fmt.Sprintf("etcd%d", i+1), member)
+	for range size {
+		m, err := c.newMember()
 		if err != nil {
 			return nil, err
 		}
-		c.members = append(c.members, &Server{home: h, binary: binary})
-		if cfg.PeerProxies {
-			if err := h.proxyPeers(); err != nil {
-				return nil, err
-			}
-		}
-		peers = append(peers, h.name+"="+h.peerURL())
+		c.members = append(c.members, m)
+		peers = append(peers, m.home.asPeer())
 	}
 	for _, m := range c.members {
-		m.args = m.home.flags(strings.Join(peers, ","), "etcdtest")
+		m.args = m.home.flags(strings.Join(peers, ","), newCluster)
 	}
 	return c, c.Restart()
 }
 
-// Members returns the members, in a fixed order.
-func (c *Cluster) Members() []*Server { return slices.Clone(c.members) }
+// newMember prepares a member with a name that none has had; it is not started
+// and not yet one of the cluster's.
+func (c *Cluster) newMember() (*Server, error) {
+	c.mu.Lock()
+	c.made++
+	name := fmt.Sprintf("etcd%d", c.made)
+	c.mu.Unlock()
+	h, err := newHome(name, c.member)
+	if err != nil {
+		return nil, err
+	}
+	m := &Server{home: h, binary: c.binary}
+	if c.peerProxies {
+		if err := h.proxyPeers(); err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+	}
+	return m, nil
+}
+
+// Members returns the members, in the order in which they were made.
+func (c *Cluster) Members() []*Server {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.members)
+}
 
 // Endpoints returns the client URL of every member, in the order of Members.
 func (c *Cluster) Endpoints() []string {
 	var urls []string
-	for _, m := range c.members {
+	for _, m := range c.Members() {
 		urls = append(urls, m.Endpoints()...)
 	}
 	return urls
@@ -101,8 +128,9 @@ func (c *Cluster) Endpoints() []string {
 func (c *Cluster) Leader(ctx context.Context) (*Server, error) {
 	var leader *Server
 	err := poll(ctx, func(ctx context.Context) error {
-		leads := make([]bool, len(c.members))
-		c.each(func(i int, m *Server) error {
+		members := c.Members()
+		leads := make([]bool, len(members))
+		each(members, func(i int, m *Server) error {
 			v, err := m.Metric(ctx, "etcd_server_is_leader")
 			leads[i] = err == nil && v == 1 && m.healthy(ctx) == nil
 			return nil
@@ -111,7 +139,7 @@ func (c *Cluster) Leader(ctx context.Context) (*Server, error) {
 		if i < 0 {
 			return errors.New("no member leads")
 		}
-		leader = c.members[i]
+		leader = members[i]
 		return nil
 	})
 	if err != nil {
@@ -134,7 +162,7 @@ func (c *Cluster) Isolate(ctx context.Context, m *Server) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range c.members {
+	for _, other := range c.Members() {
 		if other != m {
 			other.home.peerProxy.setPeer(id, Fault{Discard: true})
 		}
@@ -146,7 +174,7 @@ func (c *Cluster) Isolate(ctx context.Context, m *Server) error {
 // FaultPeers puts f on everything that members say to each other. It needs
 // ClusterConfig.PeerProxies.
 func (c *Cluster) FaultPeers(f Fault) error {
-	for _, m := range c.members {
+	for _, m := range c.Members() {
 		if m.home.peerProxy == nil {
 			return errNoPeerProxies
 		}
@@ -157,7 +185,7 @@ func (c *Cluster) FaultPeers(f Fault) error {
 
 // Heal ends the faults of Isolate and FaultPeers.
 func (c *Cluster) Heal() {
-	for _, m := range c.members {
+	for _, m := range c.Members() {
 		if m.home.peerProxy != nil {
 			m.home.peerProxy.Heal()
 		}
@@ -167,24 +195,25 @@ func (c *Cluster) Heal() {
 // Restart kills and starts every member, and returns when each of them serves
 // requests.
 func (c *Cluster) Restart() error {
-	if err := c.each(func(_ int, m *Server) error { return m.Launch() }); err != nil {
+	members := c.Members()
+	if err := each(members, func(_ int, m *Server) error { return m.Launch() }); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	return c.each(func(_ int, m *Server) error { return m.Ready(ctx) })
+	return each(members, func(_ int, m *Server) error { return m.Ready(ctx) })
 }
 
 // Close ends every member as [Server.Close] does.
 func (c *Cluster) Close() error {
-	return c.each(func(_ int, m *Server) error { return m.Close() })
+	return each(c.Members(), func(_ int, m *Server) error { return m.Close() })
 }
 
 // each calls f for all members at once and waits for all.
-func (c *Cluster) each(f func(i int, m *Server) error) error {
-	errs := make([]error, len(c.members))
+func each(members []*Server, f func(i int, m *Server) error) error {
+	errs := make([]error, len(members))
 	var wg sync.WaitGroup
-	for i, m := range c.members {
+	for i, m := range members {
 		wg.Go(func() { errs[i] = f(i, m) })
 	}
 	wg.Wait()

@@ -34,6 +34,8 @@
 // [Proxy] between a client and a server makes the way faulty: [Fault] lists
 // how. [Cluster.Isolate] cuts a member off from the others, and
 // [Cluster.FaultPeers] delays or loses what the members say to each other.
+// [Cluster.Remove] and [Cluster.Add] replace a member by an empty one elsewhere,
+// as after the loss of its machine.
 //
 // # Other versions
 //

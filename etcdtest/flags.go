@@ -8,9 +8,18 @@ import (
 // bcryptCost is the cheapest there is: tests hash many passwords.
 const bcryptCost = 4
 
+// clusterToken is etcd's initial-cluster-token.
+const clusterToken = "etcdtest"
+
+// The values of etcd's initial-cluster-state.
+const (
+	newCluster      = "new"
+	existingCluster = "existing"
+)
+
 // flags are the command line of a server that runs as a child process.
-// cluster is etcd's initial-cluster, token its initial-cluster-token.
-func (h *home) flags(cluster, token string) []string {
+// cluster is etcd's initial-cluster, state its initial-cluster-state.
+func (h *home) flags(cluster, state string) []string {
 	var args []string
 	add := func(name string, value any) { args = append(args, fmt.Sprintf("--%s=%v", name, value)) }
 	add("name", h.name)
@@ -21,7 +30,8 @@ func (h *home) flags(cluster, token string) []string {
 	add("initial-advertise-peer-urls", h.peerURL())
 	add("listen-metrics-urls", h.metrics.String())
 	add("initial-cluster", cluster)
-	add("initial-cluster-token", token)
+	add("initial-cluster-state", state)
+	add("initial-cluster-token", clusterToken)
 	add("socket-reuse-port", canHoldPorts)
 	if h.cfg.GRPCOnly {
 		add("listen-client-http-urls", h.http.String())

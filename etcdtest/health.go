@@ -20,6 +20,10 @@ var probes = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 // probeLimit bounds one question: a stopped process never answers.
 const probeLimit = time.Second
 
+// askLimit bounds one question about the members, which a stopped process never
+// answers either.
+const askLimit = 5 * time.Second
+
 // pollInterval is the time between two questions of a wait.
 const pollInterval = 20 * time.Millisecond
 

@@ -161,4 +161,7 @@ func (h *home) peerURL() string {
 	return h.peer.String()
 }
 
+// asPeer is the server as etcd's initial-cluster names it.
+func (h *home) asPeer() string { return h.name + "=" + h.peerURL() }
+
 func milliseconds(d time.Duration) uint { return uint(d / time.Millisecond) }

@@ -103,7 +103,7 @@ func newServer(cfg Config, process bool) (*Server, error) {
 	}
 	s := &Server{home: h, binary: binary}
 	if !isEmbedded {
-		s.args = h.flags(h.name+"="+h.peer.String(), "etcdtest")
+		s.args = h.flags(h.asPeer(), newCluster)
 	}
 	if err := s.Restart(); err != nil {
 		return nil, errors.Join(err, s.Close())
