@@ -38,7 +38,8 @@ type keeper struct {
 	alone pool // those of leases whose renewal has ended or held up a stream
 	once  pool // KeepAliveOnce and Adopt
 
-	news []leaseNews // for the observer, see unlock
+	news      []leaseNews                   // to be told, see unlock
+	listeners map[*Lease][]*renewalListener // nil until there is one
 
 	shortest int64 // the shortest TTL since there were none; 0: none
 	tick     int64 // renewals are sent at multiples of it
@@ -119,12 +120,27 @@ func (k *keeper) adopt(l *Lease) *Lease {
 		k.addLocked(l)
 		return l
 	}
-	if have.manual {
+	have.keepers++
+	if have.keepers == 1 {
 		have.leaveHeap()
-		have.manual = false
 		k.firstTimeLocked(have)
 	}
 	return have
+}
+
+// leave makes a lease that nobody wants renewed any longer one that is not.
+func (k *keeper) leave(l *Lease) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.keepers == 0 || l.ended.Load() != nil {
+		return
+	}
+	l.keepers--
+	if l.keepers == 0 {
+		l.leaveHeap()
+		l.alone = false
+		k.timers.push(l, l.wakeLocked())
+	}
 }
 
 func (k *keeper) addLocked(l *Lease) {
@@ -254,7 +270,7 @@ func (k *keeper) dueLocked(now int64) {
 		switch {
 		case l.deadlineLocked() <= now:
 			k.endLocked(l, k.notRenewedLocked(l))
-		case !l.manual && l.next <= now:
+		case l.keepers > 0 && l.next <= now:
 			l.poolLocked().pushLocked(l)
 		default:
 			k.timers.push(l, l.wakeLocked()) // an answer has moved its deadline
@@ -277,6 +293,7 @@ func (k *keeper) endLocked(l *Lease, reason *Error) {
 	k.lostLocked(l, reason)
 	l.leaveHeap()
 	l.lastErr = nil
+	delete(k.listeners, l)
 	if k.leases[l.ID] == l {
 		delete(k.leases, l.ID)
 	}
@@ -295,7 +312,7 @@ func expired(l *Lease) *Error {
 
 // notRenewedLocked is the reason of a lease whose deadline has passed.
 func (k *keeper) notRenewedLocked(l *Lease) *Error {
-	if l.manual {
+	if l.keepers == 0 {
 		return &Error{
 			Op: "KeepAlive", Code: CodeNotFound, sentinel: ErrLeaseExpired,
 			Message: fmt.Sprintf("lease %x was not renewed within its TTL of %v", uint64(l.ID), time.Duration(l.ttl)),

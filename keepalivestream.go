@@ -207,8 +207,8 @@ func (s *renewStream) resendLocked(blamed int) {
 			continue
 		}
 		l := r.lease
-		if l.ended.Load() != nil || l.lastSend != r.at || l.heap != &k.timers {
-			continue // over, sent again since, or in line already
+		if l.ended.Load() != nil || l.keepers == 0 || l.lastSend != r.at || l.heap != &k.timers {
+			continue // over, not to be renewed, sent again since, or in line already
 		}
 		if i < blamed {
 			l.alone = true
@@ -331,7 +331,7 @@ func (s *renewStream) answeredLocked(resp *leaseKeepAliveResponse, now int64) bo
 		l = k.leases[resp.ID]
 	}
 	if l != nil {
-		k.renewedLocked(l, s.conn.Endpoint, seconds(resp.TTL))
+		k.renewedLocked(l, s.conn.Endpoint, resp)
 		k.answeredLocked(l, r.at, seconds(resp.TTL))
 	}
 	return true
@@ -417,7 +417,7 @@ const blamePause = int64(100 * time.Millisecond)
 
 // blameLocked puts a lease in quarantine, or keeps it there a while longer.
 func (k *keeper) blameLocked(l *Lease, p *pool, err *Error) {
-	if l.ended.Load() != nil {
+	if l.ended.Load() != nil || l.keepers == 0 {
 		return
 	}
 	l.lastErr = err

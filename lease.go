@@ -136,7 +136,10 @@ func (c *Client) Grant(ctx context.Context, req GrantRequest) (*Lease, error) {
 	if err != nil {
 		return nil, invalid(rpcGrant.op, within("GrantRequest", err))
 	}
-	l := &Lease{ID: wire.ID, keeper: &c.leases, manual: req.NoKeepAlive}
+	l := &Lease{ID: wire.ID, keeper: &c.leases}
+	if !req.NoKeepAlive {
+		l.keepers = 1
+	}
 	var reply []byte
 	exists, err := c.resending(ctx, &rpcGrant, ErrLeaseExists, func() (e *Error) {
 		sent := c.leases.now()
@@ -258,7 +261,8 @@ func (c *Client) Leases(ctx context.Context) (*LeasesResponse, error) {
 
 // Adopt renews a lease that exists and keeps it alive from then on, like one of
 // this client's own: after a restart, or when another program made it. A lease
-// that this client keeps already is returned as it is.
+// that this client has already is returned as it is. [Lease.StopKeepAlive] undoes
+// it.
 //
 // Errors: ErrInvalidRequest, ErrLeaseNotFound, ErrPermissionDenied (the keys on
 // the lease must be writable) and those of every call.
@@ -272,7 +276,7 @@ func (c *Client) Adopt(ctx context.Context, id LeaseID) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lease{Header: resp.Header, ID: id, TTL: seconds(resp.TTL), keeper: &c.leases, sent: sent}
+	l := &Lease{Header: resp.Header, ID: id, TTL: seconds(resp.TTL), keeper: &c.leases, keepers: 1, sent: sent}
 	l.ttl = int64(l.TTL)
 	return c.leases.adopt(l), nil
 }

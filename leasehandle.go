@@ -8,7 +8,8 @@ import (
 
 // Lease is a lease that this client knows: one of [Client.Grant] or
 // [Client.Adopt]. Its methods may be called concurrently. There is nothing to
-// release: it ends when it is revoked or lost, or with the client.
+// release: it ends when it is revoked or lost, or with the client. One that is to
+// be left to others, or to expire, is renewed until [Lease.StopKeepAlive].
 type Lease struct {
 	// Header is of the answer that granted the lease, or of the renewal that
 	// adopted it.
@@ -32,9 +33,9 @@ type Lease struct {
 	lastErr  *Error                  // of its last renewal, when that failed by its own fault
 	heap     *leaseHeap
 	place    int32 // in heap
+	keepers  int32 // how many want it renewed: Grant and Adopt less StopKeepAlive
 	revoking int16 // calls of Revoke under way
 	failures uint8 // in a row while alone
-	manual   bool  // NoKeepAlive
 	alone    bool  // in quarantine: only renewed on a stream of its own
 	gone     bool  // the server does not know it, but we may be who revoked it
 }
@@ -102,12 +103,24 @@ func (l *Lease) Revoke(ctx context.Context) error {
 	return err
 }
 
+// StopKeepAlive leaves the lease to itself: it is renewed no longer and lives out
+// its TTL, unless it is revoked, or renewed by somebody else or with
+// [Client.KeepAliveOnce]. A renewal that is under way may still come. The lease
+// then ends with ErrLeaseExpired, at [Lease.Deadline]; until then [Client.Adopt]
+// takes it up again. To end a lease at once, revoke it.
+//
+// A lease that was adopted n times after its Grant is kept alive until StopKeepAlive
+// has been called as often as both together, so that users who know nothing of one
+// another can share a lease. Calls beyond that do nothing.
+func (l *Lease) StopKeepAlive() { l.keeper.leave(l) }
+
 // Err is nil as long as the lease lives, and then tells why it is over. errors.Is
 // finds one of
 //
 //   - ErrLeaseRevoked: this client has revoked it.
 //   - ErrLeaseExpired: the server knows it no longer: it expired, or somebody
-//     else has revoked it. Also when one with NoKeepAlive was not renewed.
+//     else has revoked it. Also when one that is not kept alive (NoKeepAlive,
+//     [Lease.StopKeepAlive]) was not renewed.
 //   - ErrLeaseNotRenewed: no renewal has succeeded until [Lease.Deadline]. What
 //     the last try failed with is found too: ErrUnavailable, ErrNoLeader,
 //     ErrPermissionDenied, ErrUnauthenticated and so on.
@@ -138,7 +151,7 @@ func (l *Lease) deadlineLocked() int64 { return l.sent + l.ttl - l.ttl/clockDrif
 
 // wakeLocked is when the keeper has to look at the lease.
 func (l *Lease) wakeLocked() int64 {
-	if l.manual {
+	if l.keepers == 0 {
 		return l.deadlineLocked()
 	}
 	return min(l.next, l.deadlineLocked())

@@ -24,10 +24,11 @@ type Watcher struct {
 	next    int64        // the next revision to be delivered; where it resumes
 	seen    int64        // the highest revision that it knows to have existed; 0: none
 	created bool         // confirmed at least once
-	left    time.Time    // when it was taken off the stream before this one
-	leftErr error        // why
-	place   placement    // on stream
-	intake  intake       // how it takes large responses
+	header  ResponseHeader
+	left    time.Time // when it was taken off the stream before this one
+	leftErr error     // why
+	place   placement // on stream
+	intake  intake    // how it takes large responses
 	// alone: its reader is slow, so it has a stream of its own.
 	alone      bool
 	aloneSince time.Time
@@ -70,6 +71,16 @@ func newWatcher(hub *watchHub, req *WatchRequest, create watchCreateRequest, see
 // Revision is the first revision whose events are delivered: the one that was
 // asked for, or the first after Watch was called.
 func (w *Watcher) Revision() int64 { return w.create.StartRevision }
+
+// Header is of the answer by which a member first confirmed the watch. Its Revision
+// is the store's at that time; events from [Watcher.Revision] on are delivered,
+// whatever it is. It is zero for a watch that was confirmed by none, because its
+// revision is compacted.
+func (w *Watcher) Header() ResponseHeader {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.header
+}
 
 // Read waits for the next response. An error of ctx leaves the watch as it is.
 // Any other error ends it: it comes after everything that was delivered before,
@@ -265,7 +276,7 @@ func (w *Watcher) confirm(h ResponseHeader) (info WatchResumeInfo, resumed bool)
 	w.place.confirmed, w.place.revision = true, h.Revision
 	w.seen = max(w.seen, h.Revision)
 	if !w.created {
-		w.created = true
+		w.created, w.header = true, h
 		w.wakeLocked()
 		return WatchResumeInfo{}, false
 	}

@@ -110,6 +110,38 @@ func TestLeaseOutlivesItsTTL(t *testing.T) {
 	}
 }
 
+// A lease that is left alone lives out its TTL on the server, and the functions
+// that listen to it are told what the server has answered.
+func TestLeaseLeftAlone(t *testing.T) {
+	t.Parallel()
+	_, c := quickLeases(t, etcd.Config{})
+	l, other := granted(t, c, time.Second), granted(t, c, time.Second)
+	told := make(chan etcd.KeepAliveResponse, 1)
+	defer l.OnRenewal(func(r etcd.KeepAliveResponse) {
+		select {
+		case told <- r:
+		default:
+		}
+	})()
+	if r := <-told; r.ID != l.ID || r.TTL != l.TTL || r.Header.ClusterID == 0 || r.Header.Revision == 0 {
+		t.Errorf("told of %+v", r)
+	}
+	l.StopKeepAlive()
+	if err := lost(t, l, 5*time.Second); !errors.Is(err, etcd.ErrLeaseExpired) {
+		t.Errorf("over because %v", err)
+	}
+	for {
+		_, err := c.TTL(t.Context(), etcd.TTLRequest{ID: l.ID})
+		if errors.Is(err, etcd.ErrLeaseNotFound) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	alive(t, other)
+}
+
 // Examples 7, 18 and 28: revoking deletes all keys of a lease at once.
 func TestRevokeDeletesKeys(t *testing.T) {
 	t.Parallel()

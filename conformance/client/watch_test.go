@@ -189,6 +189,10 @@ func TestWatchFutureRevision(t *testing.T) {
 	if w.Revision() != now+10 {
 		t.Errorf("it starts at revision %d, want %d", w.Revision(), now+10)
 	}
+	confirmed := w.Header()
+	if confirmed.Revision != now || confirmed.ClusterID == 0 || confirmed.MemberID == 0 || confirmed.RaftTerm == 0 {
+		t.Errorf("confirmed with %+v at revision %d", confirmed, now)
+	}
 	for i := 1; i <= 15; i++ {
 		if i == 5 || i == 9 {
 			d.cutAll()
@@ -202,6 +206,9 @@ func TestWatchFutureRevision(t *testing.T) {
 			}
 			i++
 		}
+	}
+	if again := w.Header(); again != confirmed {
+		t.Errorf("the header is %+v after the watch has moved", again)
 	}
 }
 
