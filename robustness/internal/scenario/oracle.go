@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/robustness/internal/history"
 	"silly.store/etcd/robustness/internal/store"
 )
@@ -20,55 +21,83 @@ import (
 type oracle struct {
 	rec      *history.Recorder
 	names    *history.Interner
-	clients  []*clientv3.Client
 	routines sync.WaitGroup
-	stop     context.CancelFunc
 
-	mu        sync.Mutex // guards the fields below
+	mu        sync.Mutex // guards the fields below and those of witnesses that say so
 	revisions map[int64][]history.Event
 	highest   int64
-	reached   []int64 // by member
+	witnesses map[string]*witness // by member
 	faults    []string
 }
 
+// witness is what watches one member.
+type witness struct {
+	member  string
+	client  *clientv3.Client
+	stop    context.CancelFunc
+	reached int64 // revision; guarded by oracle.mu
+}
+
 func newOracle(w *world) (*oracle, error) {
-	ctx, stop := context.WithCancel(context.Background())
 	o := &oracle{
-		rec: w.rec, names: w.names, stop: stop, highest: 1,
-		revisions: make(map[int64][]history.Event), reached: make([]int64, len(w.cluster.Members())),
+		rec: w.rec, names: w.names, highest: 1,
+		revisions: make(map[int64][]history.Event), witnesses: make(map[string]*witness),
 	}
-	for i, m := range w.cluster.Members() {
-		c, err := w.official(m.Endpoints()...)
-		if err != nil {
+	for _, m := range w.cluster.Members() {
+		if err := o.join(w, m); err != nil {
 			o.close()
 			return nil, err
 		}
-		o.clients = append(o.clients, c)
-		o.routines.Go(func() { o.follow(ctx, i, c) })
 	}
 	return o, nil
 }
 
-func (o *oracle) close() {
-	o.stop()
-	for _, c := range o.clients {
-		_ = c.Close()
+// join watches one more member.
+func (o *oracle) join(w *world, m *etcdtest.Server) error {
+	c, err := w.official(m.Endpoints()...)
+	if err != nil {
+		return err
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	x := &witness{member: m.Name(), client: c, stop: stop}
+	o.mu.Lock()
+	o.witnesses[x.member] = x
+	o.mu.Unlock()
+	o.routines.Go(func() { o.follow(ctx, x) })
+	return nil
+}
+
+// leave no longer watches a member, which is about to be removed.
+func (o *oracle) leave(m *etcdtest.Server) {
+	o.mu.Lock()
+	x := o.witnesses[m.Name()]
+	delete(o.witnesses, m.Name())
+	o.mu.Unlock()
+	x.stop()
+}
+
+func (o *oracle) close() {
+	o.mu.Lock()
+	for _, x := range o.witnesses {
+		x.stop()
+	}
+	o.mu.Unlock()
 	o.routines.Wait()
 }
 
 // follow watches one member, again behind what was compacted meanwhile: the
 // others must have seen that.
-func (o *oracle) follow(ctx context.Context, member int, c *clientv3.Client) {
+func (o *oracle) follow(ctx context.Context, x *witness) {
+	defer func() { _ = x.client.Close() }() // its error is only that it was closed
 	next := int64(1)
 	for ctx.Err() == nil {
 		watch, cancel := context.WithCancel(ctx)
-		for r := range c.Watch(watch, "\x00", clientv3.WithFromKey(), clientv3.WithRev(next)) {
+		for r := range x.client.Watch(watch, "\x00", clientv3.WithFromKey(), clientv3.WithRev(next)) {
 			if r.CompactRevision > 0 {
 				next = r.CompactRevision
 			}
 			if n := len(r.Events); n > 0 {
-				o.add(member, r.Events)
+				o.add(x, r.Events)
 				next = r.Events[n-1].Kv.ModRevision + 1
 			}
 		}
@@ -77,7 +106,7 @@ func (o *oracle) follow(ctx context.Context, member int, c *clientv3.Client) {
 }
 
 // add takes the events of whole revisions from a member.
-func (o *oracle) add(member int, events []*clientv3.Event) {
+func (o *oracle) add(x *witness, events []*clientv3.Event) {
 	now := o.rec.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -86,14 +115,14 @@ func (o *oracle) add(member int, events []*clientv3.Event) {
 		for n < len(events) && events[n].Kv.ModRevision == revision {
 			n++
 		}
-		o.addRevisionLocked(member, revision, events[:n], now)
+		o.addRevisionLocked(x.member, revision, events[:n], now)
 		events = events[n:]
-		o.reached[member] = revision
+		x.reached = revision
 		o.highest = max(o.highest, revision)
 	}
 }
 
-func (o *oracle) addRevisionLocked(member int, revision int64, events []*clientv3.Event, now int64) {
+func (o *oracle) addRevisionLocked(member string, revision int64, events []*clientv3.Event, now int64) {
 	known, ok := o.revisions[revision]
 	if !ok {
 		for _, e := range events {
@@ -108,7 +137,7 @@ func (o *oracle) addRevisionLocked(member int, revision int64, events []*clientv
 		same = e == known[i]
 	}
 	if !same {
-		o.faults = append(o.faults, fmt.Sprintf("member %d has other events at revision %d than another has", member, revision))
+		o.faults = append(o.faults, fmt.Sprintf("member %s has other events at revision %d than another has", member, revision))
 	}
 }
 
@@ -134,8 +163,8 @@ func (o *oracle) reach(ctx context.Context, revision int64) error {
 	for {
 		o.mu.Lock()
 		lowest := o.highest
-		for _, r := range o.reached {
-			lowest = min(lowest, r)
+		for _, x := range o.witnesses {
+			lowest = min(lowest, x.reached)
 		}
 		o.mu.Unlock()
 		if lowest >= revision {

@@ -36,7 +36,7 @@ type Scenario struct {
 
 // All are the scenarios in the order of their numbers.
 func All() []Scenario {
-	all := slices.Concat(memberScenarios, linkScenarios, watchScenarios, leaseScenarios, authScenarios, foreignScenarios, otherScenarios)
+	all := slices.Concat(memberScenarios, linkScenarios, watchScenarios, leaseScenarios, authScenarios, replaceScenarios, otherScenarios)
 	slices.SortFunc(all, func(a, b Scenario) int { return a.Number - b.Number })
 	return all
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -39,7 +40,8 @@ type world struct {
 	rec     *history.Recorder
 	names   *history.Interner
 	cluster *etcdtest.Cluster
-	proxies []*etcdtest.Proxy
+	proxies []*etcdtest.Proxy // in the order of the members; of the goroutine that injects faults
+	gone    map[string]string // logs of members that were removed
 	oracle  *oracle
 	admin   *clientv3.Client // not behind the proxies
 
@@ -65,7 +67,7 @@ type world struct {
 func (s *Scenario) Run(ctx context.Context, client string, seed uint64, d time.Duration) (run *history.Run, logs map[string]string, err error) {
 	w := &world{
 		scenario: s, client: client, seed: seed, ctx: ctx,
-		names: history.NewInterner(), stop: make(chan struct{}), final: make(chan struct{}),
+		names: history.NewInterner(), gone: make(map[string]string), stop: make(chan struct{}), final: make(chan struct{}),
 		rec: history.NewRecorder(history.Run{
 			Scenario: s.Name, Number: s.Number, Client: client, Seed: seed,
 			Judged: s.Judged, Least: s.least(d), LeasesMayEnd: s.LeasesMayEnd,
@@ -187,7 +189,7 @@ func (w *world) close() error {
 }
 
 func (w *world) logs() map[string]string {
-	logs := make(map[string]string)
+	logs := maps.Clone(w.gone)
 	if w.cluster != nil {
 		for _, m := range w.cluster.Members() {
 			logs[m.Name()] = m.Log()
