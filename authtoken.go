@@ -220,6 +220,7 @@ func (t *tokens) obtain() (*token, *Error) {
 	if err := resp.decodeWire(reply); err != nil {
 		return nil, &Error{Op: rpcAuthenticate.op, Code: CodeInternal, Message: "the answer to Authenticate cannot be decoded: " + err.Error(), cause: err}
 	}
+	t.c.observer.authentications.Add(1)
 	return &token{text: strings.Clone(resp.Token), issued: time.Now()}, nil
 }
 

@@ -18,7 +18,7 @@ type observer struct {
 
 	attempts, failures, retries, hedges    atomic.Int64
 	connects, connectFailures, disconnects atomic.Int64
-	watchesResumed                         atomic.Int64
+	authentications, watchesResumed        atomic.Int64
 	renewals, leasesLost                   atomic.Int64
 }
 

@@ -13,6 +13,10 @@ type Stats struct {
 	// a second member because the first was late.
 	Attempts, Failures, Retries, Hedges int64
 
+	// Authentications is how often the server has issued a token for a user name
+	// and a password.
+	Authentications int64
+
 	// Connects and Disconnects are connections that came up and that are over,
 	// ConnectFailures those that could not be made.
 	Connects, Disconnects, ConnectFailures int64
@@ -54,7 +58,8 @@ func (c *Client) Stats() Stats {
 	s := Stats{
 		Attempts: o.attempts.Load(), Failures: o.failures.Load(), Retries: o.retries.Load(), Hedges: o.hedges.Load(),
 		Connects: o.connects.Load(), Disconnects: o.disconnects.Load(), ConnectFailures: o.connectFailures.Load(),
-		WatchResumes: o.watchesResumed.Load(), Renewals: o.renewals.Load(), LeasesLost: o.leasesLost.Load(),
+		Authentications: o.authentications.Load(),
+		WatchResumes:    o.watchesResumed.Load(), Renewals: o.renewals.Load(), LeasesLost: o.leasesLost.Load(),
 	}
 	s.Watches, s.WatchStreams, s.WatchesWaiting = c.watches.count()
 	s.Leases = c.leases.count()

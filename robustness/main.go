@@ -50,6 +50,7 @@ type options struct {
 	seed      uint64
 	out       string
 	keep      bool
+	full      bool // everything, for as long as it takes
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -104,6 +105,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	} else if o.quick {
 		o.scenarios = slices.DeleteFunc(o.scenarios, func(s scenario.Scenario) bool { return !s.Quick })
 	}
+	o.full = *names == "" && !o.quick && *d == 0 && slices.Contains(o.clients, store.Names[0])
 	return o.all(ctx, stdout, stderr)
 }
 
@@ -128,12 +130,18 @@ func (o *options) all(ctx context.Context, stdout, stderr io.Writer) error {
 				return errors.Join(err, o.write(rows))
 			}
 			rows = append(rows, row)
-			failed = failed || len(row.Short) > 0 || client == "ours" && row.Broken() > 0
+			failed = failed || row.Failed()
 			fmt.Fprintf(stdout, "%2d %-18s %-9s %v\n", row.Number, row.Scenario, row.Client, row.Verdict())
 		}
 	}
 	if err := o.write(rows); err != nil {
 		return err
+	}
+	if o.full {
+		for _, what := range report.Shortfall(rows) {
+			failed = true
+			fmt.Fprintf(stdout, "the whole run has only %s\n", what)
+		}
 	}
 	fmt.Fprintf(stderr, "took %v, seed %d; the report is in %s\n", time.Since(began).Round(time.Second), o.seed, o.out)
 	switch {

@@ -80,6 +80,9 @@ func TestAuthTokenForgotten(t *testing.T) {
 	if n := authentications(t, s) - before; n != 2 {
 		t.Errorf("%d Authenticate calls in the end, want 2", n)
 	}
+	if n := c.Stats().Authentications; n != 2 {
+		t.Errorf("the client counts %d authentications, want 2", n)
+	}
 }
 
 // A simple token expires on a clock of the server's, here of one second, when it

@@ -101,6 +101,7 @@ func Short(r *history.Run) []string {
 		{"calls", len(r.Calls), r.Least.Calls},
 		{"events", events, r.Least.Events},
 		{"leases", len(r.Leases), r.Least.Leases},
+		{history.Authentications, int(r.Counts[history.Authentications]), r.Least.Authentications},
 	} {
 		if c.has < c.min {
 			short = append(short, fmt.Sprintf("%d %s, at least %d are needed", c.has, c.what, c.min))

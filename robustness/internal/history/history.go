@@ -35,6 +35,9 @@ type Run struct {
 	// Samples are further figures by name: times to resume, delays and so on.
 	Samples map[string][]time.Duration
 
+	// Counts are what the clients have counted themselves, by name.
+	Counts map[string]int64 `json:",omitempty"`
+
 	// Truth is every event from the first revision on, in order.
 	Truth []Event
 	// Compacted is the revision below which the server may have forgotten, 0
@@ -48,9 +51,13 @@ type Run struct {
 	Failures []string
 }
 
+// Authentications names the count of how often clients have obtained a token.
+const Authentications = "authentications"
+
 // Amount is how much must have happened.
 type Amount struct {
 	Faults, Calls, Events, Leases int
+	Authentications               int
 }
 
 // Kind is what a call does.
@@ -187,8 +194,10 @@ type Lease struct {
 
 // Fault is one fault from its injection to its end.
 type Fault struct {
-	Name     string
-	From, To int64
+	Name string
+	// OneMember: it hits a single member, so that reads have others to go to.
+	OneMember bool `json:",omitempty"`
+	From, To  int64
 }
 
 // Pause is a time at which this machine kept the harness itself from running.

@@ -10,7 +10,7 @@ import (
 func TestFile(t *testing.T) {
 	r := NewRecorder(Run{Scenario: "s", Seed: 7, Judged: []string{"I1"}})
 	r.Call(Call{Kind: Swap, Fate: Unknown, Key: "k", Began: r.Now(), Ended: r.Now()})
-	end := r.Fault("cut")
+	end := r.Fault(Fault{Name: "cut"})
 	end()
 	w := r.NewWatch(Filter{Key: "k", Prefix: true}, 3, 2)
 	w.Responses = []Response{{Revision: 3, Events: []Event{{Revision: 3, Key: "k", Delete: true}}}}

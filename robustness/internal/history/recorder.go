@@ -30,12 +30,14 @@ func (r *Recorder) At(t time.Time) int64 { return int64(t.Sub(r.zero)) }
 // Call adds a call that has ended.
 func (r *Recorder) Call(c Call) { r.Change(func(run *Run) { run.Calls = append(run.Calls, c) }) }
 
-// Fault notes the begin of a fault and returns what notes its end.
-func (r *Recorder) Fault(name string) (end func()) {
+// Fault notes the begin of a fault and returns what notes its end. Its times are
+// set here.
+func (r *Recorder) Fault(f Fault) (end func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := len(r.run.Faults)
-	r.run.Faults = append(r.run.Faults, Fault{Name: name, From: r.Now()})
+	f.From = r.Now()
+	r.run.Faults = append(r.run.Faults, f)
 	return func() { r.Change(func(run *Run) { run.Faults[i].To = r.Now() }) }
 }
 

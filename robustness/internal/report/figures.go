@@ -38,6 +38,9 @@ type Row struct {
 	// was reported lost.
 	Margins Spread
 	Samples map[string]Spread `json:",omitempty"`
+	// Counts are what the clients have counted themselves.
+	Counts       map[string]int64 `json:",omitempty"`
+	Availability Availability
 
 	// Curve is answered calls per second around the begin of a fault, the mean of
 	// the faults that lasted about as long as Hold.
@@ -81,6 +84,7 @@ func NewRow(r *history.Run) Row {
 		Scenario: r.Scenario, Number: r.Number, Client: r.Client, Seed: r.Seed, Took: r.Took,
 		Faults: len(r.Faults), Calls: len(r.Calls), Watches: len(r.Watches), Leases: len(r.Leases), Scans: len(r.Scans),
 		Findings: check.Judge(r), Short: check.Short(r), Margins: spread(check.Margins(r)),
+		Counts: r.Counts, Availability: availability(r),
 	}
 	for _, w := range r.Watches {
 		if w.Confirmed == 0 {

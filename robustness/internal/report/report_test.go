@@ -74,13 +74,51 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"| 1 | outage | ours | 1 | 1000 | 0 (0) | 0 | 0 | truth 0 of 0 | 7 |", "NOT RUN (1 faults, at least 2 are needed)", "I8 1 of 1000",
-		"get of \"k\" ended 4s after its deadline", "| ours | 1 | 0 | 1 | 1000 | 0 | 0 |", "50/s, 50.00 %", "1.001s / 1.001s",
+		"| 1 | outage | ours | 1 | 1000 | 0 (0) | 0 | 0 | ok: truth 0 of 0 | 7 |", "NOT RUN (1 faults, at least 2 are needed)", "I8 1 of 1000",
+		"get of \"k\" ended 4s after its deadline", "| ours | 1 | 0 | 1 | 1000 | 0 | 0 | 0 |", "50/s, 50.00 %", "1.001s / 1.001s",
 		"(recovery.svg)", "| dial | 3 | 1s | 2s | 3s | 3s |",
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, text.String())
 		}
+	}
+}
+
+// Reads that were under way during a fault of one member count, also those that
+// began before it; too few answers fail our client's run.
+func TestAvailability(t *testing.T) {
+	r := outage()
+	r.Faults[0].OneMember = true
+	r.Calls[399].Ended, r.Calls[399].Fate = 4001*ms, history.Unknown
+	row := NewRow(r)
+	if a := row.Availability; a.Faults != 1 || a.Asked != 201 || a.Answered != 100 || a.Enough() {
+		t.Errorf("availability %+v", a)
+	}
+	if !row.Failed() || !strings.HasPrefix(row.Verdict(), "READS FAILED: ") {
+		t.Errorf("verdict %s", row.Verdict())
+	}
+	for i := range r.Calls {
+		r.Calls[i].Fate = history.Done
+	}
+	if row := NewRow(r); row.Failed() || row.Result() != "ok" {
+		t.Errorf("verdict %s", row.Verdict())
+	}
+	for i := range r.Calls {
+		r.Calls[i].Stale = true
+	}
+	if a := availability(r); !a.Enough() {
+		t.Errorf("availability without a read: %+v", a)
+	}
+}
+
+// A whole run has to add up to something.
+func TestShortfall(t *testing.T) {
+	rows := []Row{{Client: ours, Calls: 600_000, Events: 10_000_000}, {Client: "client/v3", Calls: 1, Events: 1}}
+	if got := Shortfall(rows); len(got) != 1 || got[0] != "600000 calls of 1000000" {
+		t.Errorf("missing %q", got)
+	}
+	if got := Shortfall(append(rows, Row{Client: ours, Calls: 400_000})); got != nil {
+		t.Errorf("missing %q", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -10,17 +11,39 @@ import (
 	"silly.store/etcd/robustness/internal/check"
 )
 
+// Failed reports whether the run fails the whole: it did not count, or our client
+// broke an invariant or answered too few reads.
+func (row *Row) Failed() bool {
+	return len(row.Short) > 0 || row.Client == ours && (row.Broken() > 0 || !row.Availability.Enough())
+}
+
+// Result is the verdict in a word or two.
+func (row *Row) Result() string {
+	switch {
+	case len(row.Short) > 0:
+		return "NOT RUN"
+	case row.Broken() > 0:
+		return "BROKEN"
+	case !row.Availability.Enough():
+		return "READS FAILED"
+	}
+	return "ok"
+}
+
 // Verdict is a run in one line.
 func (row *Row) Verdict() string {
 	var parts []string
 	for _, f := range row.Findings {
 		parts = append(parts, fmt.Sprintf("%s %d of %d", f.Invariant, f.Count, f.Checked))
 	}
-	text := strings.Join(parts, ", ")
-	if len(row.Short) > 0 {
-		return "NOT RUN (" + strings.Join(row.Short, "; ") + "); " + text
+	if a := row.Availability; a.Faults > 0 {
+		parts = append(parts, fmt.Sprintf("reads answered %d of %d", a.Answered, a.Asked))
 	}
-	return text
+	text := row.Result()
+	if len(row.Short) > 0 {
+		text += " (" + strings.Join(row.Short, "; ") + ")"
+	}
+	return text + ": " + strings.Join(parts, ", ")
 }
 
 // Markdown writes the report. picture is the name of the SVG file beside it.
@@ -35,13 +58,14 @@ func Markdown(out io.Writer, rows []Row, picture string) error {
 	totals(w, rows)
 	w.line("## Violations")
 	w.line("")
-	w.line("| # | scenario | client | faults | calls | watches (failed) | events | leases | violations | seed |")
+	w.line("| # | scenario | client | faults | calls | watches (failed) | events | leases | verdict: violations | seed |")
 	w.line("|--:|---|---|--:|--:|--:|--:|--:|---|---|")
 	for i := range rows {
 		r := &rows[i]
 		w.line("| %d | %s | %s | %d | %d | %d (%d) | %d | %d | %s | %d |", r.Number, r.Scenario, r.Client, r.Faults, r.Calls, r.Watches, r.Refused, r.Events, r.Leases, r.Verdict(), r.Seed)
 	}
 	w.line("")
+	availabilities(w, rows)
 	w.line("## Around the faults")
 	w.line("")
 	w.line("Answered calls per second and the share of calls that were answered, of calls with a context of 5 s.")
@@ -60,6 +84,7 @@ func Markdown(out io.Writer, rows []Row, picture string) error {
 	w.line("![answered calls per second around each fault](%s)", picture)
 	w.line("")
 	figures(w, rows)
+	counts(w, rows)
 	details(w, rows)
 	w.line("## Invariants")
 	w.line("")
@@ -69,29 +94,26 @@ func Markdown(out io.Writer, rows []Row, picture string) error {
 	return w.err
 }
 
-// totals sums up each client.
-func totals(w *writer, rows []Row) {
-	w.line("| client | scenarios | not run | faults | calls | watch events | violations |")
-	w.line("|---|--:|--:|--:|--:|--:|--:|")
-	var clients []string
+// counts are what the clients have counted.
+func counts(w *writer, rows []Row) {
+	var lines []string
 	for i := range rows {
-		if !slices.Contains(clients, rows[i].Client) {
-			clients = append(clients, rows[i].Client)
+		r := &rows[i]
+		for _, name := range slices.Sorted(maps.Keys(r.Counts)) {
+			if n := r.Counts[name]; n > 0 {
+				lines = append(lines, fmt.Sprintf("| %d | %s | %s | %s | %d |", r.Number, r.Scenario, r.Client, name, n))
+			}
 		}
 	}
-	for _, client := range clients {
-		var n, notRun, faults, calls, events, broken int
-		for i := range rows {
-			r := &rows[i]
-			if r.Client != client {
-				continue
-			}
-			n, faults, calls, events, broken = n+1, faults+r.Faults, calls+r.Calls, events+r.Events, broken+r.Broken()
-			if len(r.Short) > 0 {
-				notRun++
-			}
-		}
-		w.line("| %s | %d | %d | %d | %d | %d | %d |", client, n, notRun, faults, calls, events, broken)
+	if len(lines) == 0 {
+		return
+	}
+	w.line("## Counted by the clients")
+	w.line("")
+	w.line("| # | scenario | client | what | n |")
+	w.line("|--:|---|---|---|--:|")
+	for _, line := range lines {
+		w.line("%s", line)
 	}
 	w.line("")
 }

@@ -7,11 +7,14 @@ import (
 	"time"
 
 	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/robustness/internal/history"
 )
 
 // cycle is a fault that comes again and again.
 type cycle struct {
 	name string
+	// oneMember: each fault hits a single member.
+	oneMember bool
 	// gap lies between two faults, hold is how long each lasts; both up to a
 	// quarter longer or shorter.
 	gap, hold time.Duration
@@ -38,7 +41,7 @@ func (w *world) cycles(c cycle) error {
 		if len(c.holds) > 0 {
 			hold = c.holds[n%len(c.holds)]
 		}
-		end := w.rec.Fault(c.name)
+		end := w.rec.Fault(history.Fault{Name: c.name, OneMember: c.oneMember})
 		heal, err := c.inject(w, n)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)

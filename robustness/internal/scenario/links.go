@@ -58,7 +58,7 @@ func silentEndpoint(w *world) error {
 	silent.Silence(true)
 	random := w.random()
 	for !w.over() {
-		end := w.rec.Fault("first endpoint silent")
+		end := w.rec.Fault(history.Fault{Name: "first endpoint silent"})
 		config := w.config()
 		config.Endpoints = append([]string{silent.Endpoint()}, config.Endpoints...)
 		began := time.Now()

@@ -43,27 +43,27 @@ var memberScenarios = []Scenario{
 	{
 		Number: 1, Name: "kill-leader", About: "the leader is killed and started again; mixed calls", Quick: true,
 		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 6, Calls: 10_000},
-		run: underKeys(cycle{name: "leader killed", gap: 4 * time.Second, hold: 3 * time.Second, inject: kill(leads)}),
+		run: underKeys(cycle{name: "leader killed", oneMember: true, gap: 4 * time.Second, hold: 3 * time.Second, inject: kill(leads)}),
 	},
 	{
 		Number: 2, Name: "kill-follower", About: "a follower is killed and started again; mixed calls",
 		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 6, Calls: 10_000},
-		run: underKeys(cycle{name: "follower killed", gap: 4 * time.Second, hold: 3 * time.Second, inject: kill(follows)}),
+		run: underKeys(cycle{name: "follower killed", oneMember: true, gap: 4 * time.Second, hold: 3 * time.Second, inject: kill(follows)}),
 	},
 	{
 		Number: 3, Name: "stop-leader", About: "the leader is held still for 1, 5, 15 s; mixed calls", Quick: true,
 		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 80 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000},
-		run: underKeys(cycle{name: "leader held still", gap: 4 * time.Second, holds: []time.Duration{time.Second, 5 * time.Second, 15 * time.Second}, inject: hang(leads)}),
+		run: underKeys(cycle{name: "leader held still", oneMember: true, gap: 4 * time.Second, holds: []time.Duration{time.Second, 5 * time.Second, 15 * time.Second}, inject: hang(leads)}),
 	},
 	{
 		Number: 4, Name: "stop-follower", About: "a follower is held still; mixed calls",
 		Judged: []string{"I1", "I7", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 4, Calls: 10_000},
-		run: underKeys(cycle{name: "follower held still", gap: 5 * time.Second, hold: 4 * time.Second, inject: hang(follows)}),
+		run: underKeys(cycle{name: "follower held still", oneMember: true, gap: 5 * time.Second, hold: 4 * time.Second, inject: hang(follows)}),
 	},
 	{
 		Number: 5, Name: "rolling-restart", About: "members are restarted in turn; mixed calls and watches",
 		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 6, Calls: 10_000, Events: 50_000},
-		run: underWatches(cycle{name: "member restarted", gap: 3 * time.Second, hold: time.Second, inject: terminate(inTurn)}),
+		run: underWatches(cycle{name: "member restarted", oneMember: true, gap: 3 * time.Second, hold: time.Second, inject: terminate(inTurn)}),
 	},
 	{
 		Number: 6, Name: "no-quorum", About: "two members are killed and started again; mixed calls", Quick: true,
@@ -84,7 +84,7 @@ var memberScenarios = []Scenario{
 		Number: 14, Name: "minority", About: "a member is cut off from the others and still reached by clients; mixed calls and watches", Quick: true,
 		Judged: []string{"I1", "I2", "I3", "I4", "I7", "I8"}, Time: 60 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Events: 20_000},
 		Cluster: etcdtest.ClusterConfig{PeerProxies: true},
-		run:     underWatches(cycle{name: "member cut off", gap: 5 * time.Second, hold: 4 * time.Second, inject: isolate(inTurn)}),
+		run:     underWatches(cycle{name: "member cut off", oneMember: true, gap: 5 * time.Second, hold: 4 * time.Second, inject: isolate(inTurn)}),
 	},
 }
 
@@ -95,7 +95,7 @@ func goodbyes(w *world) error {
 		p.Set(etcdtest.BothWays, etcdtest.Fault{Delay: 10 * time.Millisecond})
 	}
 	w.keys(3*callers, pace)
-	return underWatches(cycle{name: "member says goodbye", gap: 1500 * time.Millisecond, hold: 100 * time.Millisecond, inject: terminate(inTurn)})(w)
+	return underWatches(cycle{name: "member says goodbye", oneMember: true, gap: 1500 * time.Millisecond, hold: 100 * time.Millisecond, inject: terminate(inTurn)})(w)
 }
 
 // handOver has leader make another member the leader.

@@ -58,7 +58,7 @@ func defragment(w *world) error {
 	default:
 	}
 	w.keys(callers, pace)
-	return w.cycles(cycle{name: "defragmented", gap: 3 * time.Second, inject: func(w *world, n int) (func() error, error) {
+	return w.cycles(cycle{name: "defragmented", oneMember: true, gap: 3 * time.Second, inject: func(w *world, n int) (func() error, error) {
 		members := w.cluster.Members()
 		ctx, cancel := context.WithTimeout(w.ctx, settle)
 		defer cancel()
@@ -150,7 +150,7 @@ func openClose(w *world) error {
 
 // closeUnder opens and closes a few clients under a fault.
 func (w *world) closeUnder(fault func(*world, int) (func() error, error), n int) error {
-	defer w.rec.Fault("closed under a fault")()
+	defer w.rec.Fault(history.Fault{Name: "closed under a fault"})()
 	heal, err := fault(w, n)
 	if err != nil {
 		return err

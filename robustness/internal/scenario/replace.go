@@ -35,7 +35,7 @@ func replaceMembers(w *world) (err error) {
 	if err := w.refuseCertificate(); err != nil {
 		return err
 	}
-	return underKeys(cycle{name: "member replaced, foreign endpoint", gap: 3 * time.Second, hold: time.Second, inject: func(w *world, n int) (func() error, error) {
+	return underKeys(cycle{name: "member replaced, foreign endpoint", oneMember: true, gap: 3 * time.Second, hold: time.Second, inject: func(w *world, n int) (func() error, error) {
 		if err := w.endpoints(append(other.Endpoints(), w.config().Endpoints...)); err != nil {
 			return nil, err
 		}

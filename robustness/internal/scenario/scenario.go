@@ -66,5 +66,6 @@ func (s *Scenario) least(d time.Duration) history.Amount {
 	}
 	return history.Amount{
 		Faults: scale(s.Least.Faults), Calls: scale(s.Least.Calls), Events: scale(s.Least.Events), Leases: scale(s.Least.Leases),
+		Authentications: scale(s.Least.Authentications),
 	}
 }

@@ -188,6 +188,17 @@ func (w *world) close() error {
 	return errors.Join(errs...)
 }
 
+// count adds up what the tested clients have counted.
+func (w *world) count() {
+	sums := make(map[string]int64)
+	for _, s := range w.stores {
+		for name, n := range s.Counts() {
+			sums[name] += n
+		}
+	}
+	w.rec.Change(func(r *history.Run) { r.Counts = sums })
+}
+
 func (w *world) logs() map[string]string {
 	logs := maps.Clone(w.gone)
 	if w.cluster != nil {
@@ -259,6 +270,7 @@ func (w *world) drain() {
 		w.failed("%v", err)
 	}
 	w.rec.Change(func(r *history.Run) { r.Hashes = hashes })
+	w.count()
 	truth := w.oracle.truth(revision)
 	w.oracle.mu.Lock()
 	faults := w.oracle.faults

@@ -3,11 +3,14 @@ package store
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"silly.store/etcd/robustness/internal/history"
 )
@@ -16,8 +19,9 @@ import (
 // asks for: a bound on dialing, and keepalive pings. At its defaults it would
 // never notice a silent peer.
 type official struct {
-	c     *clientv3.Client
-	names *history.Interner
+	c               *clientv3.Client
+	names           *history.Interner
+	authentications *atomic.Int64
 }
 
 const (
@@ -27,15 +31,24 @@ const (
 )
 
 func openOfficial(config Config) (Store, error) {
+	authentications := new(atomic.Int64)
+	count := func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		err := invoke(ctx, method, req, reply, conn, options...)
+		if err == nil && method == pb.Auth_Authenticate_FullMethodName {
+			authentications.Add(1)
+		}
+		return err
+	}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: config.Endpoints, TLS: config.TLS, Logger: zap.NewNop(),
 		Username: config.Username, Password: config.Password,
 		DialTimeout: officialDial, DialKeepAliveTime: officialKeepAlive, DialKeepAliveTimeout: officialAnswer,
+		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(count)},
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &official{c, config.Names}, nil
+	return &official{c, config.Names, authentications}, nil
 }
 
 func (s *official) Close() error { return s.c.Close() }
@@ -45,6 +58,10 @@ func (s *official) Sync(ctx context.Context) error { return s.c.Sync(ctx) }
 func (s *official) SetEndpoints(endpoints []string) error {
 	s.c.SetEndpoints(endpoints...)
 	return nil
+}
+
+func (s *official) Counts() map[string]int64 {
+	return map[string]int64{history.Authentications: s.authentications.Load()}
 }
 
 // Fate of a failed write is unknown: this client does not say.

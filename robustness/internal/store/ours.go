@@ -34,6 +34,10 @@ func (s *ours) Sync(ctx context.Context) error {
 	return err
 }
 
+func (s *ours) Counts() map[string]int64 {
+	return map[string]int64{history.Authentications: s.c.Stats().Authentications}
+}
+
 func (s *ours) Fate(err error) history.Fate {
 	switch {
 	case err == nil:

@@ -42,6 +42,8 @@ type Store interface {
 	// or replaces them, as the client does it.
 	SetEndpoints(endpoints []string) error
 	Sync(ctx context.Context) error
+	// Counts are what the client has counted so far, by the names of the history.
+	Counts() map[string]int64
 	Close() error
 }
 
