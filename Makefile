@@ -60,8 +60,11 @@ test-matrix: ## The tests that need a server, on etcd 3.5 and 3.6
 	done; \
 	$(report)
 
-robustness: ## Every fault on this client and client/v3, judged (about an hour)
+robustness: ## Every fault on this client and client/v3, judged, then the mutants (about an hour)
 	cd robustness && go run .
+
+robustness-mutants: ## Deliberate faults of the client, which the scenarios must catch (5 minutes)
+	cd robustness && go run . -mutants
 
 robustness-quick: ## A few seconds of the faults that find most, this client only (4 minutes)
 	cd robustness && go run . -quick
@@ -104,7 +107,7 @@ fmt: ## Format all Go files
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The pinned linter, built once for each version of tools/go.mod.
 $(STATICCHECK): tools/go.mod tools/go.sum
@@ -125,4 +128,4 @@ define report
 awk '/^ok / {ok++} /^FAIL\t/ {bad++} END {printf "packages: %d passed, %d failed\n", ok, bad; exit bad > 0 || ok == 0}' $(LOG)
 endef
 
-.PHONY: demo bench bench-quick test test-short test-slow test-matrix robustness robustness-quick fuzz lint generate check-generate fmt help
+.PHONY: demo bench bench-quick test test-short test-slow test-matrix robustness robustness-mutants robustness-quick fuzz lint generate check-generate fmt help

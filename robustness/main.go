@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"silly.store/etcd/robustness/internal/history"
+	"silly.store/etcd/robustness/internal/mutant"
 	"silly.store/etcd/robustness/internal/report"
 	"silly.store/etcd/robustness/internal/scenario"
 	"silly.store/etcd/robustness/internal/store"
@@ -51,25 +51,32 @@ type options struct {
 	out       string
 	keep      bool
 	full      bool // everything, for as long as it takes
+	mutants   []mutant.Mutant
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("robustness", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	names := fs.String("run", "", "run only these scenarios (`NAME or number,...`)")
+	names := fs.String("run", "", "run only these scenarios, or with -mutants these mutants (`NAME or number,...`)")
 	clients := fs.String("client", "", "run these clients (`NAME,...`): ours, client/v3; empty for both, or ours with -quick")
 	quick := fs.Bool("quick", false, "a few seconds of the scenarios that find most: under 5 minutes in all")
 	d := fs.Duration("time", 0, "how long each scenario goes on; 0 for its own time")
 	seed := fs.Uint64("seed", 0, "the random choices; 0 takes new ones")
 	out := fs.String("out", "out", "`folder` for the report and for the histories of failures")
+	mutants := fs.Bool("mutants", false, "run mutants of this client instead, which scenarios have to catch")
 	keep := fs.Bool("keep", false, "keep every history, not only those of failures")
 	replay := fs.String("replay", "", "judge this kept history `file` again and run nothing")
 	fs.Usage = func() {
 		fmt.Fprintln(stderr, "Usage: go run . [flags]")
+		fmt.Fprintln(stderr, "Without -run, -quick and -time it runs all scenarios and then the mutants of this client.")
 		fs.PrintDefaults()
 		fmt.Fprintln(stderr, "Scenarios:")
 		for _, s := range scenario.All() {
 			fmt.Fprintf(stderr, "  %2d %-18s %s: %s\n", s.Number, s.Name, s.About, strings.Join(s.Judged, " "))
+		}
+		fmt.Fprintln(stderr, "Mutants:")
+		for _, m := range mutant.All() {
+			fmt.Fprintf(stderr, "  %-20s %s: %s in %s\n", m.Name, m.Fault, m.Invariant, m.Scenario)
 		}
 	}
 	if err := fs.Parse(args); err != nil {
@@ -96,49 +103,53 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return fmt.Errorf("there is no client %q; there are %s", name, strings.Join(store.Names, " and "))
 		}
 	}
-	o.scenarios = scenario.All()
-	if *names != "" {
-		var err error
-		if o.scenarios, err = scenario.Find(strings.Split(*names, ",")); err != nil {
-			return err
-		}
-	} else if o.quick {
-		o.scenarios = slices.DeleteFunc(o.scenarios, func(s scenario.Scenario) bool { return !s.Quick })
+	if err := o.choose(*names, *mutants); err != nil {
+		return err
 	}
-	o.full = *names == "" && !o.quick && *d == 0 && slices.Contains(o.clients, store.Names[0])
 	return o.all(ctx, stdout, stderr)
 }
 
-// errViolated is the end of a run in which our client, or the harness, failed.
-var errViolated = errors.New("violations, or scenarios that did not count; the report says which")
+// choose chooses what is run: the scenarios or mutants that names lists, or all
+// of them.
+func (o *options) choose(names string, mutants bool) (err error) {
+	switch {
+	case mutants && names != "":
+		o.mutants, err = mutant.Find(strings.Split(names, ","))
+	case mutants:
+		o.mutants = mutant.All()
+	case names != "":
+		o.scenarios, err = scenario.Find(strings.Split(names, ","))
+	case o.quick:
+		o.scenarios = slices.DeleteFunc(scenario.All(), func(s scenario.Scenario) bool { return !s.Quick })
+	default:
+		o.scenarios = scenario.All()
+		if o.full = o.time == 0 && slices.Contains(o.clients, store.Names[0]); o.full {
+			o.mutants = mutant.All()
+		}
+	}
+	return err
+}
 
-// all runs every scenario with every client and writes the report.
+// errViolated is the end of a run in which our client, or the harness, failed.
+var errViolated = errors.New("violations, mutants that survived, or runs that did not count; the report says which")
+
+// all runs every scenario with every client, then the mutants, and writes the
+// report.
 func (o *options) all(ctx context.Context, stdout, stderr io.Writer) error {
 	if err := os.MkdirAll(o.out, 0o777); err != nil {
 		return err
 	}
 	began := time.Now()
-	var rows []report.Row
-	failed := false
-	for _, s := range o.scenarios {
-		for _, client := range o.clients {
-			if ctx.Err() != nil {
-				break
-			}
-			row, err := o.one(ctx, &s, client, stderr)
-			if err != nil {
-				return errors.Join(err, o.write(rows))
-			}
-			rows = append(rows, row)
-			failed = failed || row.Failed()
-			fmt.Fprintf(stdout, "%2d %-18s %-9s %v\n", row.Number, row.Scenario, row.Client, row.Verdict())
-		}
+	found := new(report.Report)
+	failed, err := o.runScenarios(ctx, found, stdout, stderr)
+	if err == nil {
+		failed = o.runMutants(ctx, found, stdout, stderr) || failed
 	}
-	if err := o.write(rows); err != nil {
+	if err := errors.Join(err, found.Save(o.out)); err != nil {
 		return err
 	}
 	if o.full {
-		for _, what := range report.Shortfall(rows) {
+		for _, what := range report.Shortfall(found.Scenarios) {
 			failed = true
 			fmt.Fprintf(stdout, "the whole run has only %s\n", what)
 		}
@@ -151,6 +162,26 @@ func (o *options) all(ctx context.Context, stdout, stderr io.Writer) error {
 		return errViolated
 	}
 	return nil
+}
+
+// runScenarios runs every scenario with every client. It reports whether one has
+// failed that must not.
+func (o *options) runScenarios(ctx context.Context, found *report.Report, stdout, stderr io.Writer) (failed bool, err error) {
+	for _, s := range o.scenarios {
+		for _, client := range o.clients {
+			if ctx.Err() != nil {
+				return failed, nil
+			}
+			row, err := o.one(ctx, &s, client, stderr)
+			if err != nil {
+				return failed, err
+			}
+			found.Scenarios = append(found.Scenarios, row)
+			failed = failed || row.Failed()
+			fmt.Fprintf(stdout, "%2d %-18s %-9s %v\n", row.Number, row.Scenario, row.Client, row.Verdict())
+		}
+	}
+	return failed, nil
 }
 
 // one runs a scenario with a client, and keeps the history if it must.
@@ -189,26 +220,6 @@ func keepRun(dir string, run *history.Run, logs map[string]string) error {
 		}
 	}
 	return run.Save(filepath.Join(dir, "history.json.gz"))
-}
-
-// write writes the report in its three forms.
-func (o *options) write(rows []report.Row) error {
-	var text strings.Builder
-	if err := report.Markdown(&text, rows, "recovery.svg"); err != nil {
-		return err
-	}
-	asJSON, err := json.MarshalIndent(rows, "", "  ")
-	if err != nil {
-		return err
-	}
-	for name, content := range map[string][]byte{
-		"report.md": []byte(text.String()), "report.json": asJSON, "recovery.svg": report.SVG(rows),
-	} {
-		if err := os.WriteFile(filepath.Join(o.out, name), content, 0o666); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // judgeAgain judges a kept history.

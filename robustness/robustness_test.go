@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,14 +20,11 @@ func TestScenario(t *testing.T) {
 	if err := run(t.Context(), args, &stdout, &stderr); err != nil {
 		t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
 	}
-	var rows []report.Row
-	asJSON, err := os.ReadFile(filepath.Join(out, "report.json"))
-	if err == nil {
-		err = json.Unmarshal(asJSON, &rows)
-	}
+	written, err := report.Load(filepath.Join(out, report.FileJSON))
 	if err != nil {
 		t.Fatal(err)
 	}
+	rows := written.Scenarios
 	if len(rows) != 1 || rows[0].Faults == 0 || rows[0].Calls == 0 || rows[0].Broken() != 0 {
 		t.Errorf("report %+v", rows)
 	}
@@ -52,6 +48,7 @@ func TestArguments(t *testing.T) {
 		says string
 	}{
 		{[]string{"-run", "nonsense"}, `no scenario "nonsense"`},
+		{[]string{"-mutants", "-run", "stall"}, `no mutant "stall"`},
 		{[]string{"-client", "jetcd"}, `no client "jetcd"; there are ours and client/v3`},
 		{[]string{"-replay", "nowhere"}, "reading a history"},
 		{[]string{"x"}, `unexpected argument "x"`},

@@ -68,9 +68,9 @@ func TestReport(t *testing.T) {
 	broken.Client, broken.Judged = "client/v3", []string{"I8"}
 	broken.Calls[0].Ended = 9000 * ms
 	broken.Least.Faults = 2
-	rows := []Row{NewRow(outage()), NewRow(broken)}
+	r := Report{Scenarios: []Row{NewRow(outage()), NewRow(broken)}}
 	var text strings.Builder
-	if err := Markdown(&text, rows, "recovery.svg"); err != nil {
+	if err := r.markdown(&text); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

@@ -46,9 +46,9 @@ func (row *Row) Verdict() string {
 	return text + ": " + strings.Join(parts, ", ")
 }
 
-// Markdown writes the report. picture is the name of the SVG file beside it.
-func Markdown(out io.Writer, rows []Row, picture string) error {
-	w := &writer{out: out}
+// markdown writes the report.
+func (r *Report) markdown(out io.Writer) error {
+	w, rows := &writer{out: out}, r.Scenarios
 	w.line("# Robustness report")
 	w.line("")
 	w.line("Violations are told as \"n of N\", N being what was checked. A scenario in which too little")
@@ -81,10 +81,11 @@ func Markdown(out io.Writer, rows []Row, picture string) error {
 		}
 	}
 	w.line("")
-	w.line("![answered calls per second around each fault](%s)", picture)
+	w.line("![answered calls per second around each fault](%s)", fileSVG)
 	w.line("")
 	figures(w, rows)
 	counts(w, rows)
+	mutants(w, r.Mutants)
 	details(w, rows)
 	w.line("## Invariants")
 	w.line("")
