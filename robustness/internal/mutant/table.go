@@ -156,7 +156,7 @@ var otherMutants = []Mutant{
 		File:     "answer.go",
 		Old:      "return known == 0 || known == id",
 		New:      "return true",
-		Scenario: "foreign", Time: 2 * time.Second, Invariant: "I11",
+		Scenario: "replace-member", Time: 2 * time.Second, Invariant: "I11",
 	},
 	{
 		Name: "leave-watches", Fault: "Close forgets the watches: the goroutine goes on that opens their streams",
