@@ -216,7 +216,7 @@ func (t *tokens) obtain() (*token, *Error) {
 		}
 		return nil, err
 	}
-	var resp authenticateResponse
+	var resp AuthenticateResponse
 	if err := resp.decodeWire(reply); err != nil {
 		return nil, &Error{Op: rpcAuthenticate.op, Code: CodeInternal, Message: "the answer to Authenticate cannot be decoded: " + err.Error(), cause: err}
 	}

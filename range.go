@@ -110,6 +110,10 @@ func (c *Client) page(ctx context.Context, rpc *rpc, req *rangeRequest, resp *Ge
 // Revision is the revision at which the range is read.
 func (r *Range) Revision() int64 { return r.revision }
 
+// Header says who has answered first. Its Revision is that of the store, also
+// when the Range reads an older one.
+func (r *Range) Header() ResponseHeader { return r.first.Header }
+
 // Count is how many keys the range has at its revision, whatever Limit and the
 // filters say.
 func (r *Range) Count() int64 { return r.first.Count }

@@ -32,6 +32,7 @@ type Snapshot struct {
 	r        *rpc
 	stream   transport.Stream
 	endpoint string
+	header   ResponseHeader
 	version  string
 	total    int64
 	progress func(read, total int64)
@@ -110,7 +111,7 @@ func (c *Client) openSnapshot(ctx context.Context, r *rpc) (*Snapshot, *Error) {
 		e.resend = c.tokens.rejected(token, e)
 		return nil, e
 	}
-	s.version = first.Version
+	s.header, s.version = first.Header, first.Version
 	s.total = int64(len(s.piece)) + int64(first.RemainingBytes) + sha256.Size
 	return s, nil
 }
@@ -120,6 +121,10 @@ func (s *Snapshot) Size() int64 { return s.total }
 
 // Received is how many bytes Read has returned so far.
 func (s *Snapshot) Received() int64 { return s.read.Load() }
+
+// Header says which member's database it is, and how far the member was when it
+// began to send it.
+func (s *Snapshot) Header() ResponseHeader { return s.header }
 
 // StorageVersion is the version of the database's format, like "3.6.0". Empty
 // before etcd 3.6.

@@ -41,10 +41,14 @@ type authenticateRequest struct {
 	Password string `etcd:"2"`
 }
 
+// AuthenticateResponse is the answer of [Auth.Authenticate]. It prints without
+// the token.
+//
 //etcd:message etcdserverpb.AuthenticateResponse
-type authenticateResponse struct {
+type AuthenticateResponse struct {
 	Header ResponseHeader `etcd:"1"`
-	Token  string         `etcd:"2"`
+	// Token stands for the user's name and password until it expires.
+	Token string `etcd:"2" json:"-"`
 }
 
 //etcd:message etcdserverpb.AuthUserAddRequest

@@ -188,6 +188,38 @@ func (m *AuthStatusResponse) decodeWire(b []byte) error {
 	return nil
 }
 
+func (m *AuthenticateResponse) decodeWire(b []byte) error {
+	for i := 0; i < len(b); {
+		tag := uint64(b[i])
+		if i++; tag >= 0x80 {
+			if tag, i = wire.Varint(b, i-1); i < 0 {
+				return wire.Error(i)
+			}
+		}
+		switch tag {
+		case 0x0a: // Header
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			if err := m.Header.decodeWire(v); err != nil {
+				return err
+			}
+		case 0x12: // Token
+			var v []byte
+			if v, i = wire.Bytes(b, i); i < 0 {
+				return wire.Error(i)
+			}
+			m.Token = wire.String(v)
+		default:
+			if i = wire.Skip(tag, b, i); i < 0 {
+				return wire.Error(i)
+			}
+		}
+	}
+	return nil
+}
+
 func (m *CompactResponse) decodeWire(b []byte) error {
 	for i := 0; i < len(b); {
 		tag := uint64(b[i])
@@ -2043,38 +2075,6 @@ func (m *authenticateRequest) appendWire(b []byte) []byte {
 		b = wire.AppendString(append(b, 0x12), m.Password)
 	}
 	return b
-}
-
-func (m *authenticateResponse) decodeWire(b []byte) error {
-	for i := 0; i < len(b); {
-		tag := uint64(b[i])
-		if i++; tag >= 0x80 {
-			if tag, i = wire.Varint(b, i-1); i < 0 {
-				return wire.Error(i)
-			}
-		}
-		switch tag {
-		case 0x0a: // Header
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			if err := m.Header.decodeWire(v); err != nil {
-				return err
-			}
-		case 0x12: // Token
-			var v []byte
-			if v, i = wire.Bytes(b, i); i < 0 {
-				return wire.Error(i)
-			}
-			m.Token = wire.String(v)
-		default:
-			if i = wire.Skip(tag, b, i); i < 0 {
-				return wire.Error(i)
-			}
-		}
-	}
-	return nil
 }
 
 func (m *compactionRequest) sizeWire() int {

@@ -127,6 +127,28 @@ func (m *AuthStatusResponse) appendWire(b []byte) []byte {
 	return b
 }
 
+func (m *AuthenticateResponse) sizeWire() int {
+	n := 0
+	if s := m.Header.sizeWire(); s != 0 {
+		n += 1 + wire.SizeBytes(s)
+	}
+	if len(m.Token) != 0 {
+		n += 1 + wire.SizeBytes(len(m.Token))
+	}
+	return n
+}
+
+func (m *AuthenticateResponse) appendWire(b []byte) []byte {
+	if s := m.Header.sizeWire(); s != 0 {
+		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
+		b = m.Header.appendWire(b)
+	}
+	if len(m.Token) != 0 {
+		b = wire.AppendString(append(b, 0x12), m.Token)
+	}
+	return b
+}
+
 func (m *CompactResponse) sizeWire() int {
 	n := 0
 	if s := m.Header.sizeWire(); s != 0 {
@@ -1520,28 +1542,6 @@ func (m *authenticateRequest) decodeWire(b []byte) error {
 		}
 	}
 	return nil
-}
-
-func (m *authenticateResponse) sizeWire() int {
-	n := 0
-	if s := m.Header.sizeWire(); s != 0 {
-		n += 1 + wire.SizeBytes(s)
-	}
-	if len(m.Token) != 0 {
-		n += 1 + wire.SizeBytes(len(m.Token))
-	}
-	return n
-}
-
-func (m *authenticateResponse) appendWire(b []byte) []byte {
-	if s := m.Header.sizeWire(); s != 0 {
-		b = wire.AppendVarint(append(b, 0x0a), uint64(s))
-		b = m.Header.appendWire(b)
-	}
-	if len(m.Token) != 0 {
-		b = wire.AppendString(append(b, 0x12), m.Token)
-	}
-	return b
 }
 
 func (m *compactionRequest) decodeWire(b []byte) error {
@@ -3049,6 +3049,7 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.AuthDisableResponse", func() codec { return new(AuthDisableResponse) }},
 	{"etcdserverpb.AuthEnableResponse", func() codec { return new(AuthEnableResponse) }},
 	{"etcdserverpb.AuthStatusResponse", func() codec { return new(AuthStatusResponse) }},
+	{"etcdserverpb.AuthenticateResponse", func() codec { return new(AuthenticateResponse) }},
 	{"etcdserverpb.CompactionResponse", func() codec { return new(CompactResponse) }},
 	{"etcdserverpb.DefragmentResponse", func() codec { return new(DefragmentResponse) }},
 	{"etcdserverpb.DeleteRangeResponse", func() codec { return new(DeleteResponse) }},
@@ -3103,7 +3104,6 @@ var codecMessages = []codecMessage{
 	{"etcdserverpb.AuthUserListRequest", func() codec { return new(authUserListRequest) }},
 	{"etcdserverpb.AuthUserRevokeRoleRequest", func() codec { return new(authUserRevokeRoleRequest) }},
 	{"etcdserverpb.AuthenticateRequest", func() codec { return new(authenticateRequest) }},
-	{"etcdserverpb.AuthenticateResponse", func() codec { return new(authenticateResponse) }},
 	{"etcdserverpb.CompactionRequest", func() codec { return new(compactionRequest) }},
 	{"etcdserverpb.Compare", func() codec { return new(compare) }},
 	{"etcdserverpb.DefragmentRequest", func() codec { return new(defragmentRequest) }},

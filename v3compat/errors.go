@@ -64,3 +64,8 @@ type statusError struct {
 func (e *statusError) Error() string              { return e.status.Err().Error() }
 func (e *statusError) GRPCStatus() *status.Status { return e.status }
 func (e *statusError) Unwrap() error              { return e.cause }
+
+// statusErrorf is the error of a request that no client can want answered.
+func statusErrorf(format string, args ...any) error {
+	return status.Errorf(codes.InvalidArgument, format, args...)
+}

@@ -183,7 +183,12 @@ func TestAuthUsersAndRoles(t *testing.T) {
 	if err != nil || before.Enabled || before.AuthRevision == 0 {
 		t.Errorf("status %+v, %v", before, err)
 	}
+	failsWith(etcd.ErrAuthNotEnabled)(a.Authenticate(ctx, etcd.AuthenticateRequest{Username: "root", Password: rootPassword}))
 	must(t)(a.Enable(ctx))
+	failsWith(etcd.ErrAuthFailed)(a.Authenticate(ctx, etcd.AuthenticateRequest{Username: "root", Password: "wrong"}))
+	if r, err := a.Authenticate(ctx, etcd.AuthenticateRequest{Username: "root", Password: rootPassword}); err != nil || r.Token == "" || r.Header.MemberID == 0 {
+		t.Errorf("authenticated: %+v, %v", r, err)
+	}
 	failsWith(etcd.ErrUnauthenticated)(a.UserList(ctx)) // this client has no credentials
 	a = asUser(t, s, "root", rootPassword).Auth()
 	must(t)(a.Enable(ctx)) // once more
@@ -215,6 +220,8 @@ func TestAuthInvalid(t *testing.T) {
 	refuses("UserAddRequest.Password is empty")(a.UserAdd(ctx, etcd.UserAddRequest{Name: "u"}))
 	refuses("UserAddRequest.Password is not valid UTF-8")(a.UserAdd(ctx, etcd.UserAddRequest{Name: "u", Password: "secret\xff"}))
 	refuses("UserAddRequest.NoPassword and Password")(a.UserAdd(ctx, etcd.UserAddRequest{Name: "u", Password: "secret", NoPassword: true}))
+	refuses("AuthenticateRequest.Username is empty")(a.Authenticate(ctx, etcd.AuthenticateRequest{Password: "secret"}))
+	refuses("AuthenticateRequest.Password is empty")(a.Authenticate(ctx, etcd.AuthenticateRequest{Username: "u"}))
 	refuses("UserDeleteRequest.Name")(a.UserDelete(ctx, etcd.UserDeleteRequest{}))
 	refuses("UserGetRequest.Name")(a.UserGet(ctx, etcd.UserGetRequest{Name: "\xc3"}))
 	refuses("UserChangePasswordRequest.Name")(a.UserChangePassword(ctx, etcd.UserChangePasswordRequest{Password: "secret"}))
@@ -238,6 +245,8 @@ func TestAuthInvalid(t *testing.T) {
 	for _, req := range []any{
 		etcd.UserAddRequest{Name: "u", Password: "secret"},
 		&etcd.UserChangePasswordRequest{Name: "u", Password: "secret"},
+		etcd.AuthenticateRequest{Username: "u", Password: "secret"},
+		&etcd.AuthenticateResponse{Token: "secret"},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
 			if out := fmt.Sprintf(verb, req); strings.Contains(out, "secret") {

@@ -88,6 +88,9 @@ func TestRange(t *testing.T) {
 		if full.Count() != n {
 			t.Errorf("count %d", full.Count())
 		}
+		if h := full.Header(); h.MemberID == 0 || h.Revision < full.Revision() {
+			t.Errorf("header %+v of a range at %d", h, full.Revision())
+		}
 	})
 
 	t.Run("twice, at the same time", func(t *testing.T) {

@@ -1,0 +1,154 @@
+package v3compat
+
+import (
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"silly.store/etcd"
+)
+
+// Requests of client/v3 as our own. What etcd accepts and we refuse, because it
+// is most likely a mistake, is put in other words here: code that runs on
+// client/v3 has the same answers from us. What etcd refuses before it looks at
+// its store is refused with its error.
+
+// endOfKeys is how etcd's range_end says "to the last key".
+const endOfKeys = "\x00"
+
+// emptyInterval: no key is in it. etcd takes that for a range without keys.
+func emptyInterval(key, end []byte) bool {
+	return len(key) > 0 && len(end) > 0 && string(end) != endOfKeys && string(end) <= string(key)
+}
+
+// probeOf is a read that stands for one of an empty interval: its answer has the
+// header, and nothing else of it is used.
+func probeOf(key []byte) etcd.GetRequest {
+	return etcd.GetRequest{Key: string(key), CountOnly: true}
+}
+
+// getRequest also tells whether the interval is empty, and so is to be answered
+// with a header only.
+func getRequest(r *pb.RangeRequest) (req etcd.GetRequest, blank bool, err error) {
+	switch {
+	case len(r.Key) == 0:
+		return req, false, rpctypes.ErrGRPCEmptyKey
+	case !validSort(r):
+		return req, false, rpctypes.ErrGRPCInvalidSortOption
+	case emptyInterval(r.Key, r.RangeEnd):
+		req = probeOf(r.Key)
+		req.Revision, req.Serializable = max(r.Revision, 0), r.Serializable
+		return req, true, nil
+	}
+	req = etcd.GetRequest{
+		Key: string(r.Key), RangeEnd: string(r.RangeEnd),
+		Limit: max(r.Limit, 0), Revision: max(r.Revision, 0),
+		SortOrder: etcd.SortOrder(r.SortOrder), SortTarget: etcd.SortTarget(r.SortTarget),
+		Serializable: r.Serializable, KeysOnly: r.KeysOnly, CountOnly: r.CountOnly,
+		MinModRevision: max(r.MinModRevision, 0), MaxModRevision: r.MaxModRevision,
+		MinCreateRevision: max(r.MinCreateRevision, 0), MaxCreateRevision: r.MaxCreateRevision,
+	}
+	if passesNone(r.MinModRevision, r.MaxModRevision) || passesNone(r.MinCreateRevision, r.MaxCreateRevision) {
+		req.CountOnly = true
+		req.MinModRevision, req.MaxModRevision, req.MinCreateRevision, req.MaxCreateRevision = 0, 0, 0, 0
+	}
+	req.KeysOnly = req.KeysOnly && !req.CountOnly
+	return req, false, nil
+}
+
+func validSort(r *pb.RangeRequest) bool {
+	_, order := pb.RangeRequest_SortOrder_name[int32(r.SortOrder)]
+	_, target := pb.RangeRequest_SortTarget_name[int32(r.SortTarget)]
+	return order && target
+}
+
+// passesNone: a filter with these bounds drops every pair. The count of a range
+// ignores filters.
+func passesNone(low, high int64) bool {
+	return high < 0 || high > 0 && low > high
+}
+
+func putRequest(r *pb.PutRequest) (etcd.PutRequest, error) {
+	switch {
+	case len(r.Key) == 0:
+		return etcd.PutRequest{}, rpctypes.ErrGRPCEmptyKey
+	case r.IgnoreValue && len(r.Value) > 0:
+		return etcd.PutRequest{}, rpctypes.ErrGRPCValueProvided
+	case r.IgnoreLease && r.Lease != 0:
+		return etcd.PutRequest{}, rpctypes.ErrGRPCLeaseProvided
+	}
+	return etcd.PutRequest{
+		Key: string(r.Key), Value: r.Value, Lease: etcd.LeaseID(r.Lease), PrevKV: r.PrevKv,
+		IgnoreValue: r.IgnoreValue, IgnoreLease: r.IgnoreLease,
+	}, nil
+}
+
+func deleteRequest(r *pb.DeleteRangeRequest) (etcd.DeleteRequest, error) {
+	if len(r.Key) == 0 {
+		return etcd.DeleteRequest{}, rpctypes.ErrGRPCEmptyKey
+	}
+	return etcd.DeleteRequest{Key: string(r.Key), RangeEnd: string(r.RangeEnd), PrevKV: r.PrevKv}, nil
+}
+
+func txnRequest(r *pb.TxnRequest) (req etcd.TxnRequest, err error) {
+	for _, c := range r.Compare {
+		if len(c.Key) == 0 {
+			return req, rpctypes.ErrGRPCEmptyKey
+		}
+		req.If = append(req.If, compare(c))
+	}
+	if req.Then, err = ops(r.Success); err != nil {
+		return req, err
+	}
+	req.Else, err = ops(r.Failure)
+	return req, err
+}
+
+// compare takes the operand that Target names, as etcd does.
+func compare(c *pb.Compare) etcd.Compare {
+	out := etcd.Compare{
+		Key: string(c.Key), RangeEnd: string(c.RangeEnd),
+		Target: etcd.CompareTarget(c.Target), Result: etcd.CompareResult(c.Result),
+	}
+	switch c.Target {
+	case pb.Compare_VERSION:
+		out.Version = c.GetVersion()
+	case pb.Compare_CREATE:
+		out.CreateRevision = c.GetCreateRevision()
+	case pb.Compare_MOD:
+		out.ModRevision = c.GetModRevision()
+	case pb.Compare_VALUE:
+		out.Value = c.GetValue()
+	case pb.Compare_LEASE:
+		out.Lease = etcd.LeaseID(c.GetLease())
+	}
+	return out
+}
+
+func ops(in []*pb.RequestOp) ([]etcd.Op, error) {
+	out := make([]etcd.Op, len(in))
+	for i, r := range in {
+		var err error
+		if out[i], err = op(r); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func op(r *pb.RequestOp) (etcd.Op, error) {
+	switch r := r.Request.(type) {
+	case *pb.RequestOp_RequestRange:
+		req, _, err := getRequest(r.RequestRange)
+		return req, err
+	case *pb.RequestOp_RequestPut:
+		return putRequest(r.RequestPut)
+	case *pb.RequestOp_RequestDeleteRange:
+		if emptyInterval(r.RequestDeleteRange.Key, r.RequestDeleteRange.RangeEnd) {
+			return probeOf(r.RequestDeleteRange.Key), nil
+		}
+		return deleteRequest(r.RequestDeleteRange)
+	case *pb.RequestOp_RequestTxn:
+		return txnRequest(r.RequestTxn)
+	}
+	return nil, statusErrorf("operation of a transaction is %T, which is none", r.Request)
+}
