@@ -25,15 +25,5 @@ func call[Request, Response any](ctx context.Context, c *etcd.Client, do func(co
 // unsent: the request has not left, and another try may reach a member.
 func unsent(err error) bool {
 	var e *etcd.Error
-	return errors.As(err, &e) && e.Outcome == etcd.NotSent && errors.Is(e, etcd.ErrUnavailable) && ctxErr(e) == nil
-}
-
-func ctxErr(err error) error {
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return context.DeadlineExceeded
-	case errors.Is(err, context.Canceled):
-		return context.Canceled
-	}
-	return nil
+	return errors.As(err, &e) && e.Outcome == etcd.NotSent && errors.Is(e, etcd.ErrUnavailable)
 }

@@ -32,7 +32,6 @@ func New(config clientv3.Config) (*clientv3.Client, error) {
 	}
 	client, err := build(config, c, c.Close)
 	if err != nil {
-		_ = c.Close()
 		return nil, err
 	}
 	if config.RejectOldCluster {
@@ -59,7 +58,8 @@ func Wrap(c *etcd.Client) *clientv3.Client {
 		// There is nothing in this configuration that clientv3.New could refuse.
 		// If it does, what needs no connection still works.
 		client = clientv3.NewCtxClient(context.Background())
-		fill(client, newLocal(c), func() error { return nil })
+		l := newLocal(c)
+		fill(client, l, l.close)
 	}
 	return client
 }
@@ -71,30 +71,33 @@ const placeholder = "127.0.0.1:2379"
 // build makes a clientv3.Client on c. closeOwn is called last by its Close.
 func build(config clientv3.Config, c *etcd.Client, closeOwn func() error) (*clientv3.Client, error) {
 	l := newLocal(c)
+	f := newFollower(c.Endpoints(), c.SetEndpoints)
+	closeAll := func() error {
+		f.close()
+		return errors.Join(l.close(), closeOwn())
+	}
 	config.Endpoints = []string{placeholder}
 	config.AutoSyncInterval, config.RejectOldCluster = 0, false
-	config.DialOptions = []grpc.DialOption{grpc.WithUnaryInterceptor(l.interceptUnary), grpc.WithStreamInterceptor(l.interceptStream)}
+	config.DialOptions = append(f.options(), grpc.WithUnaryInterceptor(l.interceptUnary), grpc.WithStreamInterceptor(l.interceptStream))
 	client, err := clientv3.New(config)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, closeAll())
 	}
 	l.conn.Store(client.ActiveConnection())
 	client.SetEndpoints(c.Endpoints()...)
-	fill(client, l, closeOwn)
+	f.follow(client)
+	fill(client, l, closeAll)
 	return client, nil
 }
 
 // fill puts our own in place of what clientv3.New has made.
-func fill(client *clientv3.Client, l *local, closeOwn func() error) {
+func fill(client *clientv3.Client, l *local, closeAll func() error) {
 	client.KV = clientv3.NewKVFromKVClient(kvClient{&kvServer{c: l.c}, l}, nil)
 	client.Cluster = clientv3.NewClusterFromClusterClient(pb.NewClusterClient(l), nil)
 	client.Auth = clientv3.NewAuthFromAuthClient(pb.NewAuthClient(l), nil)
 	client.Maintenance = &maintenance{&maintenanceServer{c: l.c}}
 	client.Watcher = nil
-	client.Lease = &closingLease{ctx: client.Ctx(), closeAll: func() error {
-		l.close()
-		return closeOwn()
-	}}
+	client.Lease = &closingLease{ctx: client.Ctx(), closeAll: closeAll}
 }
 
 // closingLease ends what is below a clientv3.Client, whose Close ends its

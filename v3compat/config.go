@@ -56,6 +56,12 @@ func refuse(config *clientv3.Config) error {
 			"whose connections are its own; for a dialer or hooks make an etcd.Client and use v3compat.Wrap")
 	case config.BackoffWaitBetween < 0:
 		return fmt.Errorf("clientv3.Config.BackoffWaitBetween is negative: %v", config.BackoffWaitBetween)
+	case config.AutoSyncInterval < 0:
+		return fmt.Errorf("clientv3.Config.AutoSyncInterval is negative: %v", config.AutoSyncInterval)
+	case config.DialTimeout < 0:
+		return fmt.Errorf("clientv3.Config.DialTimeout is negative: %v", config.DialTimeout)
+	case config.MaxCallRecvMsgSize < 0 || config.MaxCallRecvMsgSize > math.MaxInt32:
+		return fmt.Errorf("clientv3.Config.MaxCallRecvMsgSize is %d; it must be in 0-%d", config.MaxCallRecvMsgSize, math.MaxInt32)
 	}
 	return nil
 }

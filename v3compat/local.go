@@ -65,12 +65,13 @@ func (l *local) serve(desc *grpc.ServiceDesc, service any) {
 }
 
 // close ends the streams and waits for what serves them.
-func (l *local) close() {
+func (l *local) close() error {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
 	l.end()
 	l.handlers.Wait()
+	return nil
 }
 
 // interceptUnary has what is called on the connection of a clientv3.Client
