@@ -26,6 +26,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	switch {
@@ -65,6 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	out := fs.String("out", "out", "`folder` for the report and for the histories of failures")
 	mutants := fs.Bool("mutants", false, "run mutants of this client instead, which scenarios have to catch")
 	keep := fs.Bool("keep", false, "keep every history, not only those of failures")
+	soak := fs.Bool("soak", false, "a mixed load under random faults for -time (10m), shown while it goes on")
 	replay := fs.String("replay", "", "judge this kept history `file` again and run nothing")
 	fs.Usage = func() {
 		fmt.Fprintln(stderr, "Usage: go run . [flags]")
@@ -85,12 +87,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if fs.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
+	if *soak {
+		for _, other := range []string{"run", "quick", "keep", "mutants", "replay"} {
+			if given(fs, other) {
+				return fmt.Errorf("-%s does not go with -soak", other)
+			}
+		}
+		return runSoak(ctx, soakOptions{client: *clients, time: *d, seed: *seed, out: *out}, stdout, stderr)
+	}
 	if *replay != "" {
 		return judgeAgain(*replay, stdout)
 	}
 	o := options{time: *d, quick: *quick, seed: *seed, out: *out, keep: *keep, clients: store.Names}
 	if o.seed == 0 {
-		o.seed = rand.Uint64() >> 12 // exact in JSON readers that have only floats
+		o.seed = newSeed()
 	}
 	switch {
 	case *clients != "":
@@ -129,6 +139,16 @@ func (o *options) choose(names string, mutants bool) (err error) {
 	}
 	return err
 }
+
+// given reports whether a flag was given.
+func given(fs *flag.FlagSet, name string) bool {
+	found := false
+	fs.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
+}
+
+// newSeed is a seed that is exact also in JSON readers that have only floats.
+func newSeed() uint64 { return rand.Uint64() >> 12 }
 
 // errViolated is the end of a run in which our client, or the harness, failed.
 var errViolated = errors.New("violations, mutants that survived, or runs that did not count; the report says which")

@@ -3,10 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"silly.store/etcd/robustness/internal/report"
 )
@@ -42,6 +46,53 @@ func TestScenario(t *testing.T) {
 	}
 }
 
+// A soak that is interrupted ends with the verdict on what has run.
+func TestSoak(t *testing.T) {
+	out := t.TempDir()
+	ctx, interrupt := context.WithCancel(t.Context())
+	stdout := &until{stop: regexp.MustCompile(`faults [1-9].*\n`), then: interrupt}
+	var stderr bytes.Buffer
+	err := runSoak(ctx, soakOptions{time: time.Hour, warm: time.Second, seed: 7, out: out}, stdout, &stderr)
+	if err != nil && !errors.Is(err, errSoak) { // so short a warm-up is too short for memory
+		t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
+	}
+	var r report.Soak
+	asJSON, err := os.ReadFile(filepath.Join(out, "soak.json"))
+	if err == nil {
+		err = json.Unmarshal(asJSON, &r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Interrupted || r.Injected() == 0 || r.Calls == 0 || r.Events == 0 || r.Leases == 0 || len(r.Usage) != 2 {
+		t.Errorf("too little has happened: %s", asJSON)
+	}
+	if r.Broken() != 0 || len(r.Failures) != 0 {
+		t.Errorf("failed: %q, %+v", r.Failures, r.Findings)
+	}
+	if !regexp.MustCompile(`(PASS|FAIL), seed 7; the report is in `).MatchString(stdout.String()) {
+		t.Errorf("no verdict in %s", stdout.String())
+	}
+	if text, err := os.ReadFile(filepath.Join(out, "soak.md")); err != nil || !bytes.Contains(text, []byte("It was interrupted")) {
+		t.Errorf("report %v %s", err, text)
+	}
+}
+
+// until is a buffer that calls then once it contains stop.
+type until struct {
+	bytes.Buffer
+	stop *regexp.Regexp
+	then func()
+}
+
+func (u *until) Write(p []byte) (int, error) {
+	n, err := u.Buffer.Write(p)
+	if u.stop.Match(u.Bytes()) {
+		u.then()
+	}
+	return n, err
+}
+
 func TestArguments(t *testing.T) {
 	for _, bad := range []struct {
 		args []string
@@ -51,6 +102,8 @@ func TestArguments(t *testing.T) {
 		{[]string{"-mutants", "-run", "stall"}, `no mutant "stall"`},
 		{[]string{"-client", "jetcd"}, `no client "jetcd"; there are ours and client/v3`},
 		{[]string{"-replay", "nowhere"}, "reading a history"},
+		{[]string{"-soak", "-client", "ours,client/v3"}, "a soak is of one client: ours or client/v3"},
+		{[]string{"-soak", "-quick"}, "-quick does not go with -soak"},
 		{[]string{"x"}, `unexpected argument "x"`},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"time"
 
 	"silly.store/etcd/robustness/internal/history"
@@ -37,6 +38,7 @@ func leases(r *history.Run, t *truth, f *Finding) {
 		f.Checked++
 		gone := deletion(t, l)
 		switch {
+		case l.Revoked != 0 && (gone == nil || gone.At >= l.Revoked):
 		case gone != nil && (l.Lost == 0 || time.Duration(l.Lost-gone.At) > excused(r, l.Lost-int64(l.TTL), l.Lost)):
 			f.broken(gone.At, "the server deleted lease %x (%v) at %v, its loss was reported at %v",
 				l.ID, l.TTL, time.Duration(gone.At), time.Duration(l.Lost))
@@ -73,7 +75,11 @@ func Margins(r *history.Run) []time.Duration {
 
 // faulty reports whether a fault was there at some time from from to to.
 func faulty(r *history.Run, from, to int64) bool {
-	for _, x := range r.Faults {
+	faults := r.Faults
+	if r.Before != nil {
+		faults = slices.Concat(r.Before.Faults, faults)
+	}
+	for _, x := range faults {
 		if x.From <= to && (x.To == 0 || x.To >= from) {
 			return true
 		}

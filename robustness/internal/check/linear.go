@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"sort"
 	"strings"
@@ -22,7 +23,7 @@ const modelTime = 20 * time.Second
 func linearizable(r *history.Run, t *truth, f *Finding) {
 	for key, ops := range operations(r, t) {
 		f.Checked += len(ops)
-		switch porcupine.CheckOperationsTimeout(register, ops, modelTime) {
+		switch porcupine.CheckOperationsTimeout(register(t.initial(key)), ops, modelTime) {
 		case porcupine.Illegal:
 			f.broken(ops[0].Call, "no order of the %d calls on %q explains their answers", len(ops), key)
 		case porcupine.Unknown:
@@ -42,28 +43,30 @@ func linearizable(r *history.Run, t *truth, f *Finding) {
 // register is the model of one key: its value, "" when there is no key. A call
 // of unknown fate may take effect at any time after it began; one that never did
 // is the same as one that did after all others.
-var register = porcupine.Model{
-	Init: func() any { return "" },
-	Step: func(state, input, output any) (bool, any) {
-		value, c := state.(string), input.(*history.Call)
-		done := c.Fate == history.Done
-		switch c.Kind {
-		case history.Get:
-			return c.Found == value, value
-		case history.Put:
-			return true, c.Value
-		case history.Delete:
-			return !done || c.Matched == (value != ""), ""
-		}
-		switch matches := value == c.Expected; {
-		case done && (matches != c.Matched || !matches && c.Found != value):
-			return false, value
-		case matches:
-			return true, c.Value
-		}
-		return true, value
-	},
-	DescribeOperation: func(input, _ any) string { return describe(input.(*history.Call)) },
+func register(initial string) porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return initial },
+		Step: func(state, input, output any) (bool, any) {
+			value, c := state.(string), input.(*history.Call)
+			done := c.Fate == history.Done
+			switch c.Kind {
+			case history.Get:
+				return c.Found == value, value
+			case history.Put:
+				return true, c.Value
+			case history.Delete:
+				return !done || c.Matched == (value != ""), ""
+			}
+			switch matches := value == c.Expected; {
+			case done && (matches != c.Matched || !matches && c.Found != value):
+				return false, value
+			case matches:
+				return true, c.Value
+			}
+			return true, value
+		},
+		DescribeOperation: func(input, _ any) string { return describe(input.(*history.Call)) },
+	}
 }
 
 func describe(c *history.Call) string {
@@ -87,8 +90,7 @@ func operations(r *history.Run, t *truth) map[string][]porcupine.Operation {
 	deletes := unclaimedDeletes(r, t)
 	shared := manyPrefixes(r)
 	ops := make(map[string][]porcupine.Operation)
-	for i := range r.Calls {
-		c := &r.Calls[i]
+	for c := range calls(r) {
 		if c.Stale || c.Fate == history.NotApplied || c.Kind == history.Get && c.Fate != history.Done || shared(c.Key) {
 			continue
 		}
@@ -112,12 +114,30 @@ func operations(r *history.Run, t *truth) map[string][]porcupine.Operation {
 	return ops
 }
 
+// calls are those of the run and those taken over.
+func calls(r *history.Run) iter.Seq[*history.Call] {
+	return func(yield func(*history.Call) bool) {
+		if r.Before != nil {
+			for i := range r.Before.Calls {
+				if !yield(&r.Before.Calls[i]) {
+					return
+				}
+			}
+		}
+		for i := range r.Calls {
+			if !yield(&r.Calls[i]) {
+				return
+			}
+		}
+	}
+}
+
 // manyPrefixes reports which keys are written by transactions over several
 // keys: those are no registers.
 func manyPrefixes(r *history.Run) func(key string) bool {
 	prefixes := make(map[string]bool)
-	for i := range r.Calls {
-		if c := &r.Calls[i]; c.Kind == history.Many {
+	for c := range calls(r) {
+		if c.Kind == history.Many {
 			prefixes[c.Key] = true
 		}
 	}
@@ -202,12 +222,12 @@ func revisions(r *history.Run, t *truth, f *Finding) {
 			}
 		}
 	}
-	inOrder(r, f)
+	inOrder(r, t, f)
 }
 
 // inOrder checks that a linearizable call that began after another had ended
 // has no lower revision.
-func inOrder(r *history.Run, f *Finding) {
+func inOrder(r *history.Run, t *truth, f *Finding) {
 	var began, ended []*history.Call
 	for i := range r.Calls {
 		if c := &r.Calls[i]; c.Fate == history.Done && !c.Stale {
@@ -217,7 +237,7 @@ func inOrder(r *history.Run, f *Finding) {
 	ended = append(ended, began...)
 	sort.Slice(began, func(i, j int) bool { return began[i].Began < began[j].Began })
 	sort.Slice(ended, func(i, j int) bool { return ended[i].Ended < ended[j].Ended })
-	highest, next := int64(0), 0
+	highest, next := t.began, 0
 	for _, c := range began {
 		for ; next < len(ended) && ended[next].Ended < c.Began; next++ {
 			highest = max(highest, ended[next].Revision)

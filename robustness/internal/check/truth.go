@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -9,10 +10,12 @@ import (
 
 // truth is the history of all keys as the oracles have it.
 type truth struct {
-	events []history.Event
+	events []history.Event  // those taken over, then those of the run
+	taken  int              // how many were taken over
+	began  int64            // the last revision before the run
 	prev   []string         // of each event: the value before, "" if there was no key
 	keys   map[string][]int // the events of each key, by index
-	values map[string][]int // the events that put a value, by index
+	values map[string][]int // the run's events that put a value, by index
 	writes map[int64]int    // revision → its first event
 	last   int64            // revision
 }
@@ -24,10 +27,17 @@ func newTruth(r *history.Run) (*truth, Finding) {
 		f.broken(0, "%s", text)
 	}
 	t := &truth{
-		events: r.Truth, prev: make([]string, len(r.Truth)),
-		keys: make(map[string][]int), values: make(map[string][]int), writes: make(map[int64]int), last: 1,
+		events: r.Truth, began: 1,
+		keys: make(map[string][]int), values: make(map[string][]int), writes: make(map[int64]int),
 	}
-	for i := range t.events {
+	if b := r.Before; b != nil {
+		t.events, t.taken, t.began = slices.Concat(b.Keys, r.Truth), len(b.Keys), b.Revision
+	}
+	t.prev, t.last = make([]string, len(t.events)), t.began
+	for i := range t.events[:t.taken] {
+		t.keys[t.events[i].Key] = []int{i}
+	}
+	for i := t.taken; i < len(t.events); i++ {
 		e := &t.events[i]
 		switch {
 		case e.Revision == t.last+1:
@@ -67,6 +77,14 @@ func (t *truth) follow(i int, f *Finding) {
 	case e.Created != e.Revision || e.Version != 1:
 		f.broken(e.At, "revision %d creates %q with create revision %d and version %d", e.Revision, e.Key, e.Created, e.Version)
 	}
+}
+
+// initial is a key's value before the run, "" if there was no key.
+func (t *truth) initial(key string) string {
+	if e := t.at(key, t.began); e != nil {
+		return e.Value
+	}
+	return ""
 }
 
 // at returns the last event of a key up to a revision, nil if there is none.

@@ -175,9 +175,16 @@ func (c *watchCheck) end() {
 // compaction checks a watch that ended because its revision was compacted.
 func (c *watchCheck) compaction() {
 	next := max(c.w.Start, c.delivered+1, c.promised+1)
-	if c.w.Compacted > 0 && (c.w.Compacted <= next || c.w.Compacted > c.run.Compacted) {
+	if next == c.w.Start && c.w.Known > 0 {
+		next = c.w.Known
+	}
+	compacted := c.run.Compacted
+	if b := c.run.Before; b != nil {
+		compacted = max(compacted, b.Compacted)
+	}
+	if c.w.Compacted > 0 && (c.w.Compacted <= next || c.w.Compacted > compacted) {
 		c.start.broken(c.w.Ended, "watch %d at revision %d was told that all before %d is compacted, compacted is %d",
-			c.w.ID, next, c.w.Compacted, c.run.Compacted)
+			c.w.ID, next, c.w.Compacted, compacted)
 	}
 }
 

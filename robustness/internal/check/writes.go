@@ -13,10 +13,7 @@ const Own = "~"
 func writes(r *history.Run, t *truth, f *Finding) {
 	known := make(map[string]bool)
 	possible := make(map[string]int)
-	several := false
-	for i := range r.Calls {
-		c := &r.Calls[i]
-		several = several || c.Kind == history.Many && c.Value == ""
+	for c := range calls(r) {
 		switch {
 		case c.Kind == history.Delete && c.Fate == history.Unknown:
 			f.Checked++
@@ -32,14 +29,17 @@ func writes(r *history.Run, t *truth, f *Finding) {
 			f.broken(e.At, "revision %d puts %q to %q, which nobody has written", e.Revision, value, e.Key)
 		}
 	}
-	if several {
-		return // whose deletion of a key it was can't be told
-	}
 	for i := range r.Leases {
 		possible[r.Leases[i].Key]++ // its end deletes its key
 	}
+	if r.Before != nil {
+		for i := range r.Before.Leases {
+			possible[r.Before.Leases[i].Key]++
+		}
+	}
+	shared := manyPrefixes(r) // whose deletion of such a key it was can't be told
 	for key, n := range unclaimedDeletes(r, t) {
-		if n > possible[key] && !strings.HasPrefix(key, Own) {
+		if n > possible[key] && !strings.HasPrefix(key, Own) && !shared(key) {
 			f.broken(0, "%q was deleted %d times more than calls account for", key, n-possible[key])
 		}
 	}

@@ -16,6 +16,8 @@ type Run struct {
 	Seed     uint64
 	Began    time.Time
 	Took     time.Duration
+	// Before is what a window of a longer run has taken over, nil if this is no window.
+	Before *Before `json:",omitempty"`
 	// Judged are the invariants that hold for this scenario, like "I1".
 	Judged []string
 	// Least is how much must have happened for the run to count.
@@ -38,7 +40,7 @@ type Run struct {
 	// Counts are what the clients have counted themselves, by name.
 	Counts map[string]int64 `json:",omitempty"`
 
-	// Truth is every event from the first revision on, in order.
+	// Truth is every event from the first revision on, or behind Before, in order.
 	Truth []Event
 	// Compacted is the revision below which the server may have forgotten, 0
 	// if nothing was compacted.
@@ -53,6 +55,22 @@ type Run struct {
 
 // Authentications names the count of how often clients have obtained a token.
 const Authentications = "authentications"
+
+// Before is what a window of a longer run takes over from the window before it.
+type Before struct {
+	// Revision is the last one of that window.
+	Revision int64
+	// Compacted is the revision up to which all was compacted behind that window.
+	Compacted int64
+	// Keys are the keys that there were at that revision, in the order of their own.
+	Keys []Event
+	// Calls are writes of unknown fate that had shown no effect: they may still have.
+	Calls []Call
+	// Leases are those that were over and whose keys may still go.
+	Leases []Lease
+	// Faults are those of that window.
+	Faults []Fault
+}
 
 // Amount is how much must have happened.
 type Amount struct {
@@ -146,7 +164,10 @@ type Watch struct {
 	// for: one from now starts behind it.
 	Before int64
 	// Start is the first revision that is delivered, as the client says.
-	Start     int64
+	Start int64
+	// Known is, of a watch that goes on from the window before, the first revision of
+	// which it had been told nothing: what was not for it may be more.
+	Known     int64 `json:",omitempty"`
 	Began     int64
 	Confirmed int64 // 0: Watch itself failed
 	Responses []Response
@@ -188,6 +209,8 @@ type Lease struct {
 	// Lost is when the client reported its loss, 0: it did not.
 	Lost  int64
 	Error string `json:",omitempty"`
+	// Revoked is when its user first asked for its end, 0: never.
+	Revoked int64 `json:",omitempty"`
 	// Ended is until when the run looked.
 	Ended int64
 }

@@ -76,6 +76,20 @@ func (r *Recorder) Finish() *Run {
 	return &r.run
 }
 
+// Cut returns the history so far and begins the next window of it on the same
+// clock. No call, watch or fault may be under way.
+func (r *Recorder) Cut() *Run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	run := r.run
+	run.Took = time.Since(r.zero)
+	r.run = Run{
+		Scenario: run.Scenario, Number: run.Number, Client: run.Client, Seed: run.Seed, Began: run.Began,
+		Judged: run.Judged, LeasesMayEnd: run.LeasesMayEnd,
+	}
+	return &run
+}
+
 const (
 	pulse = 5 * time.Millisecond
 	// pause is how late a tick must be to count as a pause of the machine.
@@ -123,6 +137,13 @@ func (in *Interner) Bytes(b []byte) string {
 	s := string(b)
 	in.known[s] = s
 	return s
+}
+
+// Forget drops all that is known; what was returned stays as it is.
+func (in *Interner) Forget() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.known = make(map[string]string)
 }
 
 // String returns a copy of s that keeps nothing else alive.

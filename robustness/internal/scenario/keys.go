@@ -43,7 +43,11 @@ type caller struct {
 
 // call makes one call at random.
 func (c *caller) call() {
-	if now := c.w.rec.Now() / int64(epoch); now != c.epoch {
+	now := c.w.rec.Now() / int64(epoch)
+	if c.w.epochs > 0 {
+		now %= c.w.epochs
+	}
+	if now != c.epoch {
 		c.epoch = now
 		clear(c.known)
 	}
@@ -109,6 +113,7 @@ func (c *caller) end(x *history.Call, a store.Answer, err error) {
 	if err != nil {
 		x.Fate, x.Error = c.s.Fate(err), err.Error()
 	}
+	c.w.meter.call(x, c.s, err)
 	c.w.rec.Call(*x)
 }
 

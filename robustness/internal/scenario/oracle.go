@@ -27,6 +27,7 @@ type oracle struct {
 	revisions map[int64][]history.Event
 	highest   int64
 	witnesses map[string]*witness // by member
+	dropped   int64               // revisions up to here were dropped
 	faults    []string
 }
 
@@ -196,11 +197,34 @@ func (o *oracle) truth(upTo int64) []history.Event {
 	return events
 }
 
+// drop forgets the revisions up to one that all members have told of.
+func (o *oracle) drop(upTo int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	kept := make(map[int64][]history.Event)
+	for r, events := range o.revisions {
+		if r > upTo {
+			kept[r] = events
+		}
+	}
+	o.revisions, o.dropped = kept, upTo
+}
+
+// behind is how many revisions follow on one, and when the first of them was seen.
+func (o *oracle) behind(revision int64) (n, since int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if next := o.revisions[revision+1]; len(next) > 0 {
+		since = next[0].At
+	}
+	return max(o.highest-revision, 0), since
+}
+
 // last is the last revision up to a bound that a filter lets through; 0: none.
 func (o *oracle) last(upTo int64, matches func(*history.Event) bool) int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for r := upTo; r > 0; r-- {
+	for r := upTo; r > o.dropped; r-- {
 		for i := range o.revisions[r] {
 			if matches(&o.revisions[r][i]) {
 				return r

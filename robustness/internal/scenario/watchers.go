@@ -80,7 +80,7 @@ func (s *watchSlot) revision() int64 {
 		return 0
 	}
 	now := s.w.oracle.now()
-	return max(now-s.kind.back+s.random.Int64N(s.kind.back+s.kind.ahead+1), 1)
+	return max(now-s.kind.back+s.random.Int64N(s.kind.back+s.kind.ahead+1), s.w.floor+1)
 }
 
 func (s *watchSlot) open(f history.Filter, revision int64) (*history.Watch, store.Watch) {
@@ -99,8 +99,8 @@ func (s *watchSlot) open(f history.Filter, revision int64) (*history.Watch, stor
 }
 
 // read reads a watch until its life or the run is over. In the second case it
-// goes on until everything was delivered.
-func (s *watchSlot) read(log *history.Watch, watch store.Watch, life time.Duration) {
+// goes on until everything was delivered. It returns true if the watch has ended.
+func (s *watchSlot) read(log *history.Watch, watch store.Watch, life time.Duration) bool {
 	ctx, cancel := context.WithCancel(s.w.ctx)
 	defer cancel()
 	over := make(chan struct{})
@@ -121,25 +121,27 @@ func (s *watchSlot) read(log *history.Watch, watch store.Watch, life time.Durati
 	select {
 	case <-s.w.final:
 	default:
-		return
+		return ended
 	}
 	if !ended && s.w.finalRevision > 0 {
-		s.finish(log, watch)
+		return s.finish(log, watch)
 	}
+	return ended
 }
 
-// finish reads up to the last revision, and what comes behind by mistake.
-func (s *watchSlot) finish(log *history.Watch, watch store.Watch) {
+// finish reads up to the last revision, and what comes behind by mistake. It
+// returns true if the watch has ended.
+func (s *watchSlot) finish(log *history.Watch, watch store.Watch) bool {
 	log.Final = s.w.finalRevision
 	last := s.w.oracle.last(log.Final, func(e *history.Event) bool { return check.Matches(&log.Filter, e) })
 	ctx, cancel := context.WithTimeout(s.w.ctx, settle/2)
 	defer cancel()
 	if last >= log.Start && s.readUntil(ctx, log, watch, last) {
-		return
+		return true
 	}
 	more, cancel := context.WithTimeout(s.w.ctx, 100*time.Millisecond)
 	defer cancel()
-	s.readUntil(more, log, watch, 0)
+	return s.readUntil(more, log, watch, 0)
 }
 
 // readUntil reads until ctx ends or a revision was delivered. It returns true
@@ -163,6 +165,7 @@ func (s *watchSlot) readUntil(ctx context.Context, log *history.Watch, watch sto
 			return true
 		}
 		resp.At = log.Ended
+		s.w.meter.events(len(resp.Events))
 		log.Responses = append(log.Responses, resp)
 		s.at.Store(delivered(log))
 		if s.kind.slow > 0 {

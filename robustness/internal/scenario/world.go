@@ -53,6 +53,9 @@ type world struct {
 	values  atomic.Int64 // to make values unique
 	process atomic.Int64
 	streams atomic.Uint64 // of random numbers
+	meter   *meter        // live figures, nil if nobody looks
+	// epochs is how many sets of keys there are, used in turn; 0: always new ones.
+	epochs int64
 
 	loads   sync.WaitGroup
 	stop    chan struct{} // closed when loads are to write no more
@@ -60,6 +63,8 @@ type world struct {
 	final   chan struct{} // closed when finalRevision is known
 	// finalRevision is what watches have to reach; set before final is closed.
 	finalRevision int64
+	// floor is the last revision of which the oracle says nothing any more.
+	floor int64
 }
 
 // Run runs a scenario with a client and returns its history. logs returns what

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"silly.store/etcd"
 	"silly.store/etcd/robustness/internal/history"
 )
 
@@ -71,6 +72,8 @@ func (s *official) Fate(err error) history.Fate {
 	}
 	return history.Unknown
 }
+
+func (s *official) Outcome(error) etcd.Outcome { return etcd.OutcomeUnknown }
 
 func (s *official) Get(ctx context.Context, key string, stale bool) (Answer, error) {
 	var options []clientv3.OpOption
@@ -304,6 +307,7 @@ type officialLease struct {
 func (l *officialLease) ID() int64             { return int64(l.id) }
 func (l *officialLease) TTL() time.Duration    { return l.ttl }
 func (l *officialLease) Lost() <-chan struct{} { return l.lost }
+func (l *officialLease) Deadline() time.Time   { return time.Time{} }
 func (l *officialLease) Err() error            { return errors.New("the channel of responses was closed") }
 
 func (l *officialLease) Revoke(ctx context.Context) error {

@@ -48,6 +48,14 @@ func (s *ours) Fate(err error) history.Fate {
 	return history.NotApplied
 }
 
+func (s *ours) Outcome(err error) etcd.Outcome {
+	var e *etcd.Error
+	if errors.As(err, &e) {
+		return e.Outcome
+	}
+	return etcd.OutcomeUnknown
+}
+
 func (s *ours) Get(ctx context.Context, key string, stale bool) (Answer, error) {
 	r, err := s.c.Get(ctx, etcd.GetRequest{Key: key, Serializable: stale})
 	if err != nil {
@@ -210,6 +218,7 @@ type oursLease struct {
 func (l *oursLease) ID() int64             { return int64(l.l.ID) }
 func (l *oursLease) TTL() time.Duration    { return l.l.TTL }
 func (l *oursLease) Lost() <-chan struct{} { return l.l.Done() }
+func (l *oursLease) Deadline() time.Time   { return l.l.Deadline() }
 func (l *oursLease) Err() error            { return l.l.Err() }
 
 func (l *oursLease) Revoke(ctx context.Context) error {

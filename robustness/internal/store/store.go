@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"silly.store/etcd"
 	"silly.store/etcd/robustness/internal/history"
 )
 
@@ -33,6 +34,8 @@ type Store interface {
 	ReadAll(ctx context.Context, prefix string) (bytes int, err error)
 	// Fate is what the client says of a write that failed with err.
 	Fate(err error) history.Fate
+	// Outcome is the same of any failed call, and in more detail.
+	Outcome(err error) etcd.Outcome
 
 	// Watch returns when the watch is confirmed. ctx bounds only that.
 	Watch(ctx context.Context, f history.Filter, revision int64) (Watch, error)
@@ -70,6 +73,9 @@ type Lease interface {
 	TTL() time.Duration
 	// Lost is closed when the client reports that the lease is over.
 	Lost() <-chan struct{}
+	// Deadline is when the client gives the lease up unless it is renewed; zero if
+	// it doesn't say.
+	Deadline() time.Time
 	// Err is why, if the client says.
 	Err() error
 	Revoke(ctx context.Context) error

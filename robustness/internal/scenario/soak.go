@@ -1,0 +1,346 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/robustness/internal/check"
+	"silly.store/etcd/robustness/internal/history"
+	"silly.store/etcd/robustness/internal/live"
+	"silly.store/etcd/robustness/internal/report"
+	"silly.store/etcd/robustness/internal/store"
+)
+
+const (
+	// roundTime is how long faults come before what has happened is judged and
+	// thrown away.
+	roundTime = 20 * time.Second
+	// faultGap lies between two faults, up to a quarter longer or shorter.
+	faultGap = 2 * time.Second
+	// soakEpochs sets of keys are enough for a round not to come back to one.
+	soakEpochs = 60
+	// progressInterval is how often the servers tell idle watches where they are.
+	progressInterval = 5 * time.Second
+	// growth is by how much memory and goroutines may have grown in the end.
+	growth = 1.05
+)
+
+// Soak is a mixed load under random faults for as long as one likes. It is judged
+// in rounds, whose histories are thrown away, so that it needs no more memory the
+// longer it goes on.
+type Soak struct {
+	Client string
+	Seed   uint64
+	Time   time.Duration // under faults
+	Warm   time.Duration // without faults before and after; 0 means 10 s
+	// Keep is called with the history of a round in which something was violated.
+	Keep func(round int, run *history.Run, logs map[string]string) error
+
+	w       *world
+	meter   *meter
+	result  report.Soak
+	watches []*keptWatch
+	leases  []*keptLease
+	lost    sync.WaitGroup // one a lease, until it is over
+	before  *history.Before
+	bag     bag
+	faults  int
+	began   int64             // when the window did
+	point   *report.SoakPoint // of the window, nil if it has none
+}
+
+// Open starts the cluster and the clients. Run must follow.
+func (s *Soak) Open() error {
+	if s.Warm == 0 {
+		s.Warm = 10 * time.Second
+	}
+	setting := &Scenario{Name: "soak", Cluster: etcdtest.ClusterConfig{PeerProxies: true, Config: etcdtest.Config{WatchProgressInterval: progressInterval}}}
+	w := &world{
+		scenario: setting, client: s.Client, seed: s.Seed, ctx: context.Background(), names: history.NewInterner(), gone: make(map[string]string), epochs: soakEpochs,
+		rec: history.NewRecorder(history.Run{
+			Scenario: setting.Name, Client: s.Client, Seed: s.Seed,
+			Judged: []string{"I1", "I2", "I3", "I4", "I5", "I7", "I8"}, LeasesMayEnd: true,
+		}),
+	}
+	s.w = w
+	s.meter = &meter{leases: make(map[*heldLease]bool), now: w.rec.Now}
+	s.meter.figures = live.Figures{Client: s.Client, Seed: s.Seed, Total: s.Time, Phase: "starting"}
+	w.meter = s.meter
+	if err := w.open(); err != nil {
+		return errors.Join(err, w.close())
+	}
+	s.meter.oracle = w.oracle
+	s.bag.random = w.random()
+	s.result = report.Soak{Client: s.Client, Seed: s.Seed, Asked: s.Time, Faults: make(map[string]int)}
+	return nil
+}
+
+// Figures are how it goes. It may be called while Run goes on.
+func (s *Soak) Figures() live.Figures { return s.meter.look() }
+
+// Run goes on until the time is over or ctx has ended, and judges what there was.
+func (s *Soak) Run(ctx context.Context) (*report.Soak, error) {
+	pauses, stopPauses := context.WithCancel(context.Background())
+	var ticking sync.WaitGroup
+	ticking.Go(func() { s.w.rec.Pauses(pauses) })
+	began := time.Now()
+	s.loads()
+	if err := s.phases(ctx); err != nil {
+		s.result.Failures = append(s.result.Failures, err.Error())
+	}
+	s.result.Took = time.Since(began)
+	stopPauses()
+	ticking.Wait()
+	f := s.meter.look()
+	s.result.NotSent, s.result.Rejected, s.result.Unknown = f.NotSent, f.Rejected, f.Unknown
+	err := s.w.close()
+	s.lost.Wait() // the leases end with the clients
+	return &s.result, err
+}
+
+// phases are the warm-up, the rounds under faults, and the same as before them.
+func (s *Soak) phases(ctx context.Context) error {
+	if err := s.quiet(ctx, "warming up"); err != nil {
+		return err
+	}
+	before := s.measure()
+	s.meter.change(func(f *live.Figures) { f.HeapBefore = uint64(before.heap) })
+
+	s.meter.start()
+	end := time.Now().Add(s.Time)
+	for time.Now().Before(end) && ctx.Err() == nil {
+		if err := s.window("under faults", false, func() { s.inject(ctx, end) }); err != nil {
+			return err
+		}
+	}
+	s.result.Interrupted = ctx.Err() != nil
+	if err := s.quiet(context.Background(), "cooling down"); err != nil {
+		return err
+	}
+	s.usage(before, s.measure())
+	s.meter.change(func(f *live.Figures) { f.Phase = "over" })
+	return nil
+}
+
+// loads makes what goes on over the windows.
+func (s *Soak) loads() {
+	w := s.w
+	everything := history.Filter{Key: "k/", FromKey: true, Progress: true}
+	kept := []history.Filter{
+		everything, everything, {Key: "k/", Prefix: true, PrevKV: true}, {Key: "w/", Prefix: true, PrevKV: true},
+		{Key: "lease/", Prefix: true}, {Key: "k/", Prefix: true, NoPut: true}, {Key: "w/03"}, {Key: "nothing", Progress: true},
+	}
+	for i, f := range kept {
+		kind := watching{filters: []history.Filter{f}}
+		s.watches = append(s.watches, &keptWatch{watchSlot: watchSlot{w: w, s: w.stores[i%2], kind: kind, random: w.random()}})
+	}
+	for i := range 20 {
+		s.leases = append(s.leases, &keptLease{
+			caller:    caller{w: w, s: w.stores[i%2], random: w.random(), process: int(w.process.Add(1))},
+			followers: &s.lost,
+		})
+	}
+}
+
+// quiet is a window without faults, at the end of which the clients are idle.
+func (s *Soak) quiet(ctx context.Context, phase string) error {
+	if err := s.window(phase, true, func() { rest(ctx, s.Warm) }); err != nil {
+		return err
+	}
+	return s.fresh(s.w.ctx)
+}
+
+// window has the loads go on while during goes on, and judges what has happened.
+// When it is the last before idleness, watches are closed and leases revoked.
+func (s *Soak) window(phase string, ending bool, during func()) error {
+	w := s.w
+	w.stop, w.final, w.finalRevision = make(chan struct{}), make(chan struct{}), 0
+	s.meter.change(func(f *live.Figures) { f.Phase = phase; f.Watches = len(s.watches) + shortWatches })
+	w.rec.Change(func(r *history.Run) { r.Before, r.Number = s.before, s.result.Rounds })
+	for _, k := range s.watches {
+		k.ending = ending
+		w.watches.Go(k.window)
+	}
+	for _, k := range s.leases {
+		k.ending = ending
+		w.loads.Go(k.window)
+	}
+	w.keys(callers, pace)
+	filters := append(w.churn(1, 10*time.Millisecond), keyFilters...)
+	w.watchers(shortWatches, watching{filters: filters, back: 300, ahead: 100, life: 4 * time.Second})
+	w.loads.Go(func() {
+		for w.sleep(300 * time.Millisecond) {
+			w.scan(w.stores[rand.N(len(w.stores))], "w/")
+		}
+	})
+	s.meter.reads(s.watches[:2])
+	during()
+	s.meter.change(func(f *live.Figures) { f.Phase = "healing" })
+	s.meter.reads(nil)
+	w.drain()
+	s.meter.change(func(f *live.Figures) { f.Phase = "judging" })
+	if err := s.judge(w.cut(w.finalRevision, s.watches)); err != nil {
+		return err
+	}
+	if s.point != nil {
+		s.point.Heap = heap()
+	}
+	return nil
+}
+
+// shortWatches are those that last a few seconds.
+const shortWatches = 10
+
+// inject injects faults until the round is over.
+func (s *Soak) inject(ctx context.Context, end time.Time) {
+	w := s.w
+	about := func(d time.Duration) time.Duration {
+		return d*3/4 + time.Duration(s.bag.random.Int64N(int64(d/2)+1))
+	}
+	if round := time.Now().Add(roundTime); round.Before(end) {
+		end = round
+	}
+	for rest(ctx, about(faultGap)); time.Now().Before(end) && ctx.Err() == nil; rest(ctx, about(faultGap)) {
+		c := s.bag.next()
+		done := w.rec.Fault(history.Fault{Name: c.name, OneMember: c.oneMember})
+		s.meter.faulty(c.name)
+		heal, err := c.inject(w, s.faults)
+		if err == nil {
+			rest(ctx, about(c.hold))
+			err = heal()
+		}
+		done()
+		s.meter.faulty("")
+		s.faults++
+		if err != nil {
+			w.failed("%s: %v", c.name, err)
+			return
+		}
+	}
+}
+
+// judge judges a window and forgets it.
+func (s *Soak) judge(run *history.Run) error {
+	findings := check.Judge(run)
+	broken := s.result.Add(run, findings)
+	s.point = s.result.Point(run, s.began)
+	s.began = int64(run.Took)
+	s.meter.change(func(f *live.Figures) {
+		f.Rounds, f.Violations, f.Troubles = s.result.Rounds, s.result.Broken(), len(s.result.Failures)
+		for _, x := range findings {
+			f.Checked += x.Checked
+		}
+	})
+	if broken && s.Keep != nil {
+		if err := s.Keep(s.result.Rounds, run, s.w.logs()); err != nil {
+			return err
+		}
+	}
+	if s.w.finalRevision == 0 {
+		return fmt.Errorf("the cluster did not come back: %v", run.Failures)
+	}
+	w := s.w
+	w.floor = w.finalRevision
+	s.before = check.After(run)
+	s.before.Compacted = w.floor
+	w.oracle.drop(w.floor)
+	w.names.Forget()
+	return w.persist(func() error {
+		_, err := w.admin.Compact(w.ctx, w.floor)
+		return compacted(err)
+	})
+}
+
+// holdings are what this process holds.
+type holdings struct{ heap, goroutines float64 }
+
+// fresh has each client make its connections anew and use each kind of them: how many
+// there are would depend on the faults otherwise.
+func (s *Soak) fresh(ctx context.Context) error {
+	w := s.w
+	s.disconnect()
+	ctx, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	errs := make([]error, len(w.stores))
+	var using sync.WaitGroup
+	for i, c := range w.stores {
+		using.Go(func() { errs[i] = useAll(ctx, c) })
+	}
+	using.Wait()
+	return errors.Join(errs...)
+}
+
+// useAll makes calls of each kind.
+func useAll(ctx context.Context, c store.Store) error {
+	for range 60 { // enough to come by every member
+		if _, err := c.Get(ctx, "k", false); err != nil {
+			return fmt.Errorf("reading from an idle cluster: %w", err)
+		}
+		rest(ctx, 5*time.Millisecond)
+	}
+	watch, err := c.Watch(ctx, history.Filter{Key: check.Own}, 0)
+	if err != nil {
+		return fmt.Errorf("watching an idle cluster: %w", err)
+	}
+	watch.Close()
+	if _, err := c.Scan(ctx, "w/", func(history.Event) {}); err != nil {
+		return fmt.Errorf("reading a range of an idle cluster: %w", err)
+	}
+	return nil
+}
+
+// measure tells what is held by idle clients: memory with connections, goroutines
+// without, since there are some a connection, and how many dials win a race is chance.
+func (s *Soak) measure() holdings {
+	s.meter.change(func(f *live.Figures) { f.Phase = "measuring memory" })
+	h := s.idle()
+	s.disconnect()
+	h.goroutines = s.idle().goroutines
+	return h
+}
+
+// disconnect ends all connections of the clients.
+func (s *Soak) disconnect() {
+	for _, p := range s.w.proxies {
+		p.Reset()
+	}
+}
+
+// idle waits until what this process holds, the clients being idle, has stayed the
+// same for some seconds, and returns it.
+func (s *Soak) idle() holdings {
+	const same, most, pulse = 4, 60, 250 * time.Millisecond
+	var last holdings
+	for i, n := 0, 0; i < most && n < same; i++ {
+		time.Sleep(pulse)
+		h := holdings{heap(), goroutinesOutside("silly.store/etcd/etcdtest.")}
+		if h.goroutines == last.goroutines && h.heap < last.heap*1.005 && h.heap > last.heap*0.995 {
+			n++
+		} else {
+			n = 0
+		}
+		last = h
+	}
+	return last
+}
+
+// usage notes what is held in the end beside what was held before.
+func (s *Soak) usage(before, after holdings) {
+	s.result.Usage = []history.Usage{
+		{What: "heap bytes", Invariant: "I9", Before: before.heap, After: after.heap, Most: before.heap * growth},
+		{What: "goroutines without the harness's proxies", Invariant: "I9", Before: before.goroutines, After: after.goroutines, Most: before.goroutines * growth},
+	}
+}
+
+// rest waits for d, or until ctx has ended.
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
