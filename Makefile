@@ -17,6 +17,7 @@ STATICCHECK = .cache/bin/staticcheck
 LOG = .cache/test.log
 
 FUZZTIME ?= 10s
+SOAKTIME ?= 10m
 
 ##@ Try it
 
@@ -68,6 +69,9 @@ robustness-mutants: ## Deliberate faults of the client, which the scenarios must
 
 robustness-quick: ## A few seconds of the faults that find most, this client only (4 minutes)
 	cd robustness && go run . -quick
+
+soak: ## Mixed load under random faults for SOAKTIME (10m), shown live
+	cd robustness && go run . -soak -time $(SOAKTIME)
 
 fuzz: ## Every fuzz target for FUZZTIME (10s) each
 	@set -euo pipefail; \
@@ -128,4 +132,4 @@ define report
 awk '/^ok / {ok++} /^FAIL\t/ {bad++} END {printf "packages: %d passed, %d failed\n", ok, bad; exit bad > 0 || ok == 0}' $(LOG)
 endef
 
-.PHONY: demo bench bench-quick test test-short test-slow test-matrix robustness robustness-mutants robustness-quick fuzz lint generate check-generate fmt help
+.PHONY: demo bench bench-quick test test-short test-slow test-matrix robustness robustness-mutants robustness-quick soak fuzz lint generate check-generate fmt help

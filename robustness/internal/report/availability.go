@@ -49,6 +49,17 @@ func availability(r *history.Run) Availability {
 	return a
 }
 
+// plus adds up two of them.
+func (a Availability) plus(b Availability) Availability {
+	switch {
+	case a.Faults == 0:
+		return b
+	case b.Faults == 0:
+		return a
+	}
+	return Availability{a.Faults + b.Faults, a.Asked + b.Asked, a.Answered + b.Answered, min(a.Worst, b.Worst)}
+}
+
 // availabilities is the table of them.
 func availabilities(w *writer, rows []Row) {
 	w.line("## Reads while one member is at fault")

@@ -27,6 +27,8 @@ type Soak struct {
 	// them were answered; Reads and ReadsAnswered the same of linearizable reads.
 	Calls, Patient, Answered, Reads, ReadsAnswered int
 	NotSent, Rejected, Unknown                     int
+	// Availability is of the reads while a single member was at fault.
+	Availability Availability
 	// Notice is the least time from a lease's loss being reported to its deletion
 	// by the server, of Noticed leases that had both.
 	Notice  time.Duration
@@ -79,6 +81,7 @@ func (s *Soak) Add(r *history.Run, findings []check.Finding) bool {
 		}
 	}
 	s.addCalls(r)
+	s.Availability = s.Availability.plus(availability(r))
 	s.Findings = check.Add(s.Findings, findings)
 	if room := 20 - len(s.Failures); room > 0 {
 		s.Failures = append(s.Failures, r.Failures[:min(len(r.Failures), room)]...)
@@ -163,6 +166,9 @@ func (s *Soak) Failed() []string {
 			why = append(why, fmt.Sprintf("%s have grown by %s", u.What, grown(u)))
 		}
 	}
+	if a := s.Availability; s.Client == ours && !a.Enough() {
+		why = append(why, fmt.Sprintf("reads while one member was at fault: %d of %d answered, at least %.1f %% must be", a.Answered, a.Asked, 100*availableShare))
+	}
 	for _, text := range s.Failures {
 		why = append(why, "the harness: "+text)
 	}
@@ -224,6 +230,9 @@ func (s *Soak) amounts(w *writer) {
 	w.line("| calls | %d |", s.Calls)
 	w.line("| of those with 5 s answered | %s of %d |", share(s.Answered, s.Patient), s.Patient)
 	w.line("| of the reads among them | %s of %d |", share(s.ReadsAnswered, s.Reads), s.Reads)
+	if a := s.Availability; a.Faults > 0 {
+		w.line("| of the reads during %d faults of one member | %s of %d |", a.Faults, share(a.Answered, a.Asked), a.Asked)
+	}
 	w.line("| failed: not sent, rejected, unknown | %d, %d, %d |", s.NotSent, s.Rejected, s.Unknown)
 	w.line("| ranges | %d |", s.Scans)
 	w.line("| watch events | %d |", s.Events)

@@ -13,7 +13,6 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 	"silly.store/etcd/robustness/internal/live"
 	"silly.store/etcd/robustness/internal/report"
-	"silly.store/etcd/robustness/internal/store"
 )
 
 const (
@@ -149,10 +148,7 @@ func (s *Soak) loads() {
 
 // quiet is a window without faults, at the end of which the clients are idle.
 func (s *Soak) quiet(ctx context.Context, phase string) error {
-	if err := s.window(phase, true, func() { rest(ctx, s.Warm) }); err != nil {
-		return err
-	}
-	return s.fresh(s.w.ctx)
+	return s.window(phase, true, func() { rest(ctx, s.Warm) })
 }
 
 // window has the loads go on while during goes on, and judges what has happened.
@@ -259,56 +255,15 @@ func (s *Soak) judge(run *history.Run) error {
 // holdings are what this process holds.
 type holdings struct{ heap, goroutines float64 }
 
-// fresh has each client make its connections anew and use each kind of them: how many
-// there are would depend on the faults otherwise.
-func (s *Soak) fresh(ctx context.Context) error {
-	w := s.w
-	s.disconnect()
-	ctx, cancel := context.WithTimeout(ctx, settle)
-	defer cancel()
-	errs := make([]error, len(w.stores))
-	var using sync.WaitGroup
-	for i, c := range w.stores {
-		using.Go(func() { errs[i] = useAll(ctx, c) })
-	}
-	using.Wait()
-	return errors.Join(errs...)
-}
-
-// useAll makes calls of each kind.
-func useAll(ctx context.Context, c store.Store) error {
-	for range 60 { // enough to come by every member
-		if _, err := c.Get(ctx, "k", false); err != nil {
-			return fmt.Errorf("reading from an idle cluster: %w", err)
-		}
-		rest(ctx, 5*time.Millisecond)
-	}
-	watch, err := c.Watch(ctx, history.Filter{Key: check.Own}, 0)
-	if err != nil {
-		return fmt.Errorf("watching an idle cluster: %w", err)
-	}
-	watch.Close()
-	if _, err := c.Scan(ctx, "w/", func(history.Event) {}); err != nil {
-		return fmt.Errorf("reading a range of an idle cluster: %w", err)
-	}
-	return nil
-}
-
-// measure tells what is held by idle clients: memory with connections, goroutines
-// without, since there are some a connection, and how many dials win a race is chance.
+// measure tells what is held when the clients are idle and have no connections: of
+// those there are more or fewer as chance has it, each with goroutines and buffers
+// here and in the proxies.
 func (s *Soak) measure() holdings {
 	s.meter.change(func(f *live.Figures) { f.Phase = "measuring memory" })
-	h := s.idle()
-	s.disconnect()
-	h.goroutines = s.idle().goroutines
-	return h
-}
-
-// disconnect ends all connections of the clients.
-func (s *Soak) disconnect() {
 	for _, p := range s.w.proxies {
 		p.Reset()
 	}
+	return s.idle()
 }
 
 // idle waits until what this process holds, the clients being idle, has stayed the
