@@ -48,9 +48,14 @@ func TestSoakFails(t *testing.T) {
 		},
 		"grown by +6.0 %": func(s *Soak) { s.Usage[0].After = 106 },
 		"no leader":       func(s *Soak) { s.Failures = []string{"no leader"} },
-		"no fault":        func(s *Soak) { clear(s.Faults) },
-		"prove nothing":   func(s *Soak) { s.Events = 0 },
-		"not measured":    func(s *Soak) { s.Usage = nil },
+		"100 of 200 answered": func(s *Soak) {
+			r := outage()
+			r.Faults[0].OneMember = true
+			s.Add(r, nil)
+		},
+		"no fault":      func(s *Soak) { clear(s.Faults) },
+		"prove nothing": func(s *Soak) { s.Events = 0 },
+		"not measured":  func(s *Soak) { s.Usage = nil },
 	} {
 		s := soaked()
 		spoil(s)
