@@ -28,6 +28,7 @@ type Client struct {
 	scout     *scout // nil: no member is preferred
 	watches   *watchHub
 	leases    keeper
+	coalescer coalescer
 
 	done      chan struct{} // closed by Close: nothing is waited for any longer
 	closeOnce sync.Once
@@ -84,6 +85,7 @@ func New(config Config) (*Client, error) {
 	c.scout = newScout(c, config.Prefer)
 	c.watches = newWatchHub(c)
 	c.leases.init(c)
+	c.coalescer.init(c, config.Coalesce)
 	return c, nil
 }
 
@@ -92,12 +94,14 @@ func New(config Config) (*Client, error) {
 // called again. It does not revoke leases and its error is always nil.
 func (c *Client) Close() error {
 	c.closeOnce.Do(func() { close(c.done) })
+	c.coalescer.close()
 	c.watches.close()
 	c.leases.close()
 	c.tokens.close()
 	c.endpoints.close()
 	c.scout.close()
 	c.set.Close()
+	c.coalescer.wait()
 	return nil
 }
 

@@ -115,6 +115,11 @@ type Config struct {
 	// SafeOnly, never applies a write twice.
 	RetryWrites RetryWrites
 
+	// Coalesce says which concurrent calls may share requests. The zero value,
+	// CoalesceReads, lets Gets of single keys share, which nobody notices but by
+	// their speed. CoalesceAll lets writes share too.
+	Coalesce Coalesce
+
 	// MaxResponseBytes is the size of the largest message that is accepted from
 	// a server; a larger one ends its request with ErrResponseTooLarge.
 	// 0 means 2 GiB - 1, which is also the most.

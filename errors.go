@@ -163,7 +163,7 @@ func invalid(op string, err error) error {
 
 // undecodable is the error of an answer that makes no sense. The server has
 // answered with OK, so a write was applied.
-func undecodable(r *rpc, err error) error {
+func undecodable(r *rpc, err error) *Error {
 	return &Error{
 		Op: r.op, Code: CodeInternal, Outcome: OutcomeUnknown, write: r.class != read,
 		Message: "the server's answer cannot be decoded: " + err.Error(), cause: err,

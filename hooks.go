@@ -15,7 +15,7 @@ import (
 type Hooks struct {
 	// Attempt is called before a request with a single answer is sent. What it
 	// returns is called when that attempt has ended, if it is not nil. ctx is the
-	// caller's. A hedged read is two attempts at the same time. Streams are not
+	// caller's, or one without values where several calls share the request. A hedged read is two attempts at the same time. Streams are not
 	// attempts: they show as connections, WatchResumed and LeaseRenewed.
 	Attempt func(ctx context.Context, a AttemptInfo) (ended func(AttemptResult))
 
@@ -42,6 +42,9 @@ type AttemptInfo struct {
 	Op       string // the method, like "Put"
 	Endpoint string // the member that it goes to
 	Hedge    bool   // it is the second attempt of a read whose first one is late
+	// Calls is how many calls share the request, 1 if it is one's own: see
+	// [Coalesce].
+	Calls int
 }
 
 // AttemptResult is an attempt that has ended.

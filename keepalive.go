@@ -216,7 +216,7 @@ func (k *keeper) wakeByLocked(at int64) {
 func (k *keeper) own() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	b := new(batch)
+	b := new(outgoing)
 	for {
 		wait, more := k.step(b)
 		b.run(k.ctx)
@@ -234,7 +234,7 @@ func (k *keeper) own() {
 
 // step does what is due and fills b with what is to be sent. It returns for how
 // long nothing will be, or false when there is nothing left at all.
-func (k *keeper) step(b *batch) (wait time.Duration, more bool) {
+func (k *keeper) step(b *outgoing) (wait time.Duration, more bool) {
 	k.mu.Lock()
 	defer k.unlock()
 	if k.closed {

@@ -66,7 +66,7 @@ func (p *pool) waitingLocked() bool { return !p.due.empty() || len(p.calls) > 0 
 func (p *pool) pushLocked(l *Lease) { p.due.push(l, l.deadlineLocked()) }
 
 // stepLocked does what is due in the pool and returns when it must look again.
-func (p *pool) stepLocked(now int64, b *batch) (next int64) {
+func (p *pool) stepLocked(now int64, b *outgoing) (next int64) {
 	next = noTime
 	for !p.due.empty() && p.due.first().at <= now {
 		l := p.due.first().lease

@@ -130,7 +130,7 @@ func (s *renewStream) usableLocked() bool {
 
 // fillLocked puts waiting renewals on the stream as far as it has room. A little
 // room is left for later, so that renewals go in batches.
-func (s *renewStream) fillLocked(now int64, b *batch) {
+func (s *renewStream) fillLocked(now int64, b *outgoing) {
 	p, k := s.pool, s.pool.k
 	room := s.window - s.sent.len()
 	if room <= 0 || s.sent.len() > 0 && room < s.window/2 || !s.usableLocked() {

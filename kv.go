@@ -107,7 +107,7 @@ type CompactRequest struct {
 func (c *Client) Put(ctx context.Context, req PutRequest) (*PutResponse, error) {
 	resp := new(PutResponse)
 	wire, err := req.wire()
-	if err := c.do(ctx, &rpcPut, &wire, err, resp); err != nil {
+	if err := c.doShared(ctx, &rpcPut, &c.coalescer.puts, wire.Key, &wire, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -125,7 +125,7 @@ func (c *Client) Put(ctx context.Context, req PutRequest) (*PutResponse, error) 
 func (c *Client) Get(ctx context.Context, req GetRequest) (*GetResponse, error) {
 	resp := new(GetResponse)
 	wire, err := req.wire()
-	if err := c.do(ctx, rangeRPC(&wire), &wire, err, resp); err != nil {
+	if err := c.doShared(ctx, rangeRPC(&wire), c.getLines(&wire), wire.Key, &wire, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -149,7 +149,7 @@ func rangeRPC(w *rangeRequest) *rpc {
 func (c *Client) Delete(ctx context.Context, req DeleteRequest) (*DeleteResponse, error) {
 	resp := new(DeleteResponse)
 	wire, err := req.wire()
-	if err := c.do(ctx, &rpcDelete, &wire, err, resp); err != nil {
+	if err := c.doShared(ctx, &rpcDelete, c.deleteLines(&wire), wire.Key, &wire, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil

@@ -19,6 +19,7 @@ type observer struct {
 	attempts, failures, retries, hedges    atomic.Int64
 	connects, connectFailures, disconnects atomic.Int64
 	authentications, watchesResumed        atomic.Int64
+	batches, batchedCalls                  atomic.Int64
 	renewals, leasesLost                   atomic.Int64
 }
 
@@ -45,7 +46,7 @@ type attemptWatch struct {
 }
 
 // attempt notes that a request is about to be sent.
-func (o *observer) attempt(ctx context.Context, op, endpoint string, hedge bool) attemptWatch {
+func (o *observer) attempt(ctx context.Context, r *rpc, endpoint string, hedge bool) attemptWatch {
 	o.attempts.Add(1)
 	if hedge {
 		o.hedges.Add(1)
@@ -53,11 +54,17 @@ func (o *observer) attempt(ctx context.Context, op, endpoint string, hedge bool)
 	if o.hooks.Attempt == nil && o.quiet(slog.LevelDebug) {
 		return attemptWatch{}
 	}
-	a := attemptWatch{info: AttemptInfo{Op: op, Endpoint: endpoint, Hedge: hedge}, began: time.Now()}
+	a := attemptWatch{info: AttemptInfo{Op: r.op, Endpoint: endpoint, Hedge: hedge, Calls: r.fate.size()}, began: time.Now()}
 	if o.hooks.Attempt != nil {
 		a.ended = o.hooks.Attempt(ctx, a.info)
 	}
 	return a
+}
+
+// batch notes that so many calls share a request.
+func (o *observer) batch(calls int) {
+	o.batches.Add(1)
+	o.batchedCalls.Add(int64(calls))
 }
 
 // attemptEnded notes what became of it.

@@ -41,6 +41,8 @@ type rpc struct {
 	local bool
 	// member is the one that it is meant for; nil: any.
 	member *balance.Endpoint
+	// fate is told how a request goes that several calls share; nil: none do.
+	fate *fate
 }
 
 // The RPCs that the client uses, each with its class. This is the one place
@@ -58,6 +60,12 @@ var (
 	rpcTxnRead     = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read, linearizable: true}
 	rpcTxnEmpty    = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read}
 	rpcTxnLocal    = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read, local: true}
+
+	// Of calls that share a transaction.
+	rpcGetShared      = rpc{op: "Get", path: rpcTxn.path, class: read, linearizable: true}
+	rpcGetSharedLocal = rpc{op: "Get", path: rpcTxn.path, class: read, local: true}
+	rpcPutShared      = rpc{op: "Put", path: rpcTxn.path, class: write, linearizable: true}
+	rpcDeleteShared   = rpc{op: "Delete", path: rpcTxn.path, class: write, linearizable: true}
 
 	// rpcWatchNow learns the revision that a watch from now starts behind, and
 	// whether the member of a watch is still of the cluster.

@@ -29,7 +29,9 @@ func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]by
 	}
 	conn, err := c.pick(ctx, r, bound)
 	if err != nil {
-		return nil, callError(r, "", err)
+		e := callError(r, "", err)
+		r.fate.failed(e)
+		return nil, e
 	}
 	s := sending{c: c, r: r, msg: msg, bound: bound, token: token, conn: conn}
 	return s.send(ctx, false)
@@ -37,7 +39,8 @@ func (c *Client) try(ctx context.Context, r *rpc, msg []byte, bound bound) ([]by
 
 func (s sending) send(ctx context.Context, hedge bool) ([]byte, *Error) {
 	c, r := s.c, s.r
-	s.watch = c.observer.attempt(ctx, r.op, s.conn.Endpoint, hedge)
+	s.watch = c.observer.attempt(ctx, r, s.conn.Endpoint, hedge)
+	r.fate.sent(s.conn.Endpoint)
 	s.sent = c.cluster.now()
 	reply, err := s.conn.Call(ctx, transport.Request{
 		Path: r.path, Message: s.msg, Token: s.token.value(), RequireLeader: !r.local, Timeout: s.bound.timeout(),
@@ -84,6 +87,7 @@ func (s sending) failed(ctx context.Context, err error) *Error {
 		}
 		e.elsewhere = e.movable() && c.set.Elsewhere(s.conn, s.r.lane)
 	}
+	s.r.fate.failed(e)
 	c.observer.attemptEnded(s.watch, e)
 	return e
 }

@@ -17,6 +17,10 @@ type Stats struct {
 	// and a password.
 	Authentications int64
 
+	// Batches are requests that waiting calls have shared, BatchedCalls those
+	// calls: see [Coalesce].
+	Batches, BatchedCalls int64
+
 	// Connects and Disconnects are connections that came up and that are over,
 	// ConnectFailures those that could not be made.
 	Connects, Disconnects, ConnectFailures int64
@@ -57,6 +61,7 @@ func (c *Client) Stats() Stats {
 	o := &c.observer
 	s := Stats{
 		Attempts: o.attempts.Load(), Failures: o.failures.Load(), Retries: o.retries.Load(), Hedges: o.hedges.Load(),
+		Batches: o.batches.Load(), BatchedCalls: o.batchedCalls.Load(),
 		Connects: o.connects.Load(), Disconnects: o.disconnects.Load(), ConnectFailures: o.connectFailures.Load(),
 		Authentications: o.authentications.Load(),
 		WatchResumes:    o.watchesResumed.Load(), Renewals: o.renewals.Load(), LeasesLost: o.leasesLost.Load(),

@@ -2,9 +2,9 @@ package etcd
 
 import "context"
 
-// batch is what the owner sends once it has let go of the keeper's lock. Its
+// outgoing is what the owner sends once it has let go of the keeper's lock. Its
 // memory is used again and again.
-type batch struct {
+type outgoing struct {
 	bytes   []byte   // the messages, one behind the other
 	msgs    [][]byte // each of them
 	streams []*renewStream
@@ -13,13 +13,13 @@ type batch struct {
 }
 
 // begin says that what is added goes to s.
-func (b *batch) begin(s *renewStream) {
+func (b *outgoing) begin(s *renewStream) {
 	b.streams = append(b.streams, s)
 	b.ends = append(b.ends, len(b.msgs))
 }
 
 // add adds a renewal for the stream of the last begin.
-func (b *batch) add(id LeaseID) {
+func (b *outgoing) add(id LeaseID) {
 	at := len(b.bytes)
 	b.bytes = (&leaseKeepAliveRequest{ID: id}).appendWire(b.bytes)
 	b.msgs = append(b.msgs, b.bytes[at:])
@@ -27,7 +27,7 @@ func (b *batch) add(id LeaseID) {
 }
 
 // run sends and closes. What a stream cannot send its receiver finds unanswered.
-func (b *batch) run(ctx context.Context) {
+func (b *outgoing) run(ctx context.Context) {
 	at := 0
 	for i, s := range b.streams {
 		if b.ends[i] > at {
