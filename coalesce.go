@@ -99,6 +99,14 @@ func (co *coalescer) close() {
 
 func (co *coalescer) wait() { co.routines.Wait() }
 
+// count is how many calls wait in the lines.
+func (co *coalescer) count() (n int) {
+	for _, l := range co.all() {
+		n += l.count()
+	}
+	return n
+}
+
 // getLines are the lines of a Get; nil: it goes alone.
 func (c *Client) getLines(w *rangeRequest) *lines {
 	switch {

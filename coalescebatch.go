@@ -104,7 +104,9 @@ func (s *sender) send(c *Client, b *batch) *Error {
 	}
 	r.fate = &b.fate
 	b.fate.calls = len(b.waiters)
-	c.observer.batch(len(b.waiters))
+	if len(b.waiters) > 1 {
+		c.observer.batch(len(b.waiters))
+	}
 
 	s.encode(b)
 	reply, err := c.call(b.ctx, &r, s.msg)

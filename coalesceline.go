@@ -408,3 +408,10 @@ func (l *line) close() {
 		l.c.coalescer.routines.Done()
 	}
 }
+
+// count is how many calls wait.
+func (l *line) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue)
+}

@@ -180,6 +180,8 @@ func (c *Config) validate() ([]balance.Endpoint, error) {
 		return nil, fmt.Errorf("Config.DialTimeout is negative: %v", c.DialTimeout)
 	case c.RetryWrites > AtLeastOnce:
 		return nil, fmt.Errorf("Config.RetryWrites is %d; use SafeOnly or AtLeastOnce", c.RetryWrites)
+	case c.Coalesce > CoalesceOff:
+		return nil, fmt.Errorf("Config.Coalesce is %d; use CoalesceReads, CoalesceAll or CoalesceOff", c.Coalesce)
 	case c.MaxResponseBytes < 0 || c.MaxResponseBytes > math.MaxInt32:
 		return nil, fmt.Errorf("Config.MaxResponseBytes is %d; it must be in 0-%d", c.MaxResponseBytes, math.MaxInt32)
 	}

@@ -82,6 +82,7 @@ func TestConfigLimits(t *testing.T) {
 		{Endpoints: one, RetrySleep: -1},
 		{Endpoints: one, DialTimeout: -1},
 		{Endpoints: one, RetryWrites: AtLeastOnce + 1},
+		{Endpoints: one, Coalesce: CoalesceOff + 1},
 		{Endpoints: one, MaxResponseBytes: -1},
 		{Endpoints: one, MaxResponseBytes: math.MaxInt32 + 1},
 	} {

@@ -35,6 +35,7 @@ import (
 //   - retry: how often; retry=0 means never
 //   - retry_sleep: like 500ms
 //   - retry_writes: safe or at_least_once
+//   - coalesce: reads, all or off; see [Coalesce]
 //   - max_response_bytes: a number of bytes
 //   - sync_interval: see [Config.SyncInterval]
 //   - srv_name: see [Config.DiscoverySRVName]; only with +srv
@@ -210,6 +211,7 @@ var parameters = map[string]func(c *Config, value string) error{
 	"retry":              func(c *Config, v string) error { return setCount(&c.Retry, v, -1) },
 	"retry_sleep":        func(c *Config, v string) error { return setDuration(&c.RetrySleep, v, 0) },
 	"retry_writes":       setRetryWrites,
+	"coalesce":           setCoalesce,
 	"sync_interval":      func(c *Config, v string) error { return setDuration(&c.SyncInterval, v, 0) },
 	"srv_name":           func(c *Config, v string) error { return setText(&c.DiscoverySRVName, v) },
 	"max_response_bytes": func(c *Config, v string) error { return setCount(&c.MaxResponseBytes, v, 0) },
@@ -311,6 +313,20 @@ func setCount(to *int, value string, zero int) error {
 		n = zero
 	}
 	*to = n
+	return nil
+}
+
+func setCoalesce(c *Config, value string) error {
+	switch value {
+	case "reads":
+		c.Coalesce = CoalesceReads
+	case "all":
+		c.Coalesce = CoalesceAll
+	case "off":
+		c.Coalesce = CoalesceOff
+	default:
+		return fmt.Errorf("is %q; write reads, all or off", value)
+	}
 	return nil
 }
 

@@ -34,6 +34,9 @@ func TestParseDSN(t *testing.T) {
 		"etcd://h?timeout=3s&retry=2&retry_sleep=10ms&retry_writes=at_least_once&max_response_bytes=5&dial_timeout=1m": {
 			Endpoints: []string{"http://h:2379"}, Timeout: 3 * time.Second, Retry: 2, RetrySleep: 10 * time.Millisecond,
 			RetryWrites: AtLeastOnce, MaxResponseBytes: 5, DialTimeout: time.Minute},
+		"etcd://h?coalesce=all":                          {Endpoints: []string{"http://h:2379"}, Coalesce: CoalesceAll},
+		"etcd://h?coalesce=off":                          {Endpoints: []string{"http://h:2379"}, Coalesce: CoalesceOff},
+		"etcd://h?coalesce=reads":                        {Endpoints: []string{"http://h:2379"}},
 		"etcd://h?timeout=0&retry=0&retry_writes=safe&&": {Endpoints: []string{"http://h:2379"}, Timeout: -1, Retry: -1},
 	} {
 		got, err := ParseDSN(dsn)
@@ -77,6 +80,7 @@ func TestParseDSNErrors(t *testing.T) {
 		"etcd://h?timeout=5":              `parameter timeout is "5"; write a duration`,
 		"etcd://h?timeout=-5s":            `parameter timeout is "-5s"`,
 		"etcd://h?retry=-1":               `parameter retry is "-1"; write a number`,
+		"etcd://h?coalesce=yes":           "write reads, all or off",
 		"etcd://h?retry_writes=yes":       "write safe or at_least_once",
 		"etcd://h?max_response_bytes=1GB": `parameter max_response_bytes is "1GB"`,
 		"etcd://h?tls=skip-verify":        "certificates are always verified",

@@ -18,8 +18,9 @@ type Stats struct {
 	Authentications int64
 
 	// Batches are requests that waiting calls have shared, BatchedCalls those
-	// calls: see [Coalesce].
+	// calls: see [Coalesce]. CallsWaiting are those that wait now.
 	Batches, BatchedCalls int64
+	CallsWaiting          int
 
 	// Connects and Disconnects are connections that came up and that are over,
 	// ConnectFailures those that could not be made.
@@ -68,6 +69,7 @@ func (c *Client) Stats() Stats {
 	}
 	s.Watches, s.WatchStreams, s.WatchesWaiting = c.watches.count()
 	s.Leases = c.leases.count()
+	s.CallsWaiting = c.coalescer.count()
 	for _, e := range c.set.States() {
 		s.Endpoints = append(s.Endpoints, endpointStats(e))
 	}
