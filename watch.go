@@ -37,6 +37,8 @@ type WatchRequest struct {
 	// ProgressNotify asks for a response without events now and then (the
 	// server's --watch-progress-notify-interval, --experimental-… before 3.6, 10
 	// minutes unless configured) while nothing happens, see [WatchResponse.IsProgress].
+	// The server sends none before the store has come to the watch's first revision:
+	// to a watch from now, none before the next change of any key.
 	ProgressNotify bool
 
 	// Fragment asks the server to cut responses above its request limit (1.5 MiB

@@ -139,7 +139,8 @@ func (w *Watcher) Close() error {
 // in coming: the server is silent while any watch that shares the stream is
 // behind or waits for a future revision. The question is asked again every second,
 // also of other members, until it has been answered; further calls meanwhile are
-// answered with it.
+// answered with it. A watch that is ahead of the store, as one from now is until the
+// next change, is answered from a read.
 //
 // etcd: Watch/Watch (since 3.4; reliable since 3.5.13)
 func (w *Watcher) RequestProgress() {

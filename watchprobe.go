@@ -110,7 +110,7 @@ func (p *watchProber) probe() *Error {
 			continue
 		}
 		// Any token will do: the member answers for it only when it has read.
-		_, err := s.revision(w.create.Key, p.hub.c.tokens.peek())
+		_, err := s.now(w.create.Key, p.hub.c.tokens.peek())
 		var e *Error
 		if errors.As(err, &e) && (e.sentinel == ErrTimeout || e.sentinel == ErrServerTimeout || e.sentinel == ErrUnavailable) {
 			return e

@@ -157,13 +157,55 @@ func TestSlowReaderRejoins(t *testing.T) {
 	})
 }
 
+// The server is silent about progress while a watch waits for a revision to come.
+// A read tells such a watch that it has missed nothing, and nothing else.
+func TestProgressAheadOfTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchPeer("127.0.0.1:1") // at revision 100
+		c := scripted(t, Config{}, m)
+		w, s, _ := begin(t, c, m, WatchRequest{Key: "a"})
+		far, _ := beginOn(t, c, s, WatchRequest{Key: "b", Revision: 1000})
+		old, _ := beginOn(t, c, s, WatchRequest{Key: "c", Revision: 50})
+		for range 2 {
+			for _, w := range []*Watcher{w, far} {
+				start := time.Now()
+				w.RequestProgress()
+				resp, err := w.Read(soon(t))
+				if err != nil || !resp.IsProgress() || resp.Header.Revision != 100 || time.Since(start) > 0 {
+					t.Errorf("response %+v, error %v after %v", resp, err, time.Since(start))
+				}
+			}
+		}
+		old.RequestProgress()
+		time.Sleep(time.Minute)
+		if n := old.State().BufferedBytes; n != 0 {
+			t.Errorf("%d bytes for a watch that may be behind", n)
+		}
+
+		// Something has happened, of which w is yet to be told: no answer but the
+		// server's.
+		m.set(func(m *watchPeer) { m.revision = 102 })
+		w.RequestProgress()
+		time.Sleep(time.Minute)
+		if n := w.State().BufferedBytes; n != 0 {
+			t.Errorf("%d bytes of an answer that nobody can give", n)
+		}
+		s.send(eventsOf(1, puts("a", 102)...))
+		wantRevisions(t, w, 102)
+		w.RequestProgress() // behind that there is nothing
+		if resp, err := w.Read(soon(t)); err != nil || !resp.IsProgress() || resp.Header.Revision != 102 {
+			t.Errorf("response %+v, error %v", resp, err)
+		}
+	})
+}
+
 // Progress that was asked for is asked for again until it is answered, on this
 // stream and the next, and then no more.
 func TestProgressIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newWatchPeer("127.0.0.1:1")
 		c := scripted(t, Config{}, m)
-		w, s, _ := begin(t, c, m, WatchRequest{Key: "a", Revision: 101})
+		w, s, _ := begin(t, c, m, WatchRequest{Key: "a", Revision: 100})
 		asked := func(s *watchPeerStream) (n int) {
 			synctest.Wait()
 			for {

@@ -18,6 +18,59 @@ const (
 	progressKnownBad
 )
 
+// answerAhead answers those who have asked for progress and are ahead of the store,
+// as a watch from now is until the next change: the server says nothing of progress
+// on a stream with such a watch. A read that finds nothing for them to deliver says
+// the same.
+func (s *watchStream) answerAhead() {
+	ahead := s.askingAhead(s.hub.c.cluster.now().seen)
+	if len(ahead) == 0 {
+		return
+	}
+	token, err := s.hub.c.tokens.get(s.ctx, &rpcWatchNow)
+	if err != nil {
+		return // asked again soon
+	}
+	now, readErr := s.now(ahead[0].create.Key, token)
+	if readErr != nil {
+		return // likewise
+	}
+	for _, w := range ahead {
+		w.nothingUpTo(now)
+	}
+}
+
+// askingAhead returns the watchers that have asked for progress and wait for
+// revisions above the given one.
+func (s *watchStream) askingAhead(seen int64) (ahead []*Watcher) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.asking {
+		return nil
+	}
+	for _, w := range s.watchers {
+		w.mu.Lock()
+		if w.asked && w.next > seen {
+			ahead = append(ahead, w)
+		}
+		w.mu.Unlock()
+	}
+	return ahead
+}
+
+// nothingUpTo takes the revision of the store; below next there is nothing left to
+// be delivered.
+func (w *Watcher) nothingUpTo(h ResponseHeader) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil || !w.asked || h.Revision >= w.next {
+		return
+	}
+	w.seen = max(w.seen, h.Revision)
+	w.asked = false
+	w.pushLocked(&WatchResponse{Header: h}, 64)
+}
+
 // progressTrusted reports whether a progress response moves the point from
 // which a watch resumes. It asks the member for its version when the first one
 // comes; they are minutes apart. While the version cannot be learned the answer

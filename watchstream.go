@@ -224,6 +224,7 @@ func (s *watchStream) send() {
 		if s.takeResumed() {
 			s.checkHistory()
 		}
+		s.answerAhead()
 		var again <-chan time.Time
 		if s.unfinished() {
 			again = time.After(watchAgain)
@@ -284,7 +285,7 @@ func (s *watchStream) checkHistory() {
 	if noToken != nil {
 		return // the next stream will have to have one
 	}
-	now, err := s.revision(w.create.Key, token)
+	now, err := s.now(w.create.Key, token)
 	if err != nil {
 		var e *Error
 		if errors.As(err, &e) && (e.transient || e.resend) {
@@ -294,7 +295,7 @@ func (s *watchStream) checkHistory() {
 		}
 		return
 	}
-	s.endBeyond(before, now)
+	s.endBeyond(before, now.Revision)
 }
 
 // endBeyond ends those of the watchers that have seen more than is left.
@@ -340,8 +341,8 @@ func (s *watchStream) end(reason error) {
 	s.stream.Close()
 }
 
-// revision reads the current revision from the stream's member.
-func (s *watchStream) revision(key string, token *token) (int64, error) {
+// now reads the current revision from the stream's member, and who that is.
+func (s *watchStream) now(key string, token *token) (ResponseHeader, error) {
 	m := newMessage()
 	defer m.release()
 	m.bytes = (&rangeRequest{Key: key, CountOnly: true}).appendWire(m.bytes)
@@ -352,17 +353,17 @@ func (s *watchStream) revision(key string, token *token) (int64, error) {
 	if err != nil {
 		e := callError(&rpcWatchNow, s.conn.Endpoint, err)
 		e.resend = s.hub.c.tokens.rejected(token, e)
-		return 0, e
+		return ResponseHeader{}, e
 	}
 	var resp GetResponse
 	if err := resp.decodeWire(reply); err != nil {
-		return 0, undecodable(&rpcWatchNow, err)
+		return ResponseHeader{}, undecodable(&rpcWatchNow, err)
 	}
 	if err := c.heard(&rpcWatchNow, s.conn, sent, resp.Header); err != nil {
-		return 0, err
+		return ResponseHeader{}, err
 	}
 	c.checkHistory(sent, resp.Header.Revision, false)
-	return resp.Header.Revision, nil
+	return resp.Header, nil
 }
 
 // receive is the receiver. When the stream ends it hands its watchers back.
