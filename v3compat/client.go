@@ -3,6 +3,7 @@ package v3compat
 import (
 	"context"
 	"errors"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -59,7 +60,7 @@ func Wrap(c *etcd.Client) *clientv3.Client {
 		// If it does, what needs no connection still works.
 		client = clientv3.NewCtxClient(context.Background())
 		l := newLocal(c)
-		fill(client, l, l.close)
+		fill(client, l, firstRenewal(0), l.close)
 	}
 	return client
 }
@@ -86,18 +87,19 @@ func build(config clientv3.Config, c *etcd.Client, closeOwn func() error) (*clie
 	l.conn.Store(client.ActiveConnection())
 	client.SetEndpoints(c.Endpoints()...)
 	f.follow(client)
-	fill(client, l, closeAll)
+	fill(client, l, firstRenewal(config.DialTimeout), closeAll)
 	return client, nil
 }
 
-// fill puts our own in place of what clientv3.New has made.
-func fill(client *clientv3.Client, l *local, closeAll func() error) {
+// fill puts our own in place of what clientv3.New has made. first is how long a
+// KeepAlive waits for its first renewal.
+func fill(client *clientv3.Client, l *local, first time.Duration, closeAll func() error) {
 	client.KV = clientv3.NewKVFromKVClient(kvClient{&kvServer{c: l.c}, l}, nil)
 	client.Cluster = clientv3.NewClusterFromClusterClient(pb.NewClusterClient(l), nil)
 	client.Auth = clientv3.NewAuthFromAuthClient(pb.NewAuthClient(l), nil)
 	client.Maintenance = &maintenance{&maintenanceServer{c: l.c}}
-	client.Watcher = nil
-	client.Lease = &closingLease{ctx: client.Ctx(), closeAll: closeAll}
+	client.Watcher = newWatcher(l.c)
+	client.Lease = &closingLease{Lease: newLease(l, first), ctx: client.Ctx(), closeAll: closeAll}
 }
 
 // closingLease ends what is below a clientv3.Client, whose Close ends its
@@ -111,10 +113,7 @@ type closingLease struct {
 // Close ends the keep-alives. It is no more than that when it is called for this
 // interface alone.
 func (l *closingLease) Close() error {
-	var err error
-	if l.Lease != nil {
-		err = l.Lease.Close()
-	}
+	err := l.Lease.Close()
 	if l.ctx.Err() == nil {
 		return err
 	}

@@ -52,6 +52,7 @@ func newLocal(c *etcd.Client) *local {
 	l.serve(&pb.Cluster_ServiceDesc, &clusterServer{c: c})
 	l.serve(&pb.Auth_ServiceDesc, &authServer{c: c})
 	l.serve(&pb.Maintenance_ServiceDesc, &maintenanceServer{c: c})
+	l.serve(&pb.Lease_ServiceDesc, &leaseServer{c: c})
 	return l
 }
 

@@ -23,6 +23,7 @@ var shared *etcdtest.Server
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	clientv3.LeaseResponseChSize = 4 // of 16, so that a test fills a channel sooner
 	var err error
 	shared, err = etcdtest.NewProcess(etcdtest.Config{})
 	if err != nil {
