@@ -18,7 +18,7 @@ var writeMutants = []Mutant{
 		File:     "retry.go",
 		Old:      "return r.class != write || err.Outcome != OutcomeUnknown || c.retryWrites == AtLeastOnce",
 		New:      "return true",
-		Scenario: "cut-requests", Time: 4 * time.Second, Invariant: "I2",
+		Scenario: "cut-requests", Time: 6 * time.Second, Invariant: "I2",
 	},
 	{
 		Name: "deny-unknown", Fault: "a write of unknown fate is said to be not applied",
