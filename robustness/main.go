@@ -40,7 +40,7 @@ func main() {
 }
 
 // quickTime is how long a scenario goes on in the quick run.
-const quickTime = 4 * time.Second
+const quickTime = 3 * time.Second
 
 // options are what the command line says.
 type options struct {

@@ -14,7 +14,7 @@ const (
 	// epoch is how long the same keys are used: the search for an order of a
 	// key's calls grows with their number.
 	epoch     = time.Second
-	epochKeys = 6
+	epochKeys = 12
 )
 
 // keys reads and writes keys at random with a number of callers, each of which

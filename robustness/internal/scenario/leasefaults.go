@@ -17,7 +17,7 @@ func ttls(low, high int) func() time.Duration {
 var leaseScenarios = []Scenario{
 	{
 		Number: 24, Name: "lease-stall", About: "renewals and their answers are held back from a random moment on, longer than leases live", Quick: true,
-		Judged: []string{"I5"}, Time: 60 * time.Second, Least: history.Amount{Faults: 3, Leases: 100}, LeasesMayEnd: true,
+		Judged: []string{"I5"}, Time: 45 * time.Second, Least: history.Amount{Faults: 3, Leases: 100}, LeasesMayEnd: true,
 		run: func(w *world) error {
 			w.leases(40, ttls(2, 5))
 			return w.cycles(cycle{name: "stalled", gap: 5 * time.Second, hold: 8 * time.Second, inject: link(etcdtest.BothWays, etcdtest.Fault{Stall: true})})
@@ -25,7 +25,7 @@ var leaseScenarios = []Scenario{
 	},
 	{
 		Number: 25, Name: "lease-late-answers", About: "answers take 0.6 and 0.9 of the leases' time, then renewals arrive no longer", Quick: true,
-		Judged: []string{"I5"}, Time: 60 * time.Second, Least: history.Amount{Faults: 2, Leases: 40}, LeasesMayEnd: true,
+		Judged: []string{"I5"}, Time: 50 * time.Second, Least: history.Amount{Faults: 2, Leases: 40}, LeasesMayEnd: true,
 		run: lateAnswers,
 	},
 }

@@ -21,17 +21,17 @@ import (
 var otherScenarios = []Scenario{
 	{
 		Number: 30, Name: "defragment", About: "members with a large database are defragmented in turn; mixed calls",
-		Judged: []string{"I1", "I2", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000},
+		Judged: []string{"I1", "I2", "I8"}, Time: 40 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000},
 		run: defragment,
 	},
 	{
 		Number: 31, Name: "cut-ranges", About: "ranges of many keys are cut midway, with writers and compactions", Quick: true,
-		Judged: []string{"I1"}, Time: 45 * time.Second, Least: history.Amount{Faults: 50},
+		Judged: []string{"I1"}, Time: 40 * time.Second, Least: history.Amount{Faults: 50},
 		run: cutRanges,
 	},
 	{
 		Number: 33, Name: "open-close", About: "clients with calls, watches and leases are opened and closed under faults", Quick: true,
-		Judged: []string{"I10"}, Time: 60 * time.Second, Least: history.Amount{Faults: 100},
+		Judged: []string{"I10"}, Time: 45 * time.Second, Least: history.Amount{Faults: 75},
 		run: openClose,
 	},
 }
