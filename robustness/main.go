@@ -165,14 +165,15 @@ func (o *options) all(ctx context.Context, stdout, stderr io.Writer) error {
 	if err == nil {
 		failed = o.runMutants(ctx, found, stdout, stderr) || failed
 	}
+	if o.full {
+		found.Missing = report.Shortfall(found.Scenarios)
+	}
+	for _, what := range found.Missing {
+		failed = true
+		fmt.Fprintf(stdout, "the whole run has only %s\n", what)
+	}
 	if err := errors.Join(err, found.Save(o.out)); err != nil {
 		return err
-	}
-	if o.full {
-		for _, what := range report.Shortfall(found.Scenarios) {
-			failed = true
-			fmt.Fprintf(stdout, "the whole run has only %s\n", what)
-		}
 	}
 	fmt.Fprintf(stderr, "took %v, seed %d; the report is in %s\n", time.Since(began).Round(time.Second), o.seed, o.out)
 	switch {
@@ -215,11 +216,11 @@ func (o *options) one(ctx context.Context, s *scenario.Scenario, client string, 
 	}
 	fmt.Fprintf(stderr, "%s with %s for %v, -seed %d\n", s.Name, client, d, o.seed)
 	run, logs, err := s.Run(ctx, client, o.seed, d)
-	if err != nil {
-		return report.Row{}, fmt.Errorf("%s with %s: %w", s.Name, client, err)
+	if err != nil { // that one did not start is no reason to lose the others
+		run = &history.Run{Scenario: s.Name, Number: s.Number, Client: client, Seed: o.seed, Failures: []string{err.Error()}}
 	}
 	row := report.NewRow(run)
-	if o.keep || row.Broken() > 0 || len(row.Short) > 0 {
+	if o.keep || row.Broken() > 0 || row.Failed() {
 		dir := filepath.Join(o.out, fmt.Sprintf("%s-%s-%d", s.Name, strings.ReplaceAll(client, "/", "-"), o.seed))
 		if err := keepRun(dir, run, logs); err != nil {
 			return row, err

@@ -15,7 +15,10 @@ func (r *Run) Save(path string) (err error) {
 		return fmt.Errorf("keeping a history: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	z := gzip.NewWriter(f)
+	z, err := gzip.NewWriterLevel(f, gzip.BestSpeed)
+	if err != nil {
+		return fmt.Errorf("keeping a history: %w", err)
+	}
 	if err := json.NewEncoder(z).Encode(r); err != nil {
 		return fmt.Errorf("keeping a history: %w", err)
 	}

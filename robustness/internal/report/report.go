@@ -11,6 +11,8 @@ import (
 // Report is what a whole run has found.
 type Report struct {
 	Scenarios []Row
+	// Missing is what a run of everything is short of.
+	Missing []string `json:",omitempty"`
 	Mutants   []Mutant `json:",omitempty"`
 }
 

@@ -56,6 +56,10 @@ func (r *Report) markdown(out io.Writer) error {
 	w.line("scenario is and how a run is repeated by its seed.")
 	w.line("")
 	totals(w, rows)
+	for _, what := range r.Missing {
+		w.line("The whole run FAILS: it has only %s.", what)
+		w.line("")
+	}
 	w.line("## Violations")
 	w.line("")
 	w.line("| # | scenario | client | faults | calls | watches (failed) | events | leases | verdict: violations | seed |")
