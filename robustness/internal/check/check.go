@@ -51,6 +51,7 @@ var invariants = map[string]func(*history.Run, *truth, *Finding){
 	"I9":  usage,
 	"I10": usage,
 	"I11": refused,
+	"I12": refusals,
 }
 
 // Meaning is each invariant in one line.
@@ -66,6 +67,7 @@ var Meaning = map[string]string{
 	"I9":  "memory stays bounded",
 	"I10": "after Close nothing is left",
 	"I11": "a foreign cluster or a wrong certificate is refused",
+	"I12": "who shares a request is answered as if alone: refused for its own reasons only",
 }
 
 // Judge checks what the run is to be judged by, the truth first.
@@ -102,6 +104,7 @@ func Short(r *history.Run) []string {
 		{"events", events, r.Least.Events},
 		{"leases", len(r.Leases), r.Least.Leases},
 		{history.Authentications, int(r.Counts[history.Authentications]), r.Least.Authentications},
+		{history.Batches, int(r.Counts[history.Batches]), r.Least.Batches},
 	} {
 		if c.has < c.min {
 			short = append(short, fmt.Sprintf("%d %s, at least %d are needed", c.has, c.what, c.min))

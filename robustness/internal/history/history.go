@@ -53,8 +53,13 @@ type Run struct {
 	Failures []string
 }
 
-// Authentications names the count of how often clients have obtained a token.
-const Authentications = "authentications"
+// The names of counts: how often clients have obtained a token; requests that
+// several calls have shared, and those calls.
+const (
+	Authentications = "authentications"
+	Batches         = "batches"
+	BatchedCalls    = "batched calls"
+)
 
 // Before is what a window of a longer run takes over from the window before it.
 type Before struct {
@@ -75,7 +80,7 @@ type Before struct {
 // Amount is how much must have happened.
 type Amount struct {
 	Faults, Calls, Events, Leases int
-	Authentications               int
+	Authentications, Batches      int
 }
 
 // Kind is what a call does.
@@ -121,6 +126,9 @@ type Call struct {
 	Patient bool `json:",omitempty"`
 	Fate    Fate
 	Error   string `json:",omitempty"`
+	// Refusal is what the error of a call must say that can only be refused, "" if
+	// the servers have no reason to refuse it.
+	Refusal string `json:",omitempty"`
 
 	Revision int64  // of the answer's header
 	Found    string `json:",omitempty"` // value read, also by a swap that did not match; "" means no such key

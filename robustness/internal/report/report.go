@@ -13,7 +13,7 @@ type Report struct {
 	Scenarios []Row
 	// Missing is what a run of everything is short of.
 	Missing []string `json:",omitempty"`
-	Mutants   []Mutant `json:",omitempty"`
+	Mutants []Mutant `json:",omitempty"`
 }
 
 // FileJSON is the report's name as data.

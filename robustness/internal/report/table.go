@@ -93,7 +93,7 @@ func (r *Report) markdown(out io.Writer) error {
 	details(w, rows)
 	w.line("## Invariants")
 	w.line("")
-	for _, name := range []string{check.Truth, "I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I11"} {
+	for _, name := range []string{check.Truth, "I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I11", "I12"} {
 		w.line("- %s: %s", name, check.Meaning[name])
 	}
 	return w.err

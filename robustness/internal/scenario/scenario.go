@@ -36,7 +36,7 @@ type Scenario struct {
 
 // All are the scenarios in the order of their numbers.
 func All() []Scenario {
-	all := slices.Concat(memberScenarios, linkScenarios, watchScenarios, leaseScenarios, authScenarios, replaceScenarios, otherScenarios)
+	all := slices.Concat(memberScenarios, linkScenarios, watchScenarios, leaseScenarios, authScenarios, replaceScenarios, coalescedScenarios, otherScenarios)
 	slices.SortFunc(all, func(a, b Scenario) int { return a.Number - b.Number })
 	return all
 }
@@ -66,6 +66,6 @@ func (s *Scenario) least(d time.Duration) history.Amount {
 	}
 	return history.Amount{
 		Faults: scale(s.Least.Faults), Calls: scale(s.Least.Calls), Events: scale(s.Least.Events), Leases: scale(s.Least.Leases),
-		Authentications: scale(s.Least.Authentications),
+		Authentications: scale(s.Least.Authentications), Batches: scale(s.Least.Batches),
 	}
 }
