@@ -32,7 +32,7 @@ bench-quick: ## The same in under 50 s, ending in one JSON object
 
 ##@ Check it
 
-test: lint ## Everything: linters, then all tests of all modules with -race
+test: lint ## Everything: linters, all tests of all modules with -race, robustness-quick
 	@$(go_test); \
 	echo "== tests of every module, with -race"; \
 	go_test -race $$(go list $(PACKAGES) | grep -v /conformance/codec); \
@@ -40,6 +40,8 @@ test: lint ## Everything: linters, then all tests of all modules with -race
 	go_test -race $(CODEC_TAGS) $(CODEC); \
 	echo "== the root alone, without the workspace"; \
 	GOWORK=off go_test ./...; \
+	echo "== the client under faults, the quick run"; \
+	{ (cd robustness && go run . -quick) && printf 'ok  \trobustness -quick\n' || printf 'FAIL\trobustness -quick\n'; } 2>&1 | tee -a $(LOG); \
 	$(report)
 
 test-short: ## The root's tests only, without -race: a few seconds
@@ -67,7 +69,7 @@ robustness: ## Every fault on this client and client/v3, judged, then the mutant
 robustness-mutants: ## Deliberate faults of the client, which the scenarios must catch (5 minutes)
 	cd robustness && go run . -mutants
 
-robustness-quick: ## A few seconds of the faults that find most, this client only (4 minutes)
+robustness-quick: ## A few seconds of the faults that find most, this client only (3 minutes)
 	cd robustness && go run . -quick
 
 soak: ## Mixed load under random faults for SOAKTIME (10m), shown live

@@ -70,12 +70,16 @@ type world struct {
 // Run runs a scenario with a client and returns its history. logs returns what
 // the servers have logged; it is nil when there are no servers.
 func (s *Scenario) Run(ctx context.Context, client string, seed uint64, d time.Duration) (run *history.Run, logs map[string]string, err error) {
+	least := s.least(d)
+	if client != store.Names[0] {
+		least.Batches = 0 // others do not share requests
+	}
 	w := &world{
 		scenario: s, client: client, seed: seed, ctx: ctx,
 		names: history.NewInterner(), gone: make(map[string]string), stop: make(chan struct{}), final: make(chan struct{}),
 		rec: history.NewRecorder(history.Run{
 			Scenario: s.Name, Number: s.Number, Client: client, Seed: seed,
-			Judged: s.Judged, Least: s.least(d), LeasesMayEnd: s.LeasesMayEnd,
+			Judged: s.Judged, Least: least, LeasesMayEnd: s.LeasesMayEnd,
 		}),
 	}
 	defer func() {
