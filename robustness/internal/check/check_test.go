@@ -33,7 +33,7 @@ func good() *history.Run {
 	missed := call(3, history.Swap, "k/1", "v8", 112, 130, 5)
 	missed.Expected, missed.Found, missed.Modified = "v1", "v3", 5
 	refused := call(2, history.Put, "k/1", "v5", 120, 130, 0)
-	refused.Fate, refused.Error = history.NotApplied, "no leader"
+	refused.Fate, refused.Error, refused.Refusal = history.NotApplied, "no leader", "no leader"
 	stale := call(3, history.Get, "k/0", "", 140, 150, 2)
 	stale.Stale, stale.Found, stale.Modified = true, "v1", 2
 
@@ -58,7 +58,7 @@ func good() *history.Run {
 		return history.Response{At: revision * 300 * ms, Revision: revision, Events: events}
 	}
 	return &history.Run{
-		Judged: []string{"I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I11"},
+		Judged: []string{"I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I11", "I12"},
 		Took:   3 * time.Second, LeasesMayEnd: true, Compacted: 0,
 		Calls: []history.Call{
 			call(1, history.Put, "k/0", "v1", 10, 20, 2), get, unknown, never, after, remove, swap, missed, refused,
@@ -225,6 +225,9 @@ func TestBadHistories(t *testing.T) {
 		{"a foreign cluster is used", "I11", "accepted", func(r *history.Run) { r.Refused[0].Refused = false }},
 		{"a refusal says nothing", "I11", "without saying", func(r *history.Run) { r.Refused[0].Named = false }},
 		{"nothing was tried", "I11", "nothing", func(r *history.Run) { r.Refused = nil }},
+		{"what must be refused is not", "I12", "must be refused", func(r *history.Run) { r.Calls[8].Fate, r.Calls[8].Error = history.Done, "" }},
+		{"another's refusal", "I12", "another call's reason", func(r *history.Run) { r.Calls[2].Error = "txn: no leader" }},
+		{"nothing was refused", "I12", "nothing was refused", func(r *history.Run) { r.Calls[8].Error = "" }},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			r := good()
