@@ -183,7 +183,10 @@ func (co *coalescer) newWaiter(ctx context.Context) *waiter {
 	if w == nil {
 		w = &waiter{done: make(chan struct{}, 1)}
 	}
-	w.deadline, _ = ctx.Deadline()
+	var ok bool
+	if w.deadline, ok = ctx.Deadline(); !ok {
+		w.deadline = time.Time{} // a context may return any time that is none
+	}
 	return w
 }
 

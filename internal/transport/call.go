@@ -16,7 +16,10 @@ func (c *conn) Call(ctx context.Context, req Request) ([]byte, error) {
 	s.unary, s.closeSend = true, true
 	s.setPrefix(len(req.Message))
 	s.body = req.Message
-	s.deadline, _ = ctx.Deadline()
+	var ok bool
+	if s.deadline, ok = ctx.Deadline(); !ok {
+		s.deadline = time.Time{} // a context may return any time that is none
+	}
 
 	c.mu.Lock()
 	if err := c.refusalLocked(&s.req); err != nil {

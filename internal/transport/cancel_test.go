@@ -101,14 +101,21 @@ func TestGRPCTimeoutHeader(t *testing.T) {
 
 	req := simple
 	req.Timeout = time.Minute
-	pending = start(conn, req)
-	r = p.request()
-	if v, ok := r.fields["grpc-timeout"]; ok {
-		t.Errorf("grpc-timeout %q for a call whose context has no deadline", v)
+	for _, ctx := range []context.Context{context.Background(), noDeadline{context.Background()}} {
+		pending = startContext(ctx, conn, req)
+		r = p.request()
+		if v, ok := r.fields["grpc-timeout"]; ok {
+			t.Errorf("grpc-timeout %q for a call whose context has no deadline", v)
+		}
+		p.reply(r.id, "x")
+		pending.wait(t)
 	}
-	p.reply(r.id, "x")
-	pending.wait(t)
 }
+
+// noDeadline has none, and says so with a time, as contexts of client/v3 do.
+type noDeadline struct{ context.Context }
+
+func (noDeadline) Deadline() (time.Time, bool) { return time.Unix(0, 0), false }
 
 func TestCloseWithCallsInFlight(t *testing.T) {
 	overLinks(t, func(t *testing.T, l link) {
