@@ -53,6 +53,7 @@ func newLocal(c *etcd.Client) *local {
 	l.serve(&pb.Auth_ServiceDesc, &authServer{c: c})
 	l.serve(&pb.Maintenance_ServiceDesc, &maintenanceServer{c: c})
 	l.serve(&pb.Lease_ServiceDesc, &leaseServer{c: c})
+	l.serve(&pb.Watch_ServiceDesc, &watchServer{c: c})
 	return l
 }
 

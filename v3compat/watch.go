@@ -46,7 +46,7 @@ func (w *watcher) Watch(ctx context.Context, key string, opts ...clientv3.OpOpti
 		close(h.out)
 		return h.out
 	}
-	from, err := h.begin(watchRequest(op))
+	from, err := beginWatch(h.ctx, w.c, watchRequest(op))
 	if err != nil {
 		h.finish(err)
 		w.leave(h)
@@ -146,11 +146,11 @@ type watch struct {
 	from   *etcd.Watcher // guarded by w.mu until Watch has returned; nil until then
 }
 
-// begin makes the watch, however long that takes.
-func (h *watch) begin(req etcd.WatchRequest) (*etcd.Watcher, error) {
+// beginWatch makes a watch, however long that takes.
+func beginWatch(ctx context.Context, c *etcd.Client, req etcd.WatchRequest) (*etcd.Watcher, error) {
 	for {
-		from, err := h.w.c.Watch(h.ctx, req)
-		if err == nil || !passes(err) || !pause(h.ctx) {
+		from, err := c.Watch(ctx, req)
+		if err == nil || !passes(err) || !pause(ctx) {
 			return from, err
 		}
 	}

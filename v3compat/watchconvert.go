@@ -15,19 +15,23 @@ const fromKey = "\x00"
 // watchRequest is what a watch operation asks for. Of its options only
 // WithWatchBufLog cannot be read; it is about a buffer that there is not.
 func watchRequest(op clientv3.Op) etcd.WatchRequest {
-	req := etcd.WatchRequest{
-		Key: string(op.KeyBytes()), Revision: op.Rev(), PrevKV: op.IsPrevKV(),
-		NoPut: op.IsFilterPut(), NoDelete: op.IsFilterDelete(),
-		ProgressNotify: op.IsProgressNotify(), Fragment: op.IsFragment(),
-	}
+	req := watchOf(op.KeyBytes(), op.RangeBytes())
+	req.Revision, req.PrevKV = op.Rev(), op.IsPrevKV()
+	req.NoPut, req.NoDelete = op.IsFilterPut(), op.IsFilterDelete()
+	req.ProgressNotify, req.Fragment = op.IsProgressNotify(), op.IsFragment()
+	return req
+}
+
+// watchOf is a watch of a key or of a range of keys.
+func watchOf(key, end []byte) etcd.WatchRequest {
+	req := etcd.WatchRequest{Key: string(key)}
 	if req.Key == "" {
 		req.Key = fromKey // as the server does: the smallest key there is
 	}
-	switch end := string(op.RangeBytes()); end {
-	case fromKey:
+	if string(end) == fromKey {
 		req.FromKey = true
-	default:
-		req.RangeEnd = end
+	} else {
+		req.RangeEnd = string(end)
 	}
 	return req
 }
@@ -35,11 +39,15 @@ func watchRequest(op clientv3.Op) etcd.WatchRequest {
 // created is the response that WithCreatedNotify asks for. When the watch starts
 // from now its revision is the one behind which it starts.
 func created(w *etcd.Watcher, asked int64) clientv3.WatchResponse {
+	return clientv3.WatchResponse{Header: confirmed(w, asked), Created: true}
+}
+
+func confirmed(w *etcd.Watcher, asked int64) *pb.ResponseHeader {
 	h := w.Header()
 	if asked == 0 {
 		h.Revision = w.Revision() - 1
 	}
-	return clientv3.WatchResponse{Header: header(h), Created: true}
+	return header(h)
 }
 
 // compactedAt ends a watch, maybe one that never began.
@@ -55,10 +63,10 @@ func compactedAt(w *etcd.Watcher, oldest int64) clientv3.WatchResponse {
 // canceled ends a watch. Err finds the error of rpctypes by its text, and makes
 // others an error with a gRPC status that says the same.
 func canceled(err error) clientv3.WatchResponse {
-	return clientv3.WatchResponse{
-		Header: new(pb.ResponseHeader), Canceled: true, CancelReason: status.Convert(asStatus(err)).Message(),
-	}
+	return clientv3.WatchResponse{Header: new(pb.ResponseHeader), Canceled: true, CancelReason: reason(err)}
 }
+
+func reason(err error) string { return status.Convert(asStatus(err)).Message() }
 
 func watchResponse(r *etcd.WatchResponse) clientv3.WatchResponse {
 	return clientv3.WatchResponse{Header: header(r.Header), Events: watchEvents(r.Events)}

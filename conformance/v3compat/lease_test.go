@@ -12,7 +12,6 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/etcdtest"
-	"silly.store/etcd/v3compat"
 )
 
 // grant makes a lease of so many seconds.
@@ -138,8 +137,7 @@ func TestKeepAlive(t *testing.T) {
 	t.Parallel()
 	s := quickLeases(t)
 	own := ours(t, s.Endpoints())
-	client := v3compat.Wrap(own)
-	t.Cleanup(func() { _ = client.Close() })
+	client := wrapped(t, own)
 	id := grant(t, client, 1)
 	ctx1, cancel1 := context.WithCancel(t.Context())
 	defer cancel1()
@@ -318,8 +316,7 @@ func TestKeepAliveDenied(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = own.Close() })
-	client := v3compat.Wrap(own)
-	t.Cleanup(func() { _ = client.Close() })
+	client := wrapped(t, own)
 	ch, err := client.KeepAlive(t.Context(), clientv3.LeaseID(lease.ID))
 	if err != nil {
 		t.Fatal(err)

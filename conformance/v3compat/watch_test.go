@@ -28,6 +28,14 @@ func ours(t testing.TB, endpoints []string) *etcd.Client {
 	return c
 }
 
+// wrapped is a clientv3.Client on c.
+func wrapped(t testing.TB, c *etcd.Client) *clientv3.Client {
+	t.Helper()
+	client := v3compat.Wrap(c)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
 func store(t testing.TB, c *etcd.Client, key, value string) int64 {
 	t.Helper()
 	resp, err := c.Put(within(t, 20*time.Second), etcd.PutRequest{Key: key, Value: []byte(value)})
@@ -400,8 +408,7 @@ func TestWatchSlowReader(t *testing.T) {
 	s := etcdtest.Start(t)
 	c := ours(t, s.Endpoints())
 	own := ours(t, s.Endpoints())
-	client := v3compat.Wrap(own)
-	t.Cleanup(func() { _ = client.Close() })
+	client := wrapped(t, own)
 	slow, quick := client.Watch(t.Context(), "k"), client.Watch(t.Context(), "k")
 	const puts, size = 200, 100_000 // 20 MB
 	value := strings.Repeat("x", size)
@@ -433,8 +440,7 @@ func TestWatchDenied(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = own.Close() })
-	client := v3compat.Wrap(own)
-	t.Cleanup(func() { _ = client.Close() })
+	client := wrapped(t, own)
 
 	may := client.Watch(t.Context(), "may/", clientv3.WithPrefix())
 	denied := client.Watch(t.Context(), "must-not")
