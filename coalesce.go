@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"hash/maphash"
 	"sync"
@@ -107,6 +108,34 @@ func (co *coalescer) count() (n int) {
 	return n
 }
 
+// lines are those of an operation.
+func (co *coalescer) lines(op *operation) *lines {
+	switch op {
+	case &opGet:
+		return &co.gets
+	case &opGetLocal:
+		return &co.localGets
+	case &opPut:
+		return &co.puts
+	}
+	return &co.deletes
+}
+
+// limits are those of a Batch, which learns from its refusals as the lines do.
+func (co *coalescer) limits(op *operation) batchLimits {
+	l := &co.lines(op).patient
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.limits.batch()
+}
+
+func (co *coalescer) refused(op *operation, b *batch, err *Error) {
+	l := &co.lines(op).patient
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limits.refused(b, err)
+}
+
 // getLines are the lines of a Get; nil: it goes alone.
 func (c *Client) getLines(w *rangeRequest) *lines {
 	switch {
@@ -176,6 +205,26 @@ type verdict struct {
 	header ResponseHeader // of the batch; zero when the reply has its own
 	err    *Error
 	alone  bool // the batch was refused: the call is to be made alone
+}
+
+// result is what the verdict means to the caller. What it decodes is the caller's
+// own.
+func (w *waiter) result(op *operation, resp sharedResponse) error {
+	if w.err != nil {
+		err := *w.err
+		return &err
+	}
+	reply := w.reply
+	if !w.mine {
+		reply = bytes.Clone(reply)
+	}
+	if err := resp.decodeWire(reply); err != nil {
+		return undecodable(op.single, err)
+	}
+	if w.header.ClusterID != 0 {
+		resp.setHeader(w.header)
+	}
+	return nil
 }
 
 func (co *coalescer) newWaiter(ctx context.Context) *waiter {

@@ -164,12 +164,17 @@ func (b *batch) answered(h ResponseHeader, size int) {
 	}
 }
 
-// deliver tells all calls of the batch what has become of them. They look at the
-// memory of the reply after it, and nobody looks at them.
-func (b *batch) deliver(err *Error) {
+// settle says what has become of the batch's calls.
+func (b *batch) settle(err *Error) {
 	alone := err != nil && len(b.parts) > 1 && err.refusal()
 	for _, w := range b.waiters {
 		w.err, w.alone = err, alone
+	}
+}
+
+// tell has the calls go on. Nobody else may look at their waiters after it.
+func (b *batch) tell() {
+	for _, w := range b.waiters {
 		w.done <- struct{}{}
 	}
 }

@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"runtime"
@@ -66,23 +65,12 @@ func (l *line) call(ctx context.Context, w *waiter, resp sharedResponse) error {
 	if !w.wait(ctx) {
 		return l.giveUp(ctx, w)
 	}
-	switch {
-	case w.alone:
+	if w.alone {
 		return l.goRefused(ctx, w, resp)
-	case w.err != nil:
-		err := *w.err
-		l.c.coalescer.release(w)
-		return &err
 	}
-	reply, header := w.own(), w.header
+	err := w.result(l.op, resp)
 	l.c.coalescer.release(w)
-	if err := resp.decodeWire(reply); err != nil {
-		return undecodable(l.op.single, err)
-	}
-	if header.ClusterID != 0 {
-		resp.setHeader(header)
-	}
-	return nil
+	return err
 }
 
 // wait reports whether there is an answer; else ctx has ended.
@@ -98,14 +86,6 @@ func (w *waiter) wait(ctx context.Context) bool {
 	default:
 		return false
 	}
-}
-
-// own is the reply as the caller's own.
-func (w *waiter) own() []byte {
-	if w.mine {
-		return w.reply
-	}
-	return bytes.Clone(w.reply)
 }
 
 // entry is how a call proceeds.
@@ -270,7 +250,8 @@ func (l *line) fly(b *batch) {
 		began := time.Now()
 		err := s.send(l.c, b)
 		l.note(b, time.Since(began), err)
-		b.deliver(err)
+		b.settle(err)
+		b.tell()
 		runtime.Gosched() // who has its answer may ask again: one batch for all of them
 		b = l.next()
 	}
