@@ -26,6 +26,13 @@
 // failure, writes only when it is certain that the failed attempt was not
 // applied. See [Config].
 //
+// # Many callers
+//
+// Gets of single keys that many goroutines make at the same time share requests
+// while the servers are busy; one alone is sent at once. Nothing of it shows but
+// the speed. Puts and Deletes do so with [CoalesceAll], which tells what that
+// changes. [Client.Batch] takes many operations of one caller.
+//
 // # Who asks
 //
 // A cluster with authentication wants Username and Password, or Credentials, in

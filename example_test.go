@@ -199,6 +199,24 @@ func ExampleClient_Compact() {
 	}
 }
 
+// Many keys at once, each with its own answer.
+func ExampleClient_Batch() {
+	names := []string{"color", "size", "weight"}
+	gets := make([]etcd.Op, len(names))
+	for i, name := range names {
+		gets[i] = etcd.GetRequest{Key: "config/" + name}
+	}
+	for i, r := range c.Batch(ctx, gets...) {
+		if r.Err != nil {
+			log.Print(r.Err) // of this one; the others may be fine
+			continue
+		}
+		if kv, ok := r.Get.First(); ok {
+			fmt.Printf("%s = %s\n", names[i], kv.Value)
+		}
+	}
+}
+
 // A put that does no harm when it is done twice can be done again.
 func ExampleMaybeApplied() {
 	req := etcd.PutRequest{Key: "state", Value: []byte("on")}
