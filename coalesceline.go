@@ -133,6 +133,15 @@ func (l *line) landLocked(w *waiter) {
 	}
 }
 
+// landRefusedLocked is the end of a call whose batch was refused: what waits behind
+// it has its turn.
+func (l *line) landRefusedLocked(w *waiter) {
+	if w.batch != nil {
+		l.landLocked(w)
+		l.launchLocked()
+	}
+}
+
 func (l *line) allowedLocked() int { return l.window.size + l.stalled }
 
 // goAlone makes a call that holds a place in the window.
@@ -171,11 +180,12 @@ func (l *line) goBeside(ctx context.Context, w *waiter, resp sharedResponse) err
 func (l *line) goRefused(ctx context.Context, w *waiter, resp sharedResponse) error {
 	reply, err := l.c.call(ctx, l.op.single, w.msg)
 	var e *Error
+	l.mu.Lock()
 	if errors.As(err, &e) && e.refusal() {
-		l.mu.Lock()
 		l.apart.add(w.key)
-		l.mu.Unlock()
 	}
+	l.landRefusedLocked(w)
+	l.mu.Unlock()
 	return l.finish(w, reply, err, resp)
 }
 
@@ -196,10 +206,16 @@ func (l *line) finish(w *waiter, reply []byte, err error, resp sharedResponse) e
 func (l *line) giveUp(ctx context.Context, w *waiter) error {
 	l.mu.Lock()
 	b := w.batch
-	if b == nil {
+	switch {
+	case b == nil:
 		l.removeLocked(w)
-	} else if b.left++; b.left == len(b.waiters) {
-		b.cancel()
+	case w.alone:
+		l.landRefusedLocked(w)
+	default:
+		w.left = true
+		if b.left++; b.left == len(b.waiters) {
+			b.cancel()
+		}
 	}
 	l.mu.Unlock()
 	// w is not released: who has just taken or answered it may still look at it.
@@ -249,21 +265,23 @@ func (l *line) fly(b *batch) {
 	for b != nil {
 		began := time.Now()
 		err := s.send(l.c, b)
-		l.note(b, time.Since(began), err)
-		b.settle(err)
+		l.settle(b, time.Since(began), err)
 		b.tell()
 		runtime.Gosched() // who has its answer may ask again: one batch for all of them
 		b = l.next()
 	}
 }
 
-// note learns from how b went. It comes before the calls are told, which may use
-// their waiters again.
-func (l *line) note(b *batch, took time.Duration, err *Error) {
+// settle says what has become of b's calls, and learns from it. Writes that are to
+// be made alone stay under way until they are: others of their keys wait behind them.
+func (l *line) settle(b *batch, took time.Duration, err *Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	b.settle(err)
 	for _, w := range b.waiters {
-		l.landLocked(w)
+		if !w.alone || w.left {
+			l.landLocked(w)
+		}
 	}
 	l.noteLocked(b, took, err)
 }
