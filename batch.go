@@ -139,13 +139,23 @@ func (p *batchPlan) join(op *operation, key string, req wireRequest, reqErr erro
 	k := batchKey{op, p.turn(op, key)}
 	r := p.open[k]
 	limits := p.c.coalescer.limits(op)
-	if r == nil || len(r.items) >= limits.parts || r.size+len(it.msg) > limits.bytes {
+	if r == nil || len(r.items) >= limits.parts || r.size+len(it.msg) > limits.bytes || p.c.coalescer.mayOverflow(prevKV(req)) {
 		r = new(batchRequest)
 		p.open[k] = r
 		p.add(k.round, func() { p.send(op, r.items) })
 	}
 	r.items = append(r.items, it)
 	r.size += len(it.msg)
+}
+
+func prevKV(req wireRequest) bool {
+	switch w := req.(type) {
+	case *putRequest:
+		return w.PrevKV
+	case *deleteRangeRequest:
+		return w.PrevKV
+	}
+	return false
 }
 
 // turn is the round of an operation.

@@ -85,7 +85,7 @@ func New(config Config) (*Client, error) {
 	c.scout = newScout(c, config.Prefer)
 	c.watches = newWatchHub(c)
 	c.leases.init(c)
-	c.coalescer.init(c, config.Coalesce)
+	c.coalescer.init(c, config.Coalesce, config.MaxResponseBytes)
 	return c, nil
 }
 

@@ -55,9 +55,10 @@ var (
 // deadline and those without do not meet: Config.Timeout bounds the attempts of
 // the latter only.
 type coalescer struct {
-	seed     maphash.Seed
-	waiters  sync.Pool // of *waiter; one a client, whose channels are its own
-	routines sync.WaitGroup
+	seed      maphash.Seed
+	maxAnswer int       // Config.MaxResponseBytes; 0: as large as can be
+	waiters   sync.Pool // of *waiter; one a client, whose channels are its own
+	routines  sync.WaitGroup
 
 	gets, localGets, puts, deletes lines
 }
@@ -68,8 +69,8 @@ type lines struct {
 	patient, timely line
 }
 
-func (co *coalescer) init(c *Client, which Coalesce) {
-	co.seed = maphash.MakeSeed()
+func (co *coalescer) init(c *Client, which Coalesce, maxAnswer int) {
+	co.seed, co.maxAnswer = maphash.MakeSeed(), maxAnswer
 	co.gets.init(c, &opGet, which != CoalesceOff)
 	co.localGets.init(c, &opGetLocal, which != CoalesceOff)
 	co.puts.init(c, &opPut, which == CoalesceAll)
@@ -147,12 +148,23 @@ func (c *Client) getLines(w *rangeRequest) *lines {
 	return &c.coalescer.gets
 }
 
+func (c *Client) putLines(w *putRequest) *lines {
+	if c.coalescer.mayOverflow(w.PrevKV) {
+		return nil
+	}
+	return &c.coalescer.puts
+}
+
 func (c *Client) deleteLines(w *deleteRangeRequest) *lines {
-	if w.RangeEnd != "" {
+	if w.RangeEnd != "" || c.coalescer.mayOverflow(w.PrevKV) {
 		return nil
 	}
 	return &c.coalescer.deletes
 }
+
+// mayOverflow: the answers of many such writes may be too large together, which
+// shows when they have been applied.
+func (co *coalescer) mayOverflow(prevKV bool) bool { return prevKV && co.maxAnswer > 0 }
 
 // sharedResponse is an answer that may come as part of a larger one. Its header is
 // that of the whole then.

@@ -180,8 +180,12 @@ func (b *batch) tell() {
 }
 
 // refusal: a server has refused the request before it has done anything, and
-// would again. One that shares it with others may fare better alone.
+// would again, or the answer to a read is too large. A call that shares the request
+// with others may fare better alone.
 func (e *Error) refusal() bool {
+	if e.sentinel == ErrResponseTooLarge {
+		return !e.write
+	}
 	return e.answered && e.Outcome == Rejected && !e.transient && e.sentinel != ErrHistoryReset
 }
 

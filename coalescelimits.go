@@ -50,10 +50,10 @@ func (m *limits) weigh(size int) (large bool) {
 	return size > largePart
 }
 
-// refused notes that a batch was too large for the server.
+// refused notes that a batch, or its answer, was too large.
 func (m *limits) refused(b *batch, err *Error) {
 	switch {
-	case errors.Is(err, ErrTooManyOps):
+	case errors.Is(err, ErrTooManyOps), errors.Is(err, ErrResponseTooLarge):
 		m.parts = max(1, min(m.parts, len(b.parts)/2))
 	case errors.Is(err, ErrRequestTooLarge):
 		m.bytes = max(1, min(m.bytes, b.size/2))

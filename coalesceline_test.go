@@ -75,7 +75,7 @@ func gatedClient(t *testing.T) (*Client, *gate) {
 			Dial:      func(context.Context, transport.Target) (transport.Conn, error) { return g, nil },
 		}),
 	}
-	c.coalescer.init(c, CoalesceAll)
+	c.coalescer.init(c, CoalesceAll, 0)
 	t.Cleanup(func() {
 		c.coalescer.close()
 		c.set.Close()
@@ -498,4 +498,31 @@ func TestCloseFailsWaitingCalls(t *testing.T) {
 			t.Error(r.err)
 		}
 	})
+}
+
+// TestAnswersThatAreTooLargeTogether: reads are made again alone, and writes whose
+// answers may be large do not share where answers are bounded.
+func TestAnswersThatAreTooLargeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, g := gatedClient(t)
+		fillers := fillWindow(c, g)
+		a, b := c.startGet(context.Background(), "a"), c.startGet(context.Background(), "b")
+		synctest.Wait()
+		fillers[0].single("x")
+		g.came()[0].answer <- reply{err: &transport.Error{Code: transport.ResourceExhausted, Cause: transport.ErrTooLarge}}
+		for _, call := range g.came() {
+			call.single("1")
+		}
+		if ra, rb := <-a, <-b; ra.err != nil || rb.err != nil {
+			t.Error(ra.err, rb.err)
+		}
+	})
+	c := new(Client)
+	c.coalescer.maxAnswer = 1 << 20
+	if c.putLines(&putRequest{PrevKV: true}) != nil || c.deleteLines(&deleteRangeRequest{PrevKV: true}) != nil {
+		t.Error("writes with previous values share")
+	}
+	if c.putLines(&putRequest{}) == nil || c.deleteLines(&deleteRangeRequest{}) == nil {
+		t.Error("writes without do not share")
+	}
 }

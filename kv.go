@@ -107,7 +107,7 @@ type CompactRequest struct {
 func (c *Client) Put(ctx context.Context, req PutRequest) (*PutResponse, error) {
 	resp := new(PutResponse)
 	wire, err := req.wire()
-	if err := c.doShared(ctx, &rpcPut, &c.coalescer.puts, wire.Key, &wire, err, resp); err != nil {
+	if err := c.doShared(ctx, &rpcPut, c.putLines(&wire), wire.Key, &wire, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
