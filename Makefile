@@ -24,11 +24,14 @@ SOAKTIME ?= 10m
 demo: ## A tour of keys, leases, watches and services, on a real etcd
 	go run ./examples/quickstart
 
-bench: ## Measure against client/v3 (about 8 minutes)
+bench: ## Measure against client/v3 (about 12 minutes)
 	cd bench && go run .
 
 bench-quick: ## The same in under 50 s, ending in one JSON object
 	cd bench && go run . -quick -json
+
+bench-curves: ## Draw 1 to 1024 goroutines, coalesced and not, as bench/coalesce.svg (3 minutes)
+	cd bench && go run . -curves coalesce.svg
 
 ##@ Check it
 
@@ -134,4 +137,4 @@ define report
 awk '/^ok / {ok++} /^FAIL\t/ {bad++} END {printf "packages: %d passed, %d failed\n", ok, bad; exit bad > 0 || ok == 0}' $(LOG)
 endef
 
-.PHONY: demo bench bench-quick test test-short test-slow test-matrix robustness robustness-mutants robustness-quick soak fuzz lint generate check-generate fmt help
+.PHONY: demo bench bench-quick bench-curves test test-short test-slow test-matrix robustness robustness-mutants robustness-quick soak fuzz lint generate check-generate fmt help

@@ -65,6 +65,12 @@ func TestEveryRow(t *testing.T) {
 		if len(r.ours) != 2 || len(r.peer) != 2 {
 			t.Errorf("%s at %d: %d and %d rounds, want 2", r.name, r.callers, len(r.ours), len(r.peer))
 		}
+		if coalesced := strings.HasSuffix(r.name, "-coalesced"); coalesced != (len(r.plain) == 2) {
+			t.Errorf("%s at %d: %d rounds of the plain client", r.name, r.callers, len(r.plain))
+		}
+		if _, ok := r.ofExplicit(); ok != (r.callers == 256 && (r.name == "get-coalesced" || r.name == "put-coalesced")) {
+			t.Errorf("%s at %d: compared with explicit Txns: %v", r.name, r.callers, ok)
+		}
 		for _, c := range r.comparisons() {
 			alone := c.name == figAnyP50 // client/v3 has no preference
 			if !c.hasOurs || !c.hasPeer && !alone {
@@ -186,6 +192,30 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// TestCurvesCommand draws the point of one number of callers.
+func TestCurvesCommand(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "curves.svg")
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"-curves", file, "-callers", "16", "-rounds", "1", "-round", "5ms", "-dir", dir}, &out, progress{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	svg, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Three clients on each of four panels.
+	if n := bytes.Count(svg, []byte("<circle")); n != 12 {
+		t.Errorf("%d points, want 12", n)
+	}
+	for _, want := range []string{"get-curve", "put-curve", "own plain"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+}
+
 func TestCommandRefuses(t *testing.T) {
 	for want, args := range map[string][]string{
 		"-rows: no row \"gett\"":                   {"-rows", "get,gett"},
@@ -222,7 +252,7 @@ func TestRegistry(t *testing.T) {
 			t.Errorf("%s is incomplete", r.name)
 		}
 	}
-	for _, want := range []string{"get", "put", "put-fsync", "range-100k", "range-iter", "txn-128-get", "txn-128-put", "connect", "failover-kill", "failover-leader", "failover-stop"} {
+	for _, want := range []string{"get", "put", "put-fsync", "get-coalesced", "put-coalesced", "mixed-coalesced", "range-100k", "range-iter", "txn-128-get", "txn-128-put", "connect", "failover-kill", "failover-leader", "failover-stop"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("row %s is missing", want)
 		}
@@ -230,6 +260,15 @@ func TestRegistry(t *testing.T) {
 	got, err := selectRows(rows, "connect, get", 1)
 	if err != nil || rowNames(got) != "connect,get" || !slices.Equal(got[1].callers, []int{1}) {
 		t.Errorf("picked %v, error %v", rowNames(got), err)
+	}
+	quick := quickRows(rows)
+	for i, r := range rows {
+		if want := slices.Contains([]string{"get-coalesced", "put-coalesced"}, r.name); want == slices.Equal(r.callers, quick[i].callers) {
+			t.Errorf("%s is measured at %v and with -quick at %v", r.name, r.callers, quick[i].callers)
+		}
+		if r.explicit != "" && !slices.Contains(names, r.explicit) {
+			t.Errorf("%s is compared with %s, which is not there", r.name, r.explicit)
+		}
 	}
 	if !slices.Equal(rows[0].callers, []int{1, 16, 256}) {
 		t.Errorf("picking changed the registry: %v", rows[0].callers)

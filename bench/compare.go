@@ -24,6 +24,7 @@ type bench struct {
 // on; only the end of ctx ends the whole.
 func (b *bench) run(ctx context.Context, rows []row) []*result {
 	var out []*result
+	measured := rows
 	for len(rows) > 0 && ctx.Err() == nil {
 		n := b.together(rows)
 		results := make([][]*result, n)
@@ -34,6 +35,7 @@ func (b *bench) run(ctx context.Context, rows []row) []*result {
 		running.Wait()
 		out, rows = slices.Concat(out, slices.Concat(results...)), rows[n:]
 	}
+	findExplicit(measured, out)
 	return out
 }
 
@@ -95,24 +97,24 @@ func (b *bench) prepare(ctx context.Context, r row, srv *server) error {
 	return errors.Join(r.prepare(ctx, l, b.scale), l.close())
 }
 
-// line measures both clients in turn, each in a process and over connections of
+// line measures the clients in turn, each in a process and over connections of
 // its own, and which of them begins changes from round to round.
 func (b *bench) line(ctx context.Context, r row, srv *server, res *result) (err error) {
-	workers, err := b.bothWorkers(r, srv, res.callers)
+	workers, err := b.startWorkers(r, srv, res.callers)
 	defer func() { err = errors.Join(err, stopWorkers(workers)) }()
 	if err != nil {
 		return err
 	}
-	clients := b.clients()
+	clients := b.clients(r)
 	for i, w := range workers {
 		if _, err := w.round(ctx, b.scale.Warmup); err != nil {
 			return fmt.Errorf("%s, warming up: %w", clients[i], err)
 		}
 	}
-	sides := [2]*[]figures{&res.ours, &res.peer}
+	sides := []*[]figures{&res.ours, &res.peer, &res.plain}
 	for k := range b.scale.Rounds {
 		for turn := range workers {
-			i := (turn + k) % 2
+			i := (turn + k) % len(workers)
 			f, err := workers[i].round(ctx, b.scale.Round)
 			if err != nil {
 				return fmt.Errorf("%s, round %d: %w", clients[i], k+1, err)
@@ -125,34 +127,43 @@ func (b *bench) line(ctx context.Context, r row, srv *server, res *result) (err 
 	return nil
 }
 
-// clients are the names of the two sides.
-func (b *bench) clients() [2]string { return [2]string{b.first, peerName} }
+// clients are the names of a row's sides.
+func (b *bench) clients(r row) []string {
+	switch {
+	case !r.plain:
+		return []string{b.first, peerName}
+	case b.first == peerName:
+		return []string{peerName, peerName, peerName}
+	}
+	return []string{oursName, peerName, plainName}
+}
 
-// bothWorkers starts a process for each client. On an error too what it returns
+// startWorkers starts a process for each client. On an error too what it returns
 // is to be stopped.
-func (b *bench) bothWorkers(r row, srv *server, callers int) (workers [2]*worker, err error) {
-	for i, client := range b.clients() {
+func (b *bench) startWorkers(r row, srv *server, callers int) ([]*worker, error) {
+	var workers []*worker
+	for i, client := range b.clients(r) {
 		j := job{
 			Client: client, Row: r.name, Callers: callers, Scale: b.scale,
 			Endpoints: srv.endpoints, ServerPID: srv.pids,
 		}
 		if b.profile != "" {
-			side := [2]string{"ours", "peer"}[i]
+			side := []string{"ours", "peer", "plain"}[i]
 			j.Profile = filepath.Join(b.profile, fmt.Sprintf("%s-%d-%s", r.name, callers, side))
 		}
-		if workers[i], err = startWorker(j); err != nil {
+		w, err := startWorker(j)
+		if err != nil {
 			return workers, fmt.Errorf("%s: %w", client, err)
 		}
+		workers = append(workers, w)
 	}
 	return workers, nil
 }
 
-func stopWorkers(workers [2]*worker) error {
+func stopWorkers(workers []*worker) error {
 	var errs []error
 	for _, w := range workers {
-		if w != nil {
-			errs = append(errs, w.stop())
-		}
+		errs = append(errs, w.stop())
 	}
 	return errors.Join(errs...)
 }

@@ -43,7 +43,7 @@ func (b *bench) failoverTries(ctx context.Context, r row) (res *result) {
 	if res.err = b.prepare(ctx, r, srv); res.err != nil {
 		return res
 	}
-	workers, err := b.bothWorkers(r, srv, r.callers[0])
+	workers, err := b.startWorkers(r, srv, r.callers[0])
 	defer func() { res.err = errors.Join(res.err, stopWorkers(workers)) }()
 	if err != nil {
 		res.err = err
@@ -70,7 +70,7 @@ func (b *bench) failoverTries(ctx context.Context, r row) (res *result) {
 }
 
 // try does the fault once and makes it undone.
-func (f *failover) try(ctx context.Context, cluster *etcdtest.Cluster, workers [2]*worker, window time.Duration) (out [2]figures, err error) {
+func (f *failover) try(ctx context.Context, cluster *etcdtest.Cluster, workers []*worker, window time.Duration) (out [2]figures, err error) {
 	victim, err := f.victim(ctx, cluster)
 	if err != nil {
 		return out, err
@@ -153,7 +153,7 @@ func electedAfter(cluster *etcdtest.Cluster, victim *etcdtest.Server, at time.Ti
 }
 
 // ask gives both workers the same order and waits for both.
-func ask(ctx context.Context, workers [2]*worker, o order, length time.Duration) (out [2]figures, err error) {
+func ask(ctx context.Context, workers []*worker, o order, length time.Duration) (out [2]figures, err error) {
 	var errs [2]error
 	other := make(chan struct{})
 	go func() {

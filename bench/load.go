@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"silly.store/etcd"
 )
 
 // load is the work of all rows, done by one client the way its ordinary user
@@ -42,16 +44,20 @@ type watching interface {
 	stop()
 }
 
-// The two clients, as the worker's -client names them.
+// The clients, as a job names them.
 const (
-	oursName = "ours"
-	peerName = "client/v3"
+	oursName  = "ours"
+	plainName = "ours, plain" // ours with CoalesceOff, whatever the row says
+	peerName  = "client/v3"
 )
 
-func newLoad(client string) (load, error) {
+// newLoad is a client that is not open yet; coalesce is what the row asks of ours.
+func newLoad(client string, coalesce etcd.Coalesce) (load, error) {
 	switch client {
 	case oursName:
-		return &ours{}, nil
+		return &ours{coalesce: coalesce}, nil
+	case plainName:
+		return &ours{coalesce: etcd.CoalesceOff}, nil
 	case peerName:
 		return &peer{}, nil
 	}

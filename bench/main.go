@@ -57,6 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	quick := fs.Bool("quick", false, "short rounds: every row in under 50 s")
+	curves := fs.String("curves", "", "measure 1 to 1024 goroutines, plain, coalesced and client/v3, in place of the rows, and draw it into this SVG `file` (about 3 minutes)")
 	names := fs.String("rows", "", "measure only these rows (`NAME,...`)")
 	callers := fs.Int("callers", 0, "measure only at this `number` of goroutines; 0 for all")
 	asJSON := fs.Bool("json", false, "print the results as one JSON object on the last line")
@@ -71,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fs.PrintDefaults()
 		fmt.Fprintln(stderr, "Rows:")
 		for _, r := range registry() {
-			fmt.Fprintf(stderr, "  %-12s %s; at %v\n", r.name, r.about, r.callers)
+			fmt.Fprintf(stderr, "  %-15s %s; at %v\n", r.name, r.about, r.callers)
 		}
 	}
 	if err := fs.Parse(args); err != nil {
@@ -80,13 +81,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if fs.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
-	rows, err := selectRows(registry(), *names, *callers)
-	if err != nil {
-		return err
+	all, s := registry(), fullScale()
+	if *curves != "" {
+		all, s = curveRows(), curveScale()
 	}
-	s := fullScale()
 	if *quick {
 		s = quickScale()
+		if *names == "" && *callers == 0 {
+			all = quickRows(all)
+		}
+	}
+	rows, err := selectRows(all, *names, *callers)
+	if err != nil {
+		return err
 	}
 	if *rounds < 0 || *length < 0 {
 		return errors.New("-rounds and -round can't be negative")
@@ -113,6 +120,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if *plot != "" {
 		if err := os.WriteFile(*plot, plotSVG(results), 0o666); err != nil {
+			return err
+		}
+	}
+	if *curves != "" {
+		if err := os.WriteFile(*curves, curvesSVG(results), 0o666); err != nil {
 			return err
 		}
 	}

@@ -7,11 +7,15 @@ import (
 	"silly.store/etcd"
 )
 
-// ours does the work with silly.store/etcd at its defaults.
-type ours struct{ c *etcd.Client }
+// ours does the work with silly.store/etcd at its defaults, but for what a row
+// says about coalescing.
+type ours struct {
+	coalesce etcd.Coalesce
+	c        *etcd.Client
+}
 
 func (o *ours) open(endpoints []string) (err error) {
-	o.c, err = etcd.New(etcd.Config{Endpoints: endpoints})
+	o.c, err = etcd.New(etcd.Config{Endpoints: endpoints, Coalesce: o.coalesce})
 	return err
 }
 

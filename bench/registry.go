@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"silly.store/etcd"
 )
 
 // row is one kind of work. A family of rows lives in a file of its own
@@ -14,7 +16,14 @@ type row struct {
 	name    string
 	about   string // a line for -help: the work, and what an operation is
 	callers []int  // measured once for each, on the same server
+	quick   []int  // those with -quick; nil for all
 	server  serverOptions
+
+	// coalesce is our client's setting. plain has ours with CoalesceOff take its
+	// turn too. explicit names the row of Txns that holds the same operations.
+	coalesce etcd.Coalesce
+	plain    bool
+	explicit string
 
 	// prepare fills a fresh server before anything is measured; may be nil. It
 	// runs once, with client/v3.
@@ -32,6 +41,7 @@ type row struct {
 func registry() []row {
 	return slices.Concat(
 		kvRows(),
+		coalesceRows(),
 		leaderRows(),
 		rangeRows(),
 		txnRows(),
@@ -77,6 +87,17 @@ func quickScale() scale {
 	s.Events, s.Watches, s.Resumes = 10_000, 1000, 100
 	s.Tries, s.LongTry, s.Patience, s.Together = 0, 0, 3*time.Second, true
 	return s
+}
+
+// quickRows are the rows with no more callers than -quick has time for.
+func quickRows(all []row) []row {
+	out := slices.Clone(all)
+	for i, r := range out {
+		if r.quick != nil {
+			out[i].callers = r.quick
+		}
+	}
+	return out
 }
 
 // selectRows picks rows by a comma-separated list of names, all when it is

@@ -12,7 +12,12 @@ type result struct {
 	callers int
 	ours    []figures // one a round
 	peer    []figures
+	plain   []figures // ours without coalescing, where the row asks for it
 	err     error
+
+	// explicit is how many operations a second the same work does in Txns of
+	// txnSize, in the row of that name; 0 where there is none.
+	explicit float64
 }
 
 // has reports whether a figure was measured of our client.
@@ -61,7 +66,8 @@ func (r *result) comparisons() []comparison {
 }
 
 // MarshalJSON writes NAME, peer_NAME and NAME_ratio for every figure, in the
-// order of the table. What was not measured is left out.
+// order of the table, and plain_NAME and NAME_of_plain where there is one. What was
+// not measured is left out.
 func (r *result) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	var failed error
@@ -82,6 +88,7 @@ func (r *result) MarshalJSON() ([]byte, error) {
 	if r.err != nil {
 		field("error", r.err.Error())
 	} else {
+		plain := medians(r.plain)
 		for _, c := range r.comparisons() {
 			if c.hasOurs {
 				field(c.name, rounded(c.ours))
@@ -92,6 +99,16 @@ func (r *result) MarshalJSON() ([]byte, error) {
 			if c.hasRatio {
 				field(c.name+"_ratio", rounded(c.ratio))
 			}
+			if p, ok := plain[c.name]; ok {
+				field("plain_"+c.name, rounded(p))
+				if of, ok := ratio(c.ours, p); ok && c.hasOurs {
+					field(c.name+"_of_plain", rounded(of))
+				}
+			}
+		}
+		if of, ok := r.ofExplicit(); ok {
+			field("explicit_ops", rounded(r.explicit))
+			field("ops_of_explicit", rounded(of))
 		}
 	}
 	return []byte("{" + b.String() + "}"), failed

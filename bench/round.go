@@ -7,12 +7,15 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"silly.store/etcd"
 )
 
 // round is one measured stretch of one client, handed to row.run.
 type round struct {
 	load      load
-	client    string // to make further loads
+	client    string        // to make further loads
+	coalesce  etcd.Coalesce // likewise
 	endpoints []string
 	callers   int
 	length    time.Duration

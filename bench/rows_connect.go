@@ -14,7 +14,7 @@ func connectRows() []row {
 				var l load
 				return operation{
 					do: func(ctx context.Context, _ int) (err error) {
-						if l, err = newLoad(r.client); err != nil {
+						if l, err = newLoad(r.client, r.coalesce); err != nil {
 							return err
 						}
 						if err := l.open(r.endpoints); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"silly.store/etcd"
 )
 
 const (
@@ -11,25 +13,29 @@ const (
 	txnSize   = 128 // operations of a Txn; etcd's default limit
 )
 
-// kvRows are single gets and puts, each awaited by its caller.
+// kvRows are single gets and puts, each awaited by its caller and each a request
+// of its own.
 func kvRows() []row {
 	return []row{
 		{
-			name: "get", about: "linearizable Get of one key, 256 B",
-			callers: []int{1, 16, 256},
-			prepare: fillKeys,
-			run:     runGet,
+			name: "get", about: "linearizable Get of one key, 256 B; ours with CoalesceOff",
+			callers:  []int{1, 16, 256},
+			coalesce: etcd.CoalesceOff,
+			prepare:  fillKeys,
+			run:      runGet,
 		},
 		{
-			name: "put", about: "Put of one key, 256 B; the server's fsync is off",
-			callers: []int{1, 16, 256},
-			run:     runPut,
+			name: "put", about: "Put of one key, 256 B; ours with CoalesceOff; the server's fsync is off",
+			callers:  []int{1, 16, 256},
+			coalesce: etcd.CoalesceOff,
+			run:      runPut,
 		},
 		{
 			name: "put-fsync", about: "the same with the server's fsync on",
-			callers: []int{1, 256},
-			server:  serverOptions{fsync: true},
-			run:     runPut,
+			callers:  []int{1, 256},
+			coalesce: etcd.CoalesceOff,
+			server:   serverOptions{fsync: true},
+			run:      runPut,
 		},
 	}
 }

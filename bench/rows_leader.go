@@ -29,7 +29,7 @@ func runPutLeader(ctx context.Context, r *round) (figures, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.state = &ours{c} // until the process ends
+		r.state = &ours{c: c} // until the process ends
 	}
 	whole := r.length
 	defer func() { r.length = whole }()

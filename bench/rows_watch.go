@@ -286,7 +286,7 @@ func newResumeState(ctx context.Context, r *round) (*resumeState, error) {
 		return nil, err
 	}
 	way.Set(etcdtest.BothWays, etcdtest.Fault{Delay: resumeDelay})
-	l, err := newLoad(r.client)
+	l, err := newLoad(r.client, r.coalesce)
 	if err != nil {
 		return nil, err
 	}

@@ -58,6 +58,9 @@ func writeTable(w io.Writer, results []*result) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
+	if err := writeCoalesced(w, results); err != nil {
+		return err
+	}
 	return writeOwnFigures(w, results)
 }
 

@@ -84,12 +84,12 @@ func runWorker(in io.Reader, out io.Writer) error {
 
 // begin opens the client that the job names.
 func (j *job) begin() (*round, func(context.Context, *round) (figures, error), error) {
-	rows := registry()
+	rows := slices.Concat(registry(), curveRows())
 	i := slices.IndexFunc(rows, func(r row) bool { return r.name == j.Row })
 	if i < 0 {
 		return nil, nil, fmt.Errorf("no row %q", j.Row)
 	}
-	l, err := newLoad(j.Client)
+	l, err := newLoad(j.Client, rows[i].coalesce)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,7 +97,8 @@ func (j *job) begin() (*round, func(context.Context, *round) (figures, error), e
 		return nil, nil, err
 	}
 	return &round{
-		load: l, client: j.Client, endpoints: j.Endpoints, callers: j.Callers,
+		load: l, client: j.Client, coalesce: rows[i].coalesce,
+		endpoints: j.Endpoints, callers: j.Callers,
 		scale: j.Scale, serverPID: j.ServerPID,
 	}, rows[i].run, nil
 }

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+)
+
+// findExplicit gives the results of coalesced rows what the same operations did in
+// Txns full to etcd's limit, if those rows were measured too.
+func findExplicit(rows []row, results []*result) {
+	for _, res := range results {
+		i := slices.IndexFunc(rows, func(r row) bool { return r.name == res.name })
+		// Fewer callers can't fill a Txn.
+		if i < 0 || rows[i].explicit == "" || res.callers < txnSize {
+			continue
+		}
+		for _, other := range results {
+			if other.name == rows[i].explicit && other.err == nil {
+				res.explicit = medians(other.ours)[figOps] * txnSize
+			}
+		}
+	}
+}
+
+// ofExplicit is the coalesced operations a second over those of explicit Txns.
+func (r *result) ofExplicit() (float64, bool) {
+	if r.explicit == 0 || r.err != nil {
+		return 0, false
+	}
+	return ratio(medians(r.ours)[figOps], r.explicit)
+}
+
+// ofPlain are the columns of the section on coalescing: figures of a coalesced row
+// over those of the same client's plain calls.
+var ofPlain = []struct{ figure, title string }{
+	{figOps, "ops/s of own plain"},
+	{figP50, "p50"},
+	{figP99, "p99"},
+	{figClientCPU, "client CPU/op"},
+	{figServerCPU, "server CPU/op"},
+}
+
+// writeCoalesced prints a section on the rows that were measured plain, too.
+func writeCoalesced(w io.Writer, results []*result) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	rows := 0
+	for _, r := range results {
+		if r.err != nil || len(r.plain) == 0 {
+			continue
+		}
+		if rows++; rows == 1 {
+			fmt.Fprintln(w, "\ncoalesced, against the same client's plain calls and its explicit Txns of 128:")
+			head := []string{"row", "callers"}
+			for _, c := range ofPlain {
+				head = append(head, c.title)
+			}
+			line(tw, append(head, "explicit ops/s", "of explicit"))
+		}
+		line(tw, r.coalescedCells())
+	}
+	return tw.Flush()
+}
+
+func (r *result) coalescedCells() []string {
+	cells := []string{r.name, fmt.Sprint(r.callers)}
+	ours, plain := medians(r.ours), medians(r.plain)
+	for _, col := range ofPlain {
+		c := comparison{}
+		o, hasOurs := ours[col.figure]
+		p, hasPlain := plain[col.figure]
+		if hasOurs && hasPlain {
+			c.ratio, c.hasRatio = ratio(o, p)
+		}
+		cells = append(cells, times(c))
+	}
+	of, has := r.ofExplicit()
+	if !has {
+		return append(cells, "-", "-")
+	}
+	return append(cells, amount(r.explicit, true, ""), percent(of))
+}
