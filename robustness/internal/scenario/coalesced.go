@@ -90,7 +90,7 @@ type crowdCaller struct{ caller }
 
 // call makes one call at random; one in twelve has to be refused.
 func (c *crowdCaller) call() {
-	key := fmt.Sprintf("k/%d/%d", c.w.rec.Now()/int64(epoch), c.random.IntN(crowdKeys))
+	key := fmt.Sprintf("k/%d/%d", c.w.epoch(), c.random.IntN(crowdKeys))
 	x := history.Call{Key: key, Patient: true}
 	switch n := c.random.IntN(24); {
 	case n < 10:

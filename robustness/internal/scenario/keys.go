@@ -31,6 +31,50 @@ func (w *world) keys(callers int, pace time.Duration) {
 	}
 }
 
+const (
+	// burst is how many callers call at once, enough for some to wait for others
+	// and to share requests with them.
+	burst      = 80
+	burstKeys  = 40
+	burstEvery = 150 * time.Millisecond
+)
+
+// bursts has many callers make the same kind of call of single keys at the same
+// moments: twice reads, then writes.
+func (w *world) bursts() {
+	for i := range burst {
+		c := &caller{w: w, s: w.stores[i%len(w.stores)], random: w.random(), process: int(w.process.Add(1))}
+		w.loads.Go(func() {
+			for w.sleep(burstEvery - time.Duration(w.rec.Now())%burstEvery) {
+				c.inBurst(time.Duration(w.rec.Now()) / burstEvery)
+			}
+		})
+	}
+}
+
+// inBurst makes the call of the n-th moment.
+func (c *caller) inBurst(n time.Duration) {
+	x := history.Call{Key: fmt.Sprintf("k/%d/b%d", c.w.epoch(), c.random.IntN(burstKeys)), Patient: true}
+	switch {
+	case n%3 < 2:
+		x.Kind = history.Get
+	case c.random.IntN(4) == 0:
+		x.Kind = history.Delete
+	default:
+		x.Kind = history.Put
+	}
+	c.make(&x, patience)
+}
+
+// epoch is the number of the keys that are used now.
+func (w *world) epoch() int64 {
+	n := w.rec.Now() / int64(epoch)
+	if w.epochs > 0 {
+		n %= w.epochs
+	}
+	return n
+}
+
 // caller makes one call after the other.
 type caller struct {
 	w       *world
@@ -43,11 +87,7 @@ type caller struct {
 
 // call makes one call at random.
 func (c *caller) call() {
-	now := c.w.rec.Now() / int64(epoch)
-	if c.w.epochs > 0 {
-		now %= c.w.epochs
-	}
-	if now != c.epoch {
+	if now := c.w.epoch(); now != c.epoch {
 		c.epoch = now
 		clear(c.known)
 	}

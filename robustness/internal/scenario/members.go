@@ -18,10 +18,16 @@ const (
 // reading is the watches of most loads.
 var reading = watching{filters: keyFilters, back: 300, ahead: 100, life: 4 * time.Second}
 
+// mixed is the load of mixed calls.
+func (w *world) mixed() {
+	w.keys(callers, pace)
+	w.bursts()
+}
+
 // underKeys is a load of keys with a fault that comes again and again.
 func underKeys(c cycle) func(*world) error {
 	return func(w *world) error {
-		w.keys(callers, pace)
+		w.mixed()
 		return w.cycles(c)
 	}
 }
@@ -29,7 +35,7 @@ func underKeys(c cycle) func(*world) error {
 // underWatches is underKeys with watches: some come and go, some stay.
 func underWatches(c cycle) func(*world) error {
 	return func(w *world) error {
-		w.keys(callers, pace)
+		w.mixed()
 		filters := w.churn(1, 10*time.Millisecond)
 		w.watchers(16, reading)
 		w.watchers(20, watching{filters: keyFilters})

@@ -57,7 +57,7 @@ func defragment(w *world) error {
 		return err
 	default:
 	}
-	w.keys(callers, pace)
+	w.mixed()
 	return w.cycles(cycle{name: "defragmented", oneMember: true, gap: 3 * time.Second, inject: func(w *world, n int) (func() error, error) {
 		members := w.cluster.Members()
 		ctx, cancel := context.WithTimeout(w.ctx, settle)

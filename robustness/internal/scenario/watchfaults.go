@@ -23,7 +23,7 @@ var watchScenarios = []Scenario{
 		Number: 17, Name: "cut-before-first", About: "connections are reset before the first event of watches from now; racing writers", Quick: true,
 		Judged: []string{"I1", "I2", "I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 200, Calls: 5_000, Events: 5_000},
 		run: func(w *world) error {
-			w.keys(callers, pace)
+			w.mixed()
 			filters := w.churn(4, 5*time.Millisecond)
 			w.watchers(30, watching{filters: filters, life: 500 * time.Millisecond})
 			return w.cycles(cycle{name: "reset", gap: 100 * time.Millisecond, inject: reset})
@@ -44,7 +44,7 @@ var watchScenarios = []Scenario{
 		Number: 20, Name: "future", About: "watches from revisions that are yet to come, while members are restarted",
 		Judged: []string{"I1", "I2", "I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 5, Calls: 10_000, Events: 5_000},
 		run: func(w *world) error {
-			w.keys(callers, pace)
+			w.mixed()
 			filters := w.churn(2, 10*time.Millisecond)
 			w.watchers(30, watching{filters: filters, back: -20, ahead: 2_000, life: 3 * time.Second})
 			return w.cycles(cycle{name: "member restarted", gap: 2 * time.Second, hold: 500 * time.Millisecond, inject: terminate(inTurn)})
@@ -72,7 +72,7 @@ var watchScenarios = []Scenario{
 // compactions compacts up to a moment ago again and again; each second is
 // reported as one fault.
 func compactions(w *world) error {
-	w.keys(callers, pace)
+	w.mixed()
 	w.watchers(30, watching{filters: keyFilters, back: 100, ahead: 100, life: 2 * time.Second})
 	w.watchers(15, watching{filters: keyFilters})
 	return w.cycles(cycle{name: "compacted", gap: 100 * time.Millisecond, inject: func(w *world, n int) (func() error, error) {
