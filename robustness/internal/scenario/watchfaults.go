@@ -101,7 +101,7 @@ func (w *world) compact(revision int64) error {
 // manyWatches notes how long it takes after a reset until each watch has
 // delivered an event that is written at once, and then a few more.
 func manyWatches(w *world) error {
-	const n, more = 10_000, 30
+	const n, more = 10_000, 40
 	w.churn(1, 30*time.Millisecond)
 	began := time.Now()
 	slots := w.watchers(n, watching{filters: []history.Filter{{Key: "all"}}})
