@@ -22,7 +22,7 @@ const (
 var authScenarios = []Scenario{
 	{
 		Number: 29, Name: "tokens", About: "tokens expire after 2 s, and with every change of a role; connections are reset; mixed calls, watches and leases", Quick: true,
-		Judged: []string{"I1", "I2", "I3", "I4", "I5", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 15, Calls: 5_000, Events: 20_000, Leases: 10, Authentications: 15},
+		Judged: []string{"I1", "I2", "I3", "I4", "I5", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 15, Calls: 5_000, Events: 20_000, Leases: 10, Authentications: 15, Batches: 20},
 		TokenTTL: 2 * time.Second,
 		run: func(w *world) error {
 			w.leases(10, ttls(2, 4))

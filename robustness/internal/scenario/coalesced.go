@@ -34,7 +34,7 @@ var coalescedScenarios = []Scenario{
 		Number: 34, Name: "coalesced", Quick: true,
 		About:  fmt.Sprintf("%d callers of single keys, some of whose calls must be refused (no such lease, no permission, too large), beside others; all kinds of faults in turn", crowd),
 		Judged: []string{"I1", "I2", "I7", "I8", "I12"}, Time: 45 * time.Second,
-		Least:    history.Amount{Faults: 6, Calls: 20_000},
+		Least:    history.Amount{Faults: 6, Calls: 20_000, Batches: 500},
 		Cluster:  etcdtest.ClusterConfig{Config: etcdtest.Config{MaxRequestBytes: requestLimit}},
 		TokenTTL: time.Hour,
 		run:      coalesced,

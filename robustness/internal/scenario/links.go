@@ -13,27 +13,27 @@ import (
 var linkScenarios = []Scenario{
 	{
 		Number: 8, Name: "stall", About: "everything is held back both ways, and arrives late; mixed calls and watches", Quick: true,
-		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Events: 50_000},
+		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Events: 50_000, Batches: 20},
 		run: underWatches(cycle{name: "stalled", gap: 5 * time.Second, hold: 3 * time.Second, inject: link(etcdtest.BothWays, etcdtest.Fault{Stall: true})}),
 	},
 	{
 		Number: 9, Name: "lost-replies", About: "answers are lost, requests arrive; mixed calls", Quick: true,
-		Judged: []string{"I1", "I2", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000},
+		Judged: []string{"I1", "I2", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Batches: 20},
 		run: underKeys(cycle{name: "replies lost", gap: 4 * time.Second, hold: 3 * time.Second, inject: link(etcdtest.ToClient, etcdtest.Fault{Discard: true})}),
 	},
 	{
 		Number: 10, Name: "cut-requests", About: "connections are reset at a random byte of the requests; mixed calls", Quick: true,
-		Judged: []string{"I1", "I2", "I8"}, Time: 40 * time.Second, Least: history.Amount{Faults: 200, Calls: 10_000},
+		Judged: []string{"I1", "I2", "I8"}, Time: 40 * time.Second, Least: history.Amount{Faults: 200, Calls: 10_000, Batches: 20},
 		run: underKeys(cycle{name: "request cut", gap: 80 * time.Millisecond, inject: cutWithin(etcdtest.ToServer, 4096)}),
 	},
 	{
 		Number: 11, Name: "slices", About: "bytes arrive in pieces of 1 to 7; mixed calls and watches",
-		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 40 * time.Second, Least: history.Amount{Faults: 4, Calls: 3_000, Events: 20_000},
+		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 40 * time.Second, Least: history.Amount{Faults: 4, Calls: 3_000, Events: 20_000, Batches: 20},
 		run: underWatches(cycle{name: "sliced", gap: time.Second, hold: 6 * time.Second, inject: link(etcdtest.BothWays, etcdtest.Fault{Slice: 7})}),
 	},
 	{
 		Number: 12, Name: "delay", About: "75 ± 50 ms each way; mixed calls and leases",
-		Judged: []string{"I1", "I2", "I5", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 3, Calls: 2_000, Leases: 20},
+		Judged: []string{"I1", "I2", "I5", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 3, Calls: 2_000, Leases: 20, Batches: 20},
 		run: func(w *world) error {
 			w.leases(20, ttls(2, 5))
 			w.keys(3*callers, pace) // each waits most of the time

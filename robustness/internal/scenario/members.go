@@ -48,47 +48,47 @@ func underWatches(c cycle) func(*world) error {
 var memberScenarios = []Scenario{
 	{
 		Number: 1, Name: "kill-leader", About: "the leader is killed and started again; mixed calls", Quick: true,
-		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 10_000},
+		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 10_000, Batches: 20},
 		run: underKeys(cycle{name: "leader killed", oneMember: true, gap: 4 * time.Second, hold: 3 * time.Second, inject: kill(leads)}),
 	},
 	{
 		Number: 2, Name: "kill-follower", About: "a follower is killed and started again; mixed calls",
-		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 10_000},
+		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 10_000, Batches: 20},
 		run: underKeys(cycle{name: "follower killed", oneMember: true, gap: 4 * time.Second, hold: 3 * time.Second, inject: kill(follows)}),
 	},
 	{
 		Number: 3, Name: "stop-leader", About: "the leader is held still for 1, 5, 15 s; mixed calls",
-		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 65 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000},
+		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 65 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Batches: 20},
 		run: underKeys(cycle{name: "leader held still", oneMember: true, gap: 4 * time.Second, holds: []time.Duration{time.Second, 5 * time.Second, 15 * time.Second}, inject: hang(leads)}),
 	},
 	{
 		Number: 4, Name: "stop-follower", About: "a follower is held still; mixed calls",
-		Judged: []string{"I1", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 10_000},
+		Judged: []string{"I1", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 10_000, Batches: 20},
 		run: underKeys(cycle{name: "follower held still", oneMember: true, gap: 5 * time.Second, hold: 4 * time.Second, inject: hang(follows)}),
 	},
 	{
 		Number: 5, Name: "rolling-restart", About: "members are restarted in turn; mixed calls and watches",
-		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 6, Calls: 10_000, Events: 50_000},
+		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 6, Calls: 10_000, Events: 50_000, Batches: 20},
 		run: underWatches(cycle{name: "member restarted", oneMember: true, gap: 3 * time.Second, hold: time.Second, inject: terminate(inTurn)}),
 	},
 	{
 		Number: 6, Name: "no-quorum", About: "two members are killed and started again; mixed calls",
-		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 3, Calls: 5_000},
+		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 3, Calls: 5_000, Batches: 20},
 		run: underKeys(cycle{name: "quorum lost", gap: 5 * time.Second, hold: 4 * time.Second, inject: noQuorum}),
 	},
 	{
 		Number: 7, Name: "move-leader", About: "leadership moves without end; mixed calls and watches",
-		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 40 * time.Second, Least: history.Amount{Faults: 20, Calls: 5_000, Events: 50_000},
+		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 40 * time.Second, Least: history.Amount{Faults: 20, Calls: 5_000, Events: 50_000, Batches: 20},
 		run: underWatches(cycle{name: "leader moved", gap: 800 * time.Millisecond, inject: moveLeader}),
 	},
 	{
 		Number: 13, Name: "goaway", About: "members end connections politely under a heavy load of calls and watches", Quick: true,
-		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 8, Calls: 20_000, Events: 50_000},
+		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 8, Calls: 20_000, Events: 50_000, Batches: 20},
 		run: goodbyes,
 	},
 	{
 		Number: 14, Name: "minority", About: "a member is cut off from the others and still reached by clients; mixed calls and watches",
-		Judged: []string{"I1", "I2", "I3", "I4", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Events: 20_000},
+		Judged: []string{"I1", "I2", "I3", "I4", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Events: 20_000, Batches: 20},
 		Cluster: etcdtest.ClusterConfig{PeerProxies: true},
 		run:     underWatches(cycle{name: "member cut off", oneMember: true, gap: 5 * time.Second, hold: 4 * time.Second, inject: isolate(inTurn)}),
 	},

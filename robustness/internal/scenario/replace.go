@@ -18,7 +18,7 @@ var replaceScenarios = []Scenario{
 	{
 		Number: 32, Name: "replace-member", Quick: true,
 		About:  "a member is replaced by an empty one elsewhere while one of another cluster is among the endpoints, which are then set or synced; mixed calls",
-		Judged: []string{"I1", "I2", "I7", "I8", "I11"}, Time: 50 * time.Second, Least: history.Amount{Faults: 3, Calls: 5_000},
+		Judged: []string{"I1", "I2", "I7", "I8", "I11"}, Time: 50 * time.Second, Least: history.Amount{Faults: 3, Calls: 5_000, Batches: 20},
 		run: replaceMembers,
 	},
 }

@@ -16,12 +16,12 @@ import (
 var watchScenarios = []Scenario{
 	{
 		Number: 16, Name: "compaction", About: "a compaction every 100 ms under watches that begin up to 100 revisions behind and ahead", Quick: true,
-		Judged: []string{"I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 20, Events: 50_000},
+		Judged: []string{"I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 20, Events: 50_000, Batches: 20},
 		run: compactions,
 	},
 	{
 		Number: 17, Name: "cut-before-first", About: "connections are reset before the first event of watches from now; racing writers", Quick: true,
-		Judged: []string{"I1", "I2", "I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 200, Calls: 5_000, Events: 5_000},
+		Judged: []string{"I1", "I2", "I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 200, Calls: 5_000, Events: 5_000, Batches: 20},
 		run: func(w *world) error {
 			w.mixed()
 			filters := w.churn(4, 5*time.Millisecond)
@@ -42,7 +42,7 @@ var watchScenarios = []Scenario{
 	},
 	{
 		Number: 20, Name: "future", About: "watches from revisions that are yet to come, while members are restarted",
-		Judged: []string{"I1", "I2", "I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 5, Calls: 10_000, Events: 5_000},
+		Judged: []string{"I1", "I2", "I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 5, Calls: 10_000, Events: 5_000, Batches: 20},
 		run: func(w *world) error {
 			w.mixed()
 			filters := w.churn(2, 10*time.Millisecond)

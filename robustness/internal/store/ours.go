@@ -9,14 +9,19 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// ours is silly.store/etcd at its defaults.
+// ours is silly.store/etcd at its defaults, apart from coalescing writes.
 type ours struct {
 	c     *etcd.Client
 	names *history.Interner
 }
 
 func openOurs(config Config) (Store, error) {
+	coalesce := etcd.CoalesceReads
+	if config.CoalesceWrites {
+		coalesce = etcd.CoalesceAll
+	}
 	c, err := etcd.New(etcd.Config{
+		Coalesce:  coalesce,
 		Endpoints: config.Endpoints, TLS: config.TLS, Username: config.Username, Password: config.Password,
 	})
 	if err != nil {
@@ -35,7 +40,10 @@ func (s *ours) Sync(ctx context.Context) error {
 }
 
 func (s *ours) Counts() map[string]int64 {
-	return map[string]int64{history.Authentications: s.c.Stats().Authentications}
+	stats := s.c.Stats()
+	return map[string]int64{
+		history.Authentications: stats.Authentications, history.Batches: stats.Batches, history.BatchedCalls: stats.BatchedCalls,
+	}
 }
 
 func (s *ours) Fate(err error) history.Fate {

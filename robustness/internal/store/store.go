@@ -95,6 +95,8 @@ type Config struct {
 	// Username and Password are of a user who may read and write all keys;
 	// empty without authentication.
 	Username, Password string
+	// CoalesceWrites lets writes share requests, if the client can do that.
+	CoalesceWrites bool
 	// Names keeps one copy of each key and value.
 	Names *history.Interner
 }
