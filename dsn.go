@@ -202,16 +202,18 @@ func withPort(host string) string {
 
 // parameters are what a DSN may have behind its question mark.
 var parameters = map[string]func(c *Config, value string) error{
-	"ca":                 func(c *Config, v string) error { return setText(&c.TLSFiles.CA, v) },
-	"cert":               func(c *Config, v string) error { return setText(&c.TLSFiles.Cert, v) },
-	"key":                func(c *Config, v string) error { return setText(&c.TLSFiles.Key, v) },
-	"server_name":        func(c *Config, v string) error { return setText(&c.TLSFiles.ServerName, v) },
-	"timeout":            func(c *Config, v string) error { return setDuration(&c.Timeout, v, -1) },
-	"dial_timeout":       func(c *Config, v string) error { return setDuration(&c.DialTimeout, v, 0) },
-	"retry":              func(c *Config, v string) error { return setCount(&c.Retry, v, -1) },
-	"retry_sleep":        func(c *Config, v string) error { return setDuration(&c.RetrySleep, v, 0) },
-	"retry_writes":       setRetryWrites,
-	"coalesce":           setCoalesce,
+	"ca":           func(c *Config, v string) error { return setText(&c.TLSFiles.CA, v) },
+	"cert":         func(c *Config, v string) error { return setText(&c.TLSFiles.Cert, v) },
+	"key":          func(c *Config, v string) error { return setText(&c.TLSFiles.Key, v) },
+	"server_name":  func(c *Config, v string) error { return setText(&c.TLSFiles.ServerName, v) },
+	"timeout":      func(c *Config, v string) error { return setDuration(&c.Timeout, v, -1) },
+	"dial_timeout": func(c *Config, v string) error { return setDuration(&c.DialTimeout, v, 0) },
+	"retry":        func(c *Config, v string) error { return setCount(&c.Retry, v, -1) },
+	"retry_sleep":  func(c *Config, v string) error { return setDuration(&c.RetrySleep, v, 0) },
+	"retry_writes": func(c *Config, v string) error {
+		return setChoice((*uint8)(&c.RetryWrites), v, "safe", "at_least_once")
+	},
+	"coalesce":           func(c *Config, v string) error { return setChoice((*uint8)(&c.Coalesce), v, "reads", "all", "off") },
 	"sync_interval":      func(c *Config, v string) error { return setDuration(&c.SyncInterval, v, 0) },
 	"srv_name":           func(c *Config, v string) error { return setText(&c.DiscoverySRVName, v) },
 	"max_response_bytes": func(c *Config, v string) error { return setCount(&c.MaxResponseBytes, v, 0) },
@@ -316,28 +318,13 @@ func setCount(to *int, value string, zero int) error {
 	return nil
 }
 
-func setCoalesce(c *Config, value string) error {
-	switch value {
-	case "reads":
-		c.Coalesce = CoalesceReads
-	case "all":
-		c.Coalesce = CoalesceAll
-	case "off":
-		c.Coalesce = CoalesceOff
-	default:
-		return fmt.Errorf("is %q; write reads, all or off", value)
+// setChoice sets to the index of value among those that are known.
+func setChoice(to *uint8, value string, known ...string) error {
+	i := slices.Index(known, value)
+	if i < 0 {
+		last := len(known) - 1
+		return fmt.Errorf("is %q; write %s or %s", value, strings.Join(known[:last], ", "), known[last])
 	}
-	return nil
-}
-
-func setRetryWrites(c *Config, value string) error {
-	switch value {
-	case "safe":
-		c.RetryWrites = SafeOnly
-	case "at_least_once":
-		c.RetryWrites = AtLeastOnce
-	default:
-		return fmt.Errorf("is %q; write safe or at_least_once", value)
-	}
+	*to = uint8(i)
 	return nil
 }
