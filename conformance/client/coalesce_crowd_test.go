@@ -64,6 +64,7 @@ func newCrowd(t *testing.T, s *etcdtest.Server, config etcd.Config) *crowd {
 func (w *crowd) hold(ways etcdtest.Way, call func() error) {
 	w.t.Helper()
 	w.proxy.Set(ways, etcdtest.Fault{Stall: true})
+	w.fillers = nil
 	for w.queued = 0; w.queued == 0; w.queued = w.Stats().CallsWaiting {
 		before := w.told.count()
 		w.fillers = append(w.fillers, async(call))
