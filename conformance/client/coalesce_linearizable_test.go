@@ -1,0 +1,99 @@
+package client
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
+)
+
+// A read joins no request that has been sent: the server may have answered it
+// already, from before what was written since.
+func TestCoalescedReadJoinsNoSentRequest(t *testing.T) {
+	t.Parallel()
+	writer := connect(t, etcd.Config{})
+	for w := range crowds(t, shared, etcd.Config{}) {
+		key := ownKeys(t)
+		put(t, writer, key, "before")
+		w.hold(etcdtest.ToClient, reading(t, w.Client, key))
+		early := make([]getter, 8)
+		for i := range early {
+			early[i].req.Key = key
+			early[i].done = w.queue(early[i].call(t, w.Client))
+		}
+		if !w.together() {
+			continue
+		}
+		w.sent()
+		put(t, writer, key, "after")
+		late := make([]getter, 8)
+		for i := range late {
+			late[i].req.Key = key
+			late[i].done = async(late[i].call(t, w.Client))
+		}
+		w.until("the late reads to be made", func() bool {
+			return w.Stats().CallsWaiting+w.told.count()-len(w.fillers) == len(late)
+		})
+		w.release()
+		succeed(t, w.fillers...)
+		for i := range early {
+			succeed(t, early[i].done, late[i].done)
+			if kv, _ := late[i].resp.First(); string(kv.Value) != "after" {
+				t.Errorf("a read from after the put found %q", kv.Value)
+			}
+			if h, before := late[i].resp.Header, early[i].resp.Header; h.Revision <= before.Revision && string(early[i].resp.KVs[0].Value) == "before" {
+				t.Errorf("its header is %+v, before the put it was %+v", h, before)
+			}
+		}
+	}
+}
+
+// Whatever another client was told to be stored is found by all that read it
+// afterwards, while requests are under way, over a way that is slow.
+func TestCoalescedReadsAreLinearizable(t *testing.T) {
+	t.Parallel()
+	const keys, readers, lasting = 4, 64, time.Second
+	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	proxy.Set(etcdtest.BothWays, etcdtest.Fault{Delay: time.Millisecond, Jitter: time.Millisecond})
+	c, writer := connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}), connect(t, etcd.Config{})
+	p := ownKeys(t)
+	var (
+		callers sync.WaitGroup
+		stored  [keys]atomic.Int64 // what has been answered
+		reads   atomic.Int64
+		end     = time.Now().Add(lasting)
+	)
+	for k := range keys {
+		put(t, writer, fmt.Sprint(p, k), "0")
+		callers.Go(func() {
+			for n := int64(1); time.Now().Before(end); n++ {
+				put(t, writer, fmt.Sprint(p, k), fmt.Sprint(n))
+				stored[k].Store(n)
+			}
+		})
+	}
+	for reader := range readers {
+		callers.Go(func() {
+			for n := reader; time.Now().Before(end); n++ {
+				k := n % keys
+				least := stored[k].Load()
+				kvs := get(t, c, etcd.GetRequest{Key: fmt.Sprint(p, k)}).KVs
+				if found, err := strconv.ParseInt(string(kvs[0].Value), 10, 64); err != nil || found < least {
+					t.Errorf("found %d, %v, when %d had been stored", found, err, least)
+				}
+				reads.Add(1)
+			}
+		})
+	}
+	callers.Wait()
+	s := c.Stats()
+	t.Logf("%d reads, %d of them in %d requests", reads.Load(), s.BatchedCalls, s.Batches)
+	if s.Batches < 20 {
+		t.Errorf("only %d requests were shared", s.Batches)
+	}
+}
