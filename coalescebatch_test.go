@@ -166,9 +166,14 @@ func TestLimits(t *testing.T) {
 	}
 	b := newBatch(&opPut, m.batch())
 	b.parts, b.size = make([]part, 100), 1000
-	m.refused(b, &Error{sentinel: ErrTooManyOps})
-	m.refused(b, &Error{sentinel: ErrRequestTooLarge})
-	m.refused(b, &Error{sentinel: ErrLeaseNotFound})
+	for _, test := range []struct {
+		sentinel error
+		smaller  bool
+	}{{ErrTooManyOps, true}, {ErrTooManyOps, false}, {ErrRequestTooLarge, true}, {ErrLeaseNotFound, false}} {
+		if m.refused(b, &Error{sentinel: test.sentinel}) != test.smaller {
+			t.Errorf("%v: batches are said to be smaller: %v", test.sentinel, !test.smaller)
+		}
+	}
 	if got := m.batch(); got != (batchLimits{50, 500}) {
 		t.Errorf("after refusals %+v", got)
 	}

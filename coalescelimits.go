@@ -50,14 +50,17 @@ func (m *limits) weigh(size int) (large bool) {
 	return size > largePart
 }
 
-// refused notes that a batch, or its answer, was too large.
-func (m *limits) refused(b *batch, err *Error) {
+// refused notes that a batch, or its answer, was too large. It reports whether
+// batches will be smaller now, so that the next one may fare better.
+func (m *limits) refused(b *batch, err *Error) (smaller bool) {
+	before := m.batchLimits
 	switch {
 	case errors.Is(err, ErrTooManyOps), errors.Is(err, ErrResponseTooLarge):
 		m.parts = max(1, min(m.parts, len(b.parts)/2))
 	case errors.Is(err, ErrRequestTooLarge):
 		m.bytes = max(1, min(m.bytes, b.size/2))
 	}
+	return m.batchLimits != before
 }
 
 // refusals says when batches are tried again after servers have refused some: at

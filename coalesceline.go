@@ -308,8 +308,9 @@ func (l *line) noteLocked(b *batch, took time.Duration, err *Error) {
 		}
 		l.refused.accepted(len(b.parts))
 	case len(b.parts) > 1 && err.refusal():
-		l.refused.note(err)
-		l.limits.refused(b, err)
+		if !l.limits.refused(b, err) {
+			l.refused.note(err)
+		}
 	}
 }
 
