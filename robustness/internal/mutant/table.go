@@ -8,7 +8,7 @@ import (
 // All are the mutants. Each scenario is as short as it finds the fault without
 // luck.
 func All() []Mutant {
-	return slices.Concat(writeMutants, readMutants, watchMutants, leaseMutants, otherMutants)
+	return slices.Concat(writeMutants, readMutants, sharedMutants, watchMutants, leaseMutants, otherMutants)
 }
 
 // writeMutants are about the fate of writes.
@@ -65,6 +65,64 @@ var readMutants = []Mutant{
 		time.Sleep(100 * time.Millisecond)
 		return c.giveUp(s, func(o Outcome)`,
 		Scenario: "goaway", Time: 2 * time.Second, Invariant: "I8",
+	},
+}
+
+// sharedMutants are about calls that share a request.
+var sharedMutants = []Mutant{
+	{
+		Name: "neighbour", Fault: "a call gets the answer of its neighbour in the batch",
+		File:     "coalescebatch.go",
+		Old:      "p := &b.parts[w.index]",
+		New:      "p := &b.parts[(w.index+1)%len(b.parts)]",
+		Scenario: "coalesced", Time: 2 * time.Second, Invariant: "I1",
+	},
+	{
+		Name: "drop-shared", Fault: "the answer of one call in a batch is dropped, in one batch of 20",
+		File: "coalescebatch.go",
+		Old:  "w.reply, w.header = p.answer, h\n",
+		New: `w.reply, w.header = p.answer, h
+		if w.index == 1 && h.Revision%20 == 0 {
+			w.reply = nil
+		}
+`,
+		Scenario: "coalesced", Time: 2 * time.Second, Invariant: "I1",
+	},
+	{
+		Name: "resend-batch", Fault: "a batch of puts of unknown fate is sent again",
+		File:     "rpc.go",
+		Old:      `rpcPutShared      = rpc{op: "Put", path: rpcTxn.path, class: write,`,
+		New:      `rpcPutShared      = rpc{op: "Put", path: rpcTxn.path, class: idempotent,`,
+		Scenario: "coalesced", Time: 2 * time.Second, Invariant: "I2",
+	},
+	{
+		Name: "join-sent", Fault: "a read joins a batch that was already sent",
+		File: "coalesceline.go",
+		Old:  "err := s.send(l.c, b)\n",
+		New: `err := s.send(l.c, b)
+		l.mu.Lock()
+		kept := l.queue[:0]
+		for _, w := range l.queue {
+			i, ok := b.index[w.key]
+			if !ok || err != nil || len(b.parts) == 1 {
+				kept = append(kept, w)
+				continue
+			}
+			w.batch, w.index = b, i
+			w.reply, w.header = b.parts[i].answer, b.waiters[0].header
+			b.waiters = append(b.waiters, w)
+		}
+		l.queue = kept
+		l.mu.Unlock()
+`,
+		Scenario: "coalesced", Time: 2 * time.Second, Invariant: "I7",
+	},
+	{
+		Name: "refuse-all", Fault: "what one call of a batch is refused for is told to all of them",
+		File:     "coalescebatch.go",
+		Old:      "alone := err != nil && len(b.parts) > 1 && err.refusal()",
+		New:      "alone := false",
+		Scenario: "coalesced", Time: 2 * time.Second, Invariant: "I12",
 	},
 }
 
