@@ -54,7 +54,7 @@ var readMutants = []Mutant{
 		File:     "kv.go",
 		Old:      "Serializable: r.Serializable, KeysOnly: r.KeysOnly,",
 		New:      "Serializable: true, KeysOnly: r.KeysOnly,",
-		Scenario: "minority", Time: 4 * time.Second, Invariant: "I1",
+		Scenario: "kill-follower", Time: 4 * time.Second, Invariant: "I7",
 	},
 	{
 		Name: "late-deadline", Fault: "calls end 100 ms behind their deadline",
@@ -93,7 +93,7 @@ var sharedMutants = []Mutant{
 		File:     "rpc.go",
 		Old:      `rpcPutShared      = rpc{op: "Put", path: rpcTxn.path, class: write,`,
 		New:      `rpcPutShared      = rpc{op: "Put", path: rpcTxn.path, class: idempotent,`,
-		Scenario: "coalesced", Time: 2 * time.Second, Invariant: "I2",
+		Scenario: "coalesced", Time: 6 * time.Second, Invariant: "I2",
 	},
 	{
 		Name: "join-sent", Fault: "a read joins a batch that was already sent",
@@ -115,7 +115,7 @@ var sharedMutants = []Mutant{
 		l.queue = kept
 		l.mu.Unlock()
 `,
-		Scenario: "coalesced", Time: 2 * time.Second, Invariant: "I7",
+		Scenario: "coalesced", Time: 4 * time.Second, Invariant: "I1",
 	},
 	{
 		Name: "refuse-all", Fault: "what one call of a batch is refused for is told to all of them",
