@@ -93,7 +93,7 @@ var sharedMutants = []Mutant{
 		File:     "rpc.go",
 		Old:      `rpcPutShared      = rpc{op: "Put", path: rpcTxn.path, class: write,`,
 		New:      `rpcPutShared      = rpc{op: "Put", path: rpcTxn.path, class: idempotent,`,
-		Scenario: "coalesced", Time: 6 * time.Second, Invariant: "I2",
+		Scenario: "cut-requests", Time: 6 * time.Second, Invariant: "I2",
 	},
 	{
 		Name: "join-sent", Fault: "a read joins a batch that was already sent",
