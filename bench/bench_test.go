@@ -89,7 +89,7 @@ func TestEveryRow(t *testing.T) {
 			needed = append(needed, figServerCPU, figPeakHeap)
 		case "leases":
 			needed = append(needed, figCPUShare, figLeaseBytes)
-		case "watch-replay", "watch-fanout":
+		case "watch-replay", "watch-fanout", "compat-watch":
 			needed = append(needed, figServerCPU)
 		case "watch-idle":
 			needed = append(needed, figWatchBytes)

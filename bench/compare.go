@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // bench runs rows one after the other and collects their results.
@@ -90,7 +92,7 @@ func (b *bench) row(ctx context.Context, r row) (out []*result) {
 }
 
 func (b *bench) prepare(ctx context.Context, r row, srv *server) error {
-	l := &peer{}
+	l := &peer{make: clientv3.New}
 	if err := l.open(srv.endpoints); err != nil {
 		return err
 	}
@@ -130,6 +132,8 @@ func (b *bench) line(ctx context.Context, r row, srv *server, res *result) (err 
 // clients are the names of a row's sides.
 func (b *bench) clients(r row) []string {
 	switch {
+	case r.compat && b.first == oursName:
+		return []string{compatName, peerName}
 	case !r.plain:
 		return []string{b.first, peerName}
 	case b.first == peerName:

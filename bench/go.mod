@@ -5,8 +5,10 @@ go 1.26.0
 require (
 	go.etcd.io/etcd/client/v3 v3.7.3
 	go.uber.org/zap v1.27.1
-	silly.store/etcd v0.0.0-00010101000000-000000000000
+	google.golang.org/grpc v1.83.2
+	silly.store/etcd v0.0.0
 	silly.store/etcd/etcdtest v0.0.0
+	silly.store/etcd/v3compat v0.0.0
 )
 
 require (
@@ -61,7 +63,6 @@ require (
 	golang.org/x/time v0.15.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260803160001-6ac0973c030d // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260803160001-6ac0973c030d // indirect
-	google.golang.org/grpc v1.83.2 // indirect
 	google.golang.org/protobuf v1.36.11 // indirect
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1 // indirect
 	k8s.io/utils v0.0.0-20260108192941-914a6e750570 // indirect
@@ -71,4 +72,5 @@ require (
 replace (
 	silly.store/etcd => ../
 	silly.store/etcd/etcdtest => ../etcdtest
+	silly.store/etcd/v3compat => ../v3compat
 )

@@ -6,7 +6,10 @@ import (
 	"strings"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"silly.store/etcd"
+	"silly.store/etcd/v3compat"
 )
 
 // load is the work of all rows, done by one client the way its ordinary user
@@ -46,9 +49,10 @@ type watching interface {
 
 // The clients, as a job names them.
 const (
-	oursName  = "ours"
-	plainName = "ours, plain" // ours with CoalesceOff, whatever the row says
-	peerName  = "client/v3"
+	oursName   = "ours"
+	plainName  = "ours, plain" // ours with CoalesceOff, whatever the row says
+	compatName = "v3compat"    // ours behind client/v3's interfaces
+	peerName   = "client/v3"
 )
 
 // newLoad is a client that is not open yet; coalesce is what the row asks of ours.
@@ -58,8 +62,10 @@ func newLoad(client string, coalesce etcd.Coalesce) (load, error) {
 		return &ours{coalesce: coalesce}, nil
 	case plainName:
 		return &ours{coalesce: etcd.CoalesceOff}, nil
+	case compatName:
+		return &peer{make: v3compat.New}, nil
 	case peerName:
-		return &peer{}, nil
+		return &peer{make: clientv3.New}, nil
 	}
 	return nil, fmt.Errorf("no client named %q", client)
 }

@@ -11,11 +11,14 @@ import (
 )
 
 // peer does the work with go.etcd.io/etcd/client/v3 at its defaults; only its
-// logger is silenced.
-type peer struct{ c *clientv3.Client }
+// logger is silenced. make is clientv3.New, or what takes its place.
+type peer struct {
+	make func(clientv3.Config) (*clientv3.Client, error)
+	c    *clientv3.Client
+}
 
 func (p *peer) open(endpoints []string) (err error) {
-	p.c, err = clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
+	p.c, err = p.make(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
 	return err
 }
 

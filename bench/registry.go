@@ -25,6 +25,10 @@ type row struct {
 	plain    bool
 	explicit string
 
+	// compat: the work is a program of client/v3, which runs on v3compat in the
+	// place of ours.
+	compat bool
+
 	// prepare fills a fresh server before anything is measured; may be nil. It
 	// runs once, with client/v3.
 	prepare func(ctx context.Context, l load, s scale) error
@@ -48,6 +52,7 @@ func registry() []row {
 		connectRows(),
 		leaseRows(),
 		watchRows(),
+		compatRows(),
 		failoverRows(),
 	)
 }
