@@ -180,7 +180,7 @@ func (p *batchPlan) add(round int, send func()) {
 // send makes one request of items. If it is refused each half is sent by itself,
 // until the operation that is to blame is alone.
 func (p *batchPlan) send(op *operation, items []*batchItem) {
-	b := newBatch(op, batchLimits{parts: len(items), bytes: math.MaxInt})
+	b := newBatch(op, batchLimits{parts: len(items), bytes: math.MaxInt}, nil)
 	b.ctx, b.cancel = p.ctx, func() {}
 	for _, it := range items {
 		b.add(&it.waiter)

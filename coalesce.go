@@ -200,13 +200,13 @@ type waiter struct {
 	deadline time.Time
 
 	// solo: it shares with nobody. batch is what took it out of the queue, and
-	// index its operation there. left: its call has given up. Guarded by line.mu.
-	solo, left bool
-	batch      *batch
-	index      int
+	// index its operation there. left: its call has given up. settled: there is a
+	// verdict, and done is about to be signalled. Guarded by line.mu.
+	solo, left, settled bool
+	batch               *batch
+	index               int
 
-	// done is signalled once, when the fields below are set. Those of a line's calls
-	// are set under line.mu.
+	// done is signalled once, when there is a verdict.
 	done chan struct{}
 	verdict
 }

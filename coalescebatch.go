@@ -33,8 +33,17 @@ type part struct {
 	answer  []byte
 }
 
-func newBatch(op *operation, limits batchLimits) *batch {
-	return &batch{op: op, limits: limits}
+// newBatch takes over the memory of former, whose calls have been told; nil: of
+// none. A call that gives up late may look at former still, but not into that.
+func newBatch(op *operation, limits batchLimits, former *batch) *batch {
+	b := &batch{op: op, limits: limits}
+	if former != nil {
+		clear(former.parts) // the answers
+		clear(former.index)
+		b.waiters, b.parts, b.index = former.waiters[:0], former.parts[:0], former.index
+		former.parts, former.index = nil, nil
+	}
+	return b
 }
 
 // add takes w into the batch, unless that is full.
@@ -168,7 +177,7 @@ func (b *batch) answered(h ResponseHeader, size int) {
 func (b *batch) settle(err *Error) {
 	alone := err != nil && len(b.parts) > 1 && err.refusal()
 	for _, w := range b.waiters {
-		w.err, w.alone = err, alone
+		w.err, w.alone, w.settled = err, alone, true
 	}
 }
 

@@ -33,7 +33,7 @@ func TestBatchTakes(t *testing.T) {
 		{"one that goes alone, first", &opGet, batchLimits{9, 99}, []*waiter{solo(read(1, "a")), read(2, "b")}, 1, []int{0}},
 		{"one that goes alone, second", &opGet, batchLimits{9, 99}, []*waiter{read(1, "a"), solo(read(2, "b"))}, 1, []int{0}},
 	} {
-		b := newBatch(c.op, c.limits)
+		b := newBatch(c.op, c.limits, nil)
 		taken := 0
 		for taken < len(c.waiters) && b.add(c.waiters[taken]) {
 			taken++
@@ -52,7 +52,7 @@ func TestBatchTakes(t *testing.T) {
 // and any other is.
 func TestWhatKeepsTheWholeAnswer(t *testing.T) {
 	large := bytes.Repeat([]byte("x"), 1000)
-	b := newBatch(&opGet, batchLimits{9, 99})
+	b := newBatch(&opGet, batchLimits{9, 99}, nil)
 	ws := []*waiter{{key: 1, msg: []byte("large")}, {key: 2, msg: []byte("small")}}
 	for _, w := range ws {
 		b.add(w)
@@ -164,7 +164,7 @@ func TestLimits(t *testing.T) {
 	if got := m.batch(); got != (batchLimits{maxParts, maxBatchBytes}) {
 		t.Errorf("at first %+v", got)
 	}
-	b := newBatch(&opPut, m.batch())
+	b := newBatch(&opPut, m.batch(), nil)
 	b.parts, b.size = make([]part, 100), 1000
 	for _, test := range []struct {
 		sentinel error

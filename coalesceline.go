@@ -63,7 +63,10 @@ func (l *line) call(ctx context.Context, w *waiter, resp sharedResponse) error {
 		return l.goBeside(ctx, w, resp)
 	}
 	if !w.wait(ctx) {
-		return l.giveUp(ctx, w)
+		if err := l.giveUp(ctx, w); err != nil {
+			return err
+		}
+		<-w.done
 	}
 	if w.alone {
 		return l.goRefused(ctx, w, resp)
@@ -75,6 +78,10 @@ func (l *line) call(ctx context.Context, w *waiter, resp sharedResponse) error {
 
 // wait reports whether there is an answer; else ctx has ended.
 func (w *waiter) wait(ctx context.Context) bool {
+	if ctx.Done() == nil {
+		<-w.done
+		return true
+	}
 	select {
 	case <-w.done:
 		return true
@@ -202,28 +209,25 @@ func (l *line) finish(w *waiter, reply []byte, err error, resp sharedResponse) e
 }
 
 // giveUp is the end of a call whose context has ended while it was in the queue
-// or in a batch.
+// or in a batch. It is nil if the call has just been answered: w.done is about to
+// say so. Else w is not released, for who has taken it may still look at it.
 func (l *line) giveUp(ctx context.Context, w *waiter) error {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	b := w.batch
 	switch {
+	case w.settled:
+		return nil
 	case b == nil:
 		l.removeLocked(w)
-	case w.alone:
-		l.landRefusedLocked(w)
-	default:
-		w.left = true
-		if b.left++; b.left == len(b.waiters) {
-			b.cancel()
-		}
-	}
-	l.mu.Unlock()
-	// w is not released: who has just taken or answered it may still look at it.
-	if b == nil {
 		return &Error{
 			Op: l.op.single.op, Code: codeOfContext(ctx), Outcome: NotSent, write: l.op.writes, cause: ctx.Err(),
 			Message: ctx.Err().Error() + "; it was waiting for requests that are under way",
 		}
+	}
+	w.left = true
+	if b.left++; b.left == len(b.waiters) {
+		b.cancel()
 	}
 	return b.fate.givenUp(ctx, l.op)
 }
@@ -249,7 +253,7 @@ func (l *line) leaveLocked() {
 // launchLocked sends what has queued, as far as the window allows.
 func (l *line) launchLocked() {
 	for len(l.queue) > 0 && l.flights < l.allowedLocked() {
-		b := l.takeLocked()
+		b := l.takeLocked(nil)
 		if b == nil {
 			return
 		}
@@ -268,7 +272,7 @@ func (l *line) fly(b *batch) {
 		l.settle(b, time.Since(began), err)
 		b.tell()
 		runtime.Gosched() // who has its answer may ask again: one batch for all of them
-		b = l.next()
+		b = l.next(b)
 	}
 }
 
@@ -286,14 +290,14 @@ func (l *line) settle(b *batch, took time.Duration, err *Error) {
 	l.noteLocked(b, took, err)
 }
 
-// next is the batch in the place of one that has ended.
-func (l *line) next() *batch {
+// next is the batch in the place of former, which has ended.
+func (l *line) next(former *batch) *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leaveLocked()
 	var next *batch
 	if l.flights < l.allowedLocked() {
-		next = l.takeLocked()
+		next = l.takeLocked(former)
 	}
 	l.launchLocked()
 	return next
@@ -327,11 +331,11 @@ const hotQueue = 16
 
 // takeLocked makes a batch of what has queued, as large as the limits allow. It
 // is counted as under way. nil: there is none, or it must wait.
-func (l *line) takeLocked() *batch {
+func (l *line) takeLocked(former *batch) *batch {
 	if len(l.queue) == 0 {
 		return nil
 	}
-	b := newBatch(l.op, l.limits.batch())
+	b := newBatch(l.op, l.limits.batch(), former)
 	kept, behind := l.queue[:0], 0
 	for i, w := range l.queue {
 		if l.op.writes && l.flying[w.key] > 0 {
@@ -347,7 +351,7 @@ func (l *line) takeLocked() *batch {
 	}
 	if behind > hotQueue {
 		for _, w := range kept[:behind] {
-			w.alone = true
+			w.alone, w.settled = true, true
 			w.done <- struct{}{}
 		}
 		kept = append(kept[:0], kept[behind:]...)
@@ -399,7 +403,7 @@ func (l *line) close() {
 	defer l.mu.Unlock()
 	l.closed = true
 	for _, w := range l.queue {
-		w.err = clientClosed(l.op.single.op)
+		w.err, w.settled = clientClosed(l.op.single.op), true
 		w.done <- struct{}{}
 	}
 	l.queue = nil

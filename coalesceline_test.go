@@ -526,3 +526,19 @@ func TestAnswersThatAreTooLargeTogether(t *testing.T) {
 		t.Error("writes without do not share")
 	}
 }
+
+// TestAnsweredWhileGivingUp: a call that has its answer when its context ends takes
+// it, rather than not knowing what became of it.
+func TestAnsweredWhileGivingUp(t *testing.T) {
+	var l line
+	l.init(new(Client), &opPut)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	b := newBatch(&opPut, batchLimits{9, 99}, nil)
+	w := new(waiter)
+	b.add(w)
+	b.settle(nil)
+	if err := l.giveUp(ctx, w); err != nil {
+		t.Error(err)
+	}
+}
