@@ -50,6 +50,11 @@ type WatchRequest struct {
 	// Revisions are delivered whole either way.
 	Fragment bool
 
+	// EndWithoutLeader ends the watch with ErrNoLeader when the member that it is
+	// on loses its leader and the next one has none either. Without it the watch
+	// waits for a leader, and misses nothing: [Watcher.State] shows that it does.
+	EndWithoutLeader bool
+
 	// BufferBytes is about how many bytes of events are kept for a reader that
 	// falls behind. Beyond it the server is made to wait, and nothing is lost.
 	// One or two responses of the server come on top of it: a few MiB, or more

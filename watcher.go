@@ -16,6 +16,8 @@ type Watcher struct {
 	// progress: the user asked for progress responses.
 	progress  bool
 	maxBuffer int
+	// endLeaderless: the user asked for the end when there is no leader.
+	endLeaderless bool
 
 	mu sync.Mutex // guards the fields below
 
@@ -57,7 +59,7 @@ type watchItem struct {
 func newWatcher(hub *watchHub, req *WatchRequest, create watchCreateRequest, seen int64) *Watcher {
 	w := &Watcher{
 		hub: hub, create: create, progress: req.ProgressNotify,
-		maxBuffer: req.BufferBytes, next: create.StartRevision, seen: seen, left: time.Now(),
+		maxBuffer: req.BufferBytes, endLeaderless: req.EndWithoutLeader, next: create.StartRevision, seen: seen, left: time.Now(),
 	}
 	if w.maxBuffer == 0 {
 		w.maxBuffer = defaultWatchBuffer
@@ -87,7 +89,8 @@ func (w *Watcher) Header() ResponseHeader {
 // and every later Read returns it again.
 //
 // Errors: ErrWatchClosed after Close, ErrClosed after the client's Close,
-// *[CompactedError], ErrPermissionDenied, ErrHistoryReset, ErrRevisionTooLarge.
+// *[CompactedError], ErrPermissionDenied, ErrHistoryReset, ErrRevisionTooLarge,
+// and ErrNoLeader if that was asked for.
 func (w *Watcher) Read(ctx context.Context) (*WatchResponse, error) {
 	if ctx == nil {
 		return nil, invalid("Watch", errNilContext)

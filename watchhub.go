@@ -266,6 +266,7 @@ func (h *watchHub) requeue(batch []*Watcher, err error) {
 		}
 		batch = kept
 	}
+	batch = endLeaderless(batch, err)
 	h.mu.Lock()
 	closed := h.closed
 	if !closed {
@@ -296,6 +297,9 @@ func (h *watchHub) worked() {
 func (h *watchHub) resume(s *watchStream, err error) {
 	deserted := s.isEnded()
 	orphans := s.detachAll(err)
+	if !s.confirmed {
+		orphans = endLeaderless(orphans, err)
+	}
 	h.mu.Lock()
 	delete(h.streams, s)
 	h.leaveLocked(s)
@@ -319,6 +323,20 @@ func (h *watchHub) resume(s *watchStream, err error) {
 			w.end(err)
 		}
 	}
+}
+
+// endLeaderless ends those of a batch that are not to wait for a leader, when a
+// stream has had none from the beginning, and returns the others.
+func endLeaderless(batch []*Watcher, err error) []*Watcher {
+	if !errors.Is(err, ErrNoLeader) {
+		return batch
+	}
+	return slices.DeleteFunc(batch, func(w *Watcher) bool {
+		if w.endLeaderless {
+			w.end(err)
+		}
+		return w.endLeaderless
+	})
 }
 
 // hopeless: another stream would end in the same way.

@@ -325,6 +325,46 @@ func TestWatchBackoff(t *testing.T) {
 	}
 }
 
+// A watch that is not to wait for a leader moves to a member that has one, and ends
+// when that has none either. Others wait.
+func TestWatchEndWithoutLeader(t *testing.T) {
+	for name, refused := range map[string]bool{"streams end": false, "streams are refused": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newWatchPeer("127.0.0.1:1")
+				c := scripted(t, Config{}, m)
+				ends, s, _ := begin(t, c, m, WatchRequest{Key: "a", Revision: 101, EndWithoutLeader: true})
+				waits, _ := beginOn(t, c, s, WatchRequest{Key: "b", Revision: 101})
+				s.end(errNoLeader)
+				s = m.next(t)
+				s.created(t)
+				s.created(t)
+				synctest.Wait()
+				if err := ends.State().Err; err != nil {
+					t.Fatalf("ended although a member has a leader: %v", err)
+				}
+
+				if refused {
+					m.set(func(m *watchPeer) { m.openErr = errNoLeader })
+				}
+				s.end(errNoLeader)
+				if !refused {
+					m.next(t).end(errNoLeader)
+				}
+				if _, err := ends.Read(soon(t)); !errors.Is(err, ErrNoLeader) {
+					t.Errorf("ended with %v", err)
+				}
+				m.set(func(m *watchPeer) { m.openErr = nil })
+				m.next(t).created(t)
+				synctest.Wait()
+				if state := waits.State(); state.Err != nil {
+					t.Errorf("the other one: %+v", state)
+				}
+			})
+		})
+	}
+}
+
 // A Watch whose context ends before the server has confirmed it leaves nothing
 // behind, and no blame.
 func TestWatchGivenUp(t *testing.T) {

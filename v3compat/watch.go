@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -46,7 +48,9 @@ func (w *watcher) Watch(ctx context.Context, key string, opts ...clientv3.OpOpti
 		close(h.out)
 		return h.out
 	}
-	from, err := beginWatch(h.ctx, w.c, watchRequest(op))
+	req := watchRequest(op)
+	req.EndWithoutLeader = requiresLeader(ctx)
+	from, err := beginWatch(h.ctx, w.c, req)
 	if err != nil {
 		h.finish(err)
 		w.leave(h)
@@ -136,6 +140,12 @@ func group(ctx context.Context) string {
 	return fmt.Sprint(md)
 }
 
+// requiresLeader: ctx is one of clientv3.WithRequireLeader.
+func requiresLeader(ctx context.Context) bool {
+	md, _ := metadata.FromOutgoingContext(ctx)
+	return slices.Contains(md.Get(rpctypes.MetadataRequireLeaderKey), rpctypes.MetadataHasLeader)
+}
+
 // watch is one channel of Watch.
 type watch struct {
 	w      *watcher
@@ -150,7 +160,8 @@ type watch struct {
 func beginWatch(ctx context.Context, c *etcd.Client, req etcd.WatchRequest) (*etcd.Watcher, error) {
 	for {
 		from, err := c.Watch(ctx, req)
-		if err == nil || !passes(err) || !pause(ctx) {
+		leaderless := req.EndWithoutLeader && errors.Is(err, etcd.ErrNoLeader)
+		if err == nil || leaderless || !passes(err) || !pause(ctx) {
 			return from, err
 		}
 	}

@@ -83,6 +83,7 @@ func (s *watchSession) create(in *pb.WatchCreateRequest) error {
 	req.Revision, req.PrevKV, req.ProgressNotify, req.Fragment = in.StartRevision, in.PrevKv, in.ProgressNotify, in.Fragment
 	req.NoPut = slices.Contains(in.Filters, pb.WatchCreateRequest_NOPUT)
 	req.NoDelete = slices.Contains(in.Filters, pb.WatchCreateRequest_NODELETE)
+	req.EndWithoutLeader = requiresLeader(s.ctx)
 	from, err := beginWatch(s.ctx, s.c, req)
 	if errors.Is(err, etcd.ErrClosed) || s.ctx.Err() != nil {
 		return asStatus(err)
