@@ -130,8 +130,9 @@ func TestLeaseLeftAlone(t *testing.T) {
 	if err := lost(t, l, 5*time.Second); !errors.Is(err, etcd.ErrLeaseExpired) {
 		t.Errorf("over because %v", err)
 	}
+	ctx := within(t, 20*time.Second)
 	for {
-		_, err := c.TTL(t.Context(), etcd.TTLRequest{ID: l.ID})
+		_, err := c.TTL(ctx, etcd.TTLRequest{ID: l.ID})
 		if errors.Is(err, etcd.ErrLeaseNotFound) {
 			break
 		}

@@ -222,10 +222,9 @@ func TestWatchProgress(t *testing.T) {
 	if resp := next(t, asked); !resp.IsProgressNotify() || resp.Header.Revision != now {
 		t.Errorf("%+v", resp)
 	}
-	select {
-	case resp := <-silent:
-		t.Errorf("%+v", resp)
-	default:
+	store(t, c, "k", "1")
+	if resp := next(t, silent); resp.IsProgressNotify() {
+		t.Errorf("progress for another one: %+v", resp)
 	}
 	if err := client.RequestProgress(leader); err != nil {
 		t.Fatal(err)
@@ -311,13 +310,40 @@ func TestWatchEnds(t *testing.T) {
 	}
 }
 
+// A client that was wrapped and is closed ends what is on it, without a word.
+func TestWrappedClientIsClosed(t *testing.T) {
+	t.Parallel()
+	own := ours(t, shared.Endpoints())
+	client := wrapped(t, own)
+	id := grant(t, client, 60)
+	kept := keepAlive(t, t.Context(), client, id)
+	ch := client.Watch(t.Context(), t.Name())
+	served := clientv3.NewWatcher(client).Watch(t.Context(), t.Name())
+	_ = own.Close()
+	isClosed(t, ch)
+	isClosed(t, kept)
+	isClosed(t, served)
+	isClosed(t, client.Watch(t.Context(), t.Name()))
+	kept, err := client.KeepAlive(t.Context(), id)
+	if err != nil {
+		t.Error(err)
+	}
+	isClosed(t, kept)
+}
+
 // Watch waits for a server as long as its context allows, and Close ends that.
 func TestWatchWaitsForAServer(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
 	proxy.Set(etcdtest.BothWays, etcdtest.Fault{Discard: true})
-	client, c := connect(t, clientv3.Config{Endpoints: []string{proxy.Endpoint()}}), ours(t, s.Endpoints())
+	c := ours(t, s.Endpoints())
+	impatient, err := etcd.New(etcd.Config{Endpoints: []string{proxy.Endpoint()}, Timeout: 50 * time.Millisecond, Retry: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = impatient.Close() })
+	client := wrapped(t, impatient)
 
 	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
