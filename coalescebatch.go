@@ -190,12 +190,17 @@ func (b *batch) tell() {
 
 // refusal: a server has refused the request before it has done anything, and
 // would again, or the answer to a read is too large. A call that shares the request
-// with others may fare better alone.
+// with others may fare better alone. A learner takes serializable reads only so.
 func (e *Error) refusal() bool {
-	if e.sentinel == ErrResponseTooLarge {
+	switch e.sentinel {
+	case ErrResponseTooLarge:
 		return !e.write
+	case ErrHistoryReset:
+		return false
+	case ErrNotSupportedForLearner:
+		return true
 	}
-	return e.answered && e.Outcome == Rejected && !e.transient && e.sentinel != ErrHistoryReset
+	return e.answered && e.Outcome == Rejected && !e.transient
 }
 
 var (

@@ -227,7 +227,8 @@ func TestWhatIsARefusal(t *testing.T) {
 	for want, list := range map[bool][]reply{
 		true: {noLease, says(transport.PermissionDenied, "etcdserver: permission denied"),
 			says(transport.InvalidArgument, "etcdserver: too many operations in txn request"),
-			says(transport.InvalidArgument, "etcdserver: request is too large")},
+			says(transport.InvalidArgument, "etcdserver: request is too large"),
+			says(transport.FailedPrecondition, "etcdserver: rpc not supported for learner")},
 		false: {lost, notSent, noLeader, busy, stopped,
 			says(transport.ResourceExhausted, "etcdserver: mvcc: database space exceeded")},
 	} {

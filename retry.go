@@ -35,8 +35,8 @@ func (c *Client) mayRetry(r *rpc, err *Error) bool {
 	if !err.transient || r.class == never {
 		return false
 	}
-	if r.member != nil && err.sentinel == ErrNotSupportedForLearner {
-		return false // others may; this one will not
+	if (r.member != nil || r.shared) && err.sentinel == ErrNotSupportedForLearner {
+		return false // others may; this one will not, or not all of it at once
 	}
 	return r.class != write || err.Outcome != OutcomeUnknown || c.retryWrites == AtLeastOnce
 }

@@ -43,6 +43,8 @@ type rpc struct {
 	member *balance.Endpoint
 	// fate is told how a request goes that several calls share; nil: none do.
 	fate *fate
+	// shared: it stands for several operations, which can be made one by one.
+	shared bool
 }
 
 // The RPCs that the client uses, each with its class. This is the one place
@@ -62,10 +64,10 @@ var (
 	rpcTxnLocal    = rpc{op: "Txn", path: "/etcdserverpb.KV/Txn", class: read, local: true}
 
 	// Of calls that share a transaction.
-	rpcGetShared      = rpc{op: "Get", path: rpcTxn.path, class: read, linearizable: true}
-	rpcGetSharedLocal = rpc{op: "Get", path: rpcTxn.path, class: read, local: true}
-	rpcPutShared      = rpc{op: "Put", path: rpcTxn.path, class: write, linearizable: true}
-	rpcDeleteShared   = rpc{op: "Delete", path: rpcTxn.path, class: write, linearizable: true}
+	rpcGetShared      = rpc{op: "Get", path: rpcTxn.path, class: read, linearizable: true, shared: true}
+	rpcGetSharedLocal = rpc{op: "Get", path: rpcTxn.path, class: read, local: true, shared: true}
+	rpcPutShared      = rpc{op: "Put", path: rpcTxn.path, class: write, linearizable: true, shared: true}
+	rpcDeleteShared   = rpc{op: "Delete", path: rpcTxn.path, class: write, linearizable: true, shared: true}
 
 	// rpcWatchNow learns the revision that a watch from now starts behind, and
 	// whether the member of a watch is still of the cluster.

@@ -147,10 +147,9 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-// A learner is not used, whether it is advertised or given, until it has a vote.
-func TestSyncLearner(t *testing.T) {
-	t.Parallel()
-	s, c := private(t, etcdtest.Config{}, etcd.Config{Retry: -1})
+// startLearner adds a learner to the cluster of c.
+func startLearner(t *testing.T, c *etcd.Client) (*etcdtest.Server, uint64) {
+	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -171,6 +170,14 @@ func TestSyncLearner(t *testing.T) {
 		"--name=learner", "--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
 		"--initial-cluster=" + strings.Join(all, ","), "--initial-cluster-state=existing",
 	}})
+	return learner, added.Member.ID
+}
+
+// A learner is not used, whether it is advertised or given, until it has a vote.
+func TestSyncLearner(t *testing.T) {
+	t.Parallel()
+	s, c := private(t, etcdtest.Config{}, etcd.Config{Retry: -1})
+	learner, id := startLearner(t, c)
 	eventually(t, "the learner to be skipped", func() bool {
 		resp := syncNow(t, c)
 		return len(resp.Skipped) == 1 && errors.Is(resp.Skipped[0].Err, etcd.ErrNotSupportedForLearner) &&
@@ -184,12 +191,12 @@ func TestSyncLearner(t *testing.T) {
 		put(t, c, "k", "v")
 	}
 	eventually(t, "the learner to be promoted", func() bool {
-		_, err := c.Cluster().MemberPromote(t.Context(), etcd.MemberPromoteRequest{ID: added.Member.ID})
+		_, err := c.Cluster().MemberPromote(t.Context(), etcd.MemberPromoteRequest{ID: id})
 		return err == nil
 	})
 	eventually(t, "the promoted member to be used", func() bool {
 		_ = syncNow(t, c)
-		return byMember(t, c, 20)[added.Member.ID] > 0
+		return byMember(t, c, 20)[id] > 0
 	})
 }
 
