@@ -205,6 +205,8 @@ type waiter struct {
 	solo, left, settled bool
 	batch               *batch
 	index               int
+	// era is line.era when it was sent alone.
+	era int
 
 	// done is signalled once, when there is a verdict.
 	done chan struct{}

@@ -20,6 +20,7 @@ type batch struct {
 	size    int            // bytes of the parts' requests
 	limits  batchLimits
 	left    int // waiters that have given up; guarded by line.mu
+	era     int // line.era when it was sent
 
 	ctx    context.Context // lasts as long as the most patient of them
 	cancel context.CancelFunc

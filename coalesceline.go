@@ -39,7 +39,9 @@ type line struct {
 	timer   *time.Timer
 	ticking bool
 	landed  bool // a request has ended since the last tick
-	stalled int
+	// stalled is how many of those under way are; they were sent before era, which
+	// counts how often such were found.
+	stalled, era int
 }
 
 // stallTick is how often a line with a queue looks for stalled requests.
@@ -115,6 +117,7 @@ func (l *line) enter(w *waiter) entry {
 		return goesBeside
 	case len(l.queue) == 0 && l.flights < l.allowedLocked():
 		l.flights++
+		w.era = l.era
 		l.flyLocked(w)
 		return goes
 	}
@@ -163,7 +166,7 @@ func (l *line) goAlone(ctx context.Context, w *waiter, resp sharedResponse) erro
 		l.window.note(took, l.flights == 1 && len(l.queue) == 0, len(l.queue) > 0)
 		l.weighLocked(w.key, len(reply))
 	}
-	l.leaveLocked()
+	l.leaveLocked(w.era)
 	l.launchLocked()
 	l.mu.Unlock()
 	return l.finish(w, reply, err, resp)
@@ -241,11 +244,12 @@ func (l *line) removeLocked(w *waiter) {
 	}
 }
 
-// leaveLocked takes a request that has ended out of those under way.
-func (l *line) leaveLocked() {
+// leaveLocked takes a request that has ended out of those under way. era is when
+// it was sent.
+func (l *line) leaveLocked(era int) {
 	l.flights--
 	l.landed = true
-	if l.stalled > 0 {
+	if era < l.era && l.stalled > 0 {
 		l.stalled--
 	}
 }
@@ -294,7 +298,7 @@ func (l *line) settle(b *batch, took time.Duration, err *Error) {
 func (l *line) next(former *batch) *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.leaveLocked()
+	l.leaveLocked(former.era)
 	var next *batch
 	if l.flights < l.allowedLocked() {
 		next = l.takeLocked(former)
@@ -362,6 +366,7 @@ func (l *line) takeLocked(former *batch) *batch {
 		return nil
 	}
 	l.flights++
+	b.era = l.era
 	b.begin()
 	return b
 }
@@ -390,6 +395,7 @@ func (l *line) tick() {
 	}
 	if len(l.queue) > 0 && !l.landed {
 		l.stalled = l.flights
+		l.era++
 		l.launchLocked()
 	}
 	l.landed = false

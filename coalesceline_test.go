@@ -398,6 +398,37 @@ func TestStalledRequests(t *testing.T) {
 	})
 }
 
+// TestStalledRequestsHoldUpOnce: calls that come while requests are stalled go as
+// if those were not there, for as long as they last. They used to take the places
+// that had been given for the stalled ones, and waited for half a second each.
+func TestStalledRequestsHoldUpOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, g := gatedClient(t)
+		fillers := fillWindow(c, g)
+		c.startGet(context.Background(), "first")
+		time.Sleep(2*stallTick + time.Millisecond)
+		g.came()[0].single("x")
+		for i := range 3 * firstWindow {
+			done := c.startGet(context.Background(), fmt.Sprint("k", i))
+			came := g.came()
+			if len(came) != 1 {
+				t.Fatalf("call %d behind stalled ones is not sent", i)
+			}
+			came[0].single("x")
+			if r := <-done; r.err != nil {
+				t.Error(r.err)
+			}
+		}
+		for _, f := range fillers {
+			f.single("x")
+		}
+		synctest.Wait()
+		if l := &c.coalescer.gets.patient; l.flights != 0 || l.stalled != 0 {
+			t.Errorf("%d under way, %d stalled", l.flights, l.stalled)
+		}
+	})
+}
+
 // TestRefusedBatch: each call is made alone and has its own answer; the key that
 // was refused does not share again, and the others do after a pause.
 func TestRefusedBatch(t *testing.T) {
