@@ -50,7 +50,7 @@ func TestScenario(t *testing.T) {
 func TestSoak(t *testing.T) {
 	out := t.TempDir()
 	ctx, interrupt := context.WithCancel(t.Context())
-	stdout := &until{stop: regexp.MustCompile(`faults [1-9].*\n`), then: interrupt}
+	stdout := &until{stop: regexp.MustCompile(`(?m)^0:(0[1-9]|[1-5]\d) .*\n`), then: interrupt}
 	var stderr bytes.Buffer
 	err := runSoak(ctx, soakOptions{time: time.Hour, warm: time.Second, seed: 7, out: out}, stdout, &stderr)
 	if err != nil && !errors.Is(err, errSoak) { // so short a warm-up is too short for memory

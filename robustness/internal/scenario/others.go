@@ -250,28 +250,6 @@ func testedGoroutines() float64 {
 	return float64(sum)
 }
 
-// goroutinesOutside counts the goroutines on whose stacks there is no function of a
-// package, as "path/of/package.".
-func goroutinesOutside(of string) float64 {
-	var profile strings.Builder
-	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
-		return -1
-	}
-	sum := 0
-	for stack := range strings.SplitSeq(profile.String(), "\n\n") {
-		if strings.Contains(stack, of) {
-			continue
-		}
-		for line := range strings.Lines(stack) {
-			if count, _, ok := strings.Cut(line, " @ "); ok {
-				n, _ := strconv.Atoi(count)
-				sum += n
-			}
-		}
-	}
-	return float64(sum)
-}
-
 // descriptors counts the open files of this process, 0 where it can't.
 func descriptors() float64 {
 	files, err := os.ReadDir("/proc/self/fd")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -21,12 +22,15 @@ const (
 	roundTime = 20 * time.Second
 	// faultGap lies between two faults, up to a quarter longer or shorter.
 	faultGap = 2 * time.Second
-	// soakEpochs sets of keys are enough for a round not to come back to one.
-	soakEpochs = 60
+	// soakEpochs is how many sets of keys there are. The warm-up comes by all of them.
+	soakEpochs = 10
 	// progressInterval is how often the servers tell idle watches where they are.
 	progressInterval = 5 * time.Second
 	// growth is by how much memory and goroutines may have grown in the end.
 	growth = 1.05
+	// proxyPackage is whose memory and goroutines do not count: there are some for each
+	// connection among the members too.
+	proxyPackage = "silly.store/etcd/etcdtest."
 )
 
 // Soak is a mixed load under random faults for as long as one likes. It is judged
@@ -36,7 +40,7 @@ type Soak struct {
 	Client string
 	Seed   uint64
 	Time   time.Duration // under faults
-	Warm   time.Duration // without faults before and after; 0 means 10 s
+	Warm   time.Duration // with hardly a fault before and after; 0 means 10 s
 	// Keep is called with the history of a round in which something was violated.
 	Keep func(round int, run *history.Run, logs map[string]string) error
 
@@ -55,6 +59,7 @@ type Soak struct {
 
 // Open starts the cluster and the clients. Run must follow.
 func (s *Soak) Open() error {
+	runtime.MemProfileRate = profileRate
 	if s.Warm == 0 {
 		s.Warm = 10 * time.Second
 	}
@@ -146,9 +151,16 @@ func (s *Soak) loads() {
 	}
 }
 
-// quiet is a window without faults, at the end of which the clients are idle.
+// quiet is a window with hardly a fault, at the end of which the clients are idle.
 func (s *Soak) quiet(ctx context.Context, phase string) error {
-	return s.window(phase, true, func() { rest(ctx, s.Warm) })
+	return s.window(phase, true, func() {
+		for _, c := range briefFaults {
+			if !s.injectOne(ctx, c) {
+				return
+			}
+		}
+		rest(ctx, s.Warm)
+	})
 }
 
 // window has the loads go on while during goes on, and judges what has happened.
@@ -194,30 +206,38 @@ const shortWatches = 10
 
 // inject injects faults until the round is over.
 func (s *Soak) inject(ctx context.Context, end time.Time) {
-	w := s.w
-	about := func(d time.Duration) time.Duration {
-		return d*3/4 + time.Duration(s.bag.random.Int64N(int64(d/2)+1))
-	}
 	if round := time.Now().Add(roundTime); round.Before(end) {
 		end = round
 	}
-	for rest(ctx, about(faultGap)); time.Now().Before(end) && ctx.Err() == nil; rest(ctx, about(faultGap)) {
-		c := s.bag.next()
-		done := w.rec.Fault(history.Fault{Name: c.name, OneMember: c.oneMember})
-		s.meter.faulty(c.name)
-		heal, err := c.inject(w, s.faults)
-		if err == nil {
-			rest(ctx, about(c.hold))
-			err = heal()
-		}
-		done()
-		s.meter.faulty("")
-		s.faults++
-		if err != nil {
-			w.failed("%s: %v", c.name, err)
+	for s.rest(ctx, faultGap); time.Now().Before(end) && ctx.Err() == nil; s.rest(ctx, faultGap) {
+		if !s.injectOne(ctx, s.bag.next()) {
 			return
 		}
 	}
+}
+
+// injectOne injects a fault and ends it. It returns false if that could not be done.
+func (s *Soak) injectOne(ctx context.Context, c cycle) bool {
+	w := s.w
+	done := w.rec.Fault(history.Fault{Name: c.name, OneMember: c.oneMember})
+	s.meter.faulty(c.name)
+	heal, err := c.inject(w, s.faults)
+	if err == nil {
+		s.rest(ctx, c.hold)
+		err = heal()
+	}
+	done()
+	s.meter.faulty("")
+	s.faults++
+	if err != nil {
+		w.failed("%s: %v", c.name, err)
+	}
+	return err == nil
+}
+
+// rest waits for d, up to a quarter longer or shorter, or until ctx has ended.
+func (s *Soak) rest(ctx context.Context, d time.Duration) {
+	rest(ctx, d*3/4+time.Duration(s.bag.random.Int64N(int64(d/2)+1)))
 }
 
 // judge judges a window and forgets it.
@@ -273,7 +293,7 @@ func (s *Soak) idle() holdings {
 	var last holdings
 	for i, n := 0, 0; i < most && n < same; i++ {
 		time.Sleep(pulse)
-		h := holdings{heap(), goroutinesOutside("silly.store/etcd/etcdtest.")}
+		h := holdings{heapOutside(proxyPackage), goroutinesOutside(proxyPackage)}
 		if h.goroutines == last.goroutines && h.heap < last.heap*1.005 && h.heap > last.heap*0.995 {
 			n++
 		} else {

@@ -1,0 +1,70 @@
+package scenario
+
+import (
+	"math"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+)
+
+// profileRate has buffers of a few kB and more show in the heap's profile for sure,
+// at a cost that nobody notices.
+const profileRate = 4 << 10
+
+// heapOutside is what the heap holds after collections, less what functions of a
+// package, as "path/of/package.", have allocated in large pieces. It needs
+// profileRate from the start.
+func heapOutside(of string) float64 {
+	runtime.GC() // the profile is as old as the collection before the last
+	total := heap()
+	var records []runtime.MemProfileRecord
+	for n, ok := 0, false; !ok; {
+		records = make([]runtime.MemProfileRecord, n+100)
+		n, ok = runtime.MemProfile(records, false)
+		records = records[:min(n, len(records))]
+	}
+	for i := range records {
+		if r := &records[i]; allocatedBy(r, of) {
+			size := float64(r.InUseBytes()) / float64(r.InUseObjects())
+			total -= float64(r.InUseBytes()) / (1 - math.Exp(-size/profileRate))
+		}
+	}
+	return total
+}
+
+// allocatedBy reports whether a function of a package is on the stack.
+func allocatedBy(r *runtime.MemProfileRecord, of string) bool {
+	frames := runtime.CallersFrames(r.Stack())
+	for {
+		f, more := frames.Next()
+		if strings.HasPrefix(f.Function, of) {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// goroutinesOutside counts the goroutines on whose stacks there is no function of a
+// package, as "path/of/package.".
+func goroutinesOutside(of string) float64 {
+	var profile strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+		return -1
+	}
+	sum := 0
+	for stack := range strings.SplitSeq(profile.String(), "\n\n") {
+		if strings.Contains(stack, of) {
+			continue
+		}
+		for line := range strings.Lines(stack) {
+			if count, _, ok := strings.Cut(line, " @ "); ok {
+				n, _ := strconv.Atoi(count)
+				sum += n
+			}
+		}
+	}
+	return float64(sum)
+}
