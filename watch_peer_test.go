@@ -20,18 +20,19 @@ type watchPeer struct {
 	endpoint string
 	streams  chan *watchPeerStream
 
-	mu       sync.Mutex // guards the fields below
-	version  string
-	revision int64
-	reads    int           // linearizable reads so far
-	hold     chan struct{} // reads wait until it is closed; nil: they do not
-	readErr  error
-	openErr  error
-	opens    int // streams asked for so far
-	down     bool
-	suspect  bool
-	opened   []*watchPeerStream
-	conns    []*watchPeerConn
+	mu        sync.Mutex // guards the fields below
+	version   string
+	statusErr error // instead of the version
+	revision  int64
+	reads     int           // linearizable reads so far
+	hold      chan struct{} // reads wait until it is closed; nil: they do not
+	readErr   error
+	openErr   error
+	opens     int // streams asked for so far
+	down      bool
+	suspect   bool
+	opened    []*watchPeerStream
+	conns     []*watchPeerConn
 }
 
 func newWatchPeer(endpoint string) *watchPeer {
@@ -123,6 +124,9 @@ func (c *watchPeerConn) Call(ctx context.Context, req transport.Request) ([]byte
 	if req.Path == rpcStatus.path {
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		if m.statusErr != nil {
+			return nil, m.statusErr
+		}
 		return wire.AppendString(wire.AppendTag(nil, 2, 2), m.version), nil
 	}
 	m.mu.Lock()

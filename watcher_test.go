@@ -157,6 +157,52 @@ func TestProgressMovesTheResumePoint(t *testing.T) {
 	}
 }
 
+// Found by the soak: a member that was shutting down told a watch of its progress and
+// no longer told its version. The reader got the progress, the watch resumed at
+// where it was before, and was told that this is compacted.
+func TestProgressWhileTheVersionIsUnknown(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		told bool
+	}{
+		"no new calls": {&transport.Error{Code: transport.Unavailable, Outcome: transport.NotSent, Message: "draining"}, false},
+		"cut":          {&transport.Error{Code: transport.Unavailable, Outcome: transport.MaybeSent, Message: "connection lost"}, false},
+		"no leader":    {&transport.Error{Code: transport.Unavailable, Outcome: transport.Answered, Message: "etcdserver: no leader"}, false},
+		"not allowed":  {&transport.Error{Code: transport.PermissionDenied, Outcome: transport.Answered, Message: "etcdserver: permission denied"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newWatchPeer("127.0.0.1:1")
+				m.statusErr = test.err
+				c := scripted(t, Config{}, m)
+				w, s, create := begin(t, c, m, WatchRequest{Key: "a", Revision: 101, ProgressNotify: true})
+				m.set(func(m *watchPeer) { m.revision = 200 })
+				s.send(watchResponse{Header: ResponseHeader{Revision: 120}, WatchID: create.WatchID})
+				synctest.Wait()
+				w.mu.Lock()
+				told := len(w.queue) > 0
+				w.mu.Unlock()
+				if told != test.told {
+					t.Errorf("told of the progress: %v, want %v", told, test.told)
+				}
+				s.end(nil)
+				s = m.next(t)
+				if create = s.created(t); create.StartRevision != 101 {
+					t.Errorf("resumed at %d, want 101", create.StartRevision)
+				}
+				// The next member says its version.
+				m.set(func(m *watchPeer) { m.statusErr = nil })
+				s.send(watchResponse{Header: ResponseHeader{Revision: 130}, WatchID: create.WatchID})
+				synctest.Wait()
+				s.end(nil)
+				if got := m.next(t).created(t).StartRevision; got != 131 {
+					t.Errorf("resumed at %d, want 131", got)
+				}
+			})
+		})
+	}
+}
+
 // It resumes behind the last event, whatever a server sends again.
 func TestResumeAtNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

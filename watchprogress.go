@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -71,22 +72,23 @@ func (w *Watcher) nothingUpTo(h ResponseHeader) {
 	w.pushLocked(&WatchResponse{Header: h}, 64)
 }
 
-// progressTrusted reports whether a progress response moves the point from
-// which a watch resumes. It asks the member for its version when the first one
-// comes; they are minutes apart. While the version cannot be learned the answer
-// is no, which loses nothing.
-func (s *watchStream) progressTrusted() bool {
+// progressTrust tells whether a progress response moves the point from which a
+// watch resumes. It asks the member for its version when the first one comes;
+// they are minutes apart. While the version cannot be learned, as from a member
+// that is shutting down, progress is unknown and not told to anybody: a reader who
+// was told of it could be told afterwards that a revision before it is compacted.
+func (s *watchStream) progressTrust() progressTrust {
 	if s.progress == progressUnknown {
 		version, err := s.version()
+		var e *Error
 		switch {
-		case err != nil:
-		case progressReliable(version):
+		case err == nil && progressReliable(version):
 			s.progress = progressKnownGood
-		default:
+		case err == nil, errors.As(err, &e) && e.answered && !e.transient:
 			s.progress = progressKnownBad
 		}
 	}
-	return s.progress == progressKnownGood
+	return s.progress
 }
 
 // version asks the stream's member for its version.

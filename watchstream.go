@@ -436,7 +436,9 @@ func (s *watchStream) dispatch(r *watchResponse, weight int) error {
 	case r.Canceled || r.CompactRevision != 0:
 		s.canceled(w, r)
 	case len(r.Events) == 0:
-		w.progressed(r.Header, s.progressTrusted(), false)
+		if trust := s.progressTrust(); trust != progressUnknown {
+			w.progressed(r.Header, trust == progressKnownGood, false)
+		}
 	default:
 		what, err := w.deliver(r, weight)
 		switch {
@@ -493,9 +495,12 @@ func (s *watchStream) broadcast(h ResponseHeader) {
 		all = append(all, w)
 	}
 	s.mu.Unlock()
-	trusted := s.progressTrusted()
+	trust := s.progressTrust()
+	if trust == progressUnknown {
+		return
+	}
 	for _, w := range all {
-		w.progressed(h, trusted, true)
+		w.progressed(h, trust == progressKnownGood, true)
 	}
 }
 
