@@ -12,12 +12,32 @@ import (
 // at a cost that nobody notices.
 const profileRate = 4 << 10
 
-// heapOutside is what the heap holds after collections, less what functions of a
-// package, as "path/of/package.", have allocated in large pieces. It needs
-// profileRate from the start.
-func heapOutside(of string) float64 {
+// holdings are what this process holds.
+type holdings struct {
+	heap       float64 // bytes after collections
+	proxies    float64 // those of them that the fault proxies hold
+	goroutines float64 // without the proxies'
+}
+
+// proxyPackage is the package of the fault proxies. They hold something for each
+// connection, also for those among the members, which are more or fewer by chance.
+const proxyPackage = "silly.store/etcd/etcdtest."
+
+// measured is what this process holds now.
+func measured() holdings {
 	runtime.GC() // the profile is as old as the collection before the last
-	total := heap()
+	return holdings{heap: heap(), proxies: heapOf(proxyPackage), goroutines: goroutinesOutside(proxyPackage)}
+}
+
+// alike reports whether two measurements tell the same.
+func (h holdings) alike(other holdings) bool {
+	return h.goroutines == other.goroutines && math.Abs(h.heap-other.heap) < other.heap/200
+}
+
+// heapOf is what functions of a package, as "path/of/package.", have allocated on the
+// heap in pieces that are not small. It needs profileRate from the start.
+func heapOf(of string) float64 {
+	sum := 0.0
 	var records []runtime.MemProfileRecord
 	for n, ok := 0, false; !ok; {
 		records = make([]runtime.MemProfileRecord, n+100)
@@ -27,10 +47,10 @@ func heapOutside(of string) float64 {
 	for i := range records {
 		if r := &records[i]; allocatedBy(r, of) {
 			size := float64(r.InUseBytes()) / float64(r.InUseObjects())
-			total -= float64(r.InUseBytes()) / (1 - math.Exp(-size/profileRate))
+			sum += float64(r.InUseBytes()) / (1 - math.Exp(-size/profileRate))
 		}
 	}
-	return total
+	return sum
 }
 
 // allocatedBy reports whether a function of a package is on the stack.

@@ -28,9 +28,6 @@ const (
 	progressInterval = 5 * time.Second
 	// growth is by how much memory and goroutines may have grown in the end.
 	growth = 1.05
-	// proxyPackage is whose memory and goroutines do not count: there are some for each
-	// connection among the members too.
-	proxyPackage = "silly.store/etcd/etcdtest."
 )
 
 // Soak is a mixed load under random faults for as long as one likes. It is judged
@@ -272,29 +269,20 @@ func (s *Soak) judge(run *history.Run) error {
 	})
 }
 
-// holdings are what this process holds.
-type holdings struct{ heap, goroutines float64 }
-
 // measure tells what is held when the clients are idle and have no connections: of
 // those there are more or fewer as chance has it, each with goroutines and buffers
-// here and in the proxies.
+// here and in the proxies. It waits until that has stayed the same for a while.
 func (s *Soak) measure() holdings {
 	s.meter.change(func(f *live.Figures) { f.Phase = "measuring memory" })
 	for _, p := range s.w.proxies {
 		p.Reset()
 	}
-	return s.idle()
-}
-
-// idle waits until what this process holds, the clients being idle, has stayed the
-// same for some seconds, and returns it.
-func (s *Soak) idle() holdings {
 	const same, most, pulse = 4, 60, 250 * time.Millisecond
 	var last holdings
 	for i, n := 0, 0; i < most && n < same; i++ {
 		time.Sleep(pulse)
-		h := holdings{heapOutside(proxyPackage), goroutinesOutside(proxyPackage)}
-		if h.goroutines == last.goroutines && h.heap < last.heap*1.005 && h.heap > last.heap*0.995 {
+		h := measured()
+		if h.alike(last) {
 			n++
 		} else {
 			n = 0
@@ -304,11 +292,13 @@ func (s *Soak) idle() holdings {
 	return last
 }
 
-// usage notes what is held in the end beside what was held before.
+// usage notes what is held in the end beside what was held before, the proxies
+// holding as much as then.
 func (s *Soak) usage(before, after holdings) {
+	heap := after.heap - after.proxies + before.proxies
 	s.result.Usage = []history.Usage{
-		{What: "heap bytes", Invariant: "I9", Before: before.heap, After: after.heap, Most: before.heap * growth},
-		{What: "goroutines without the harness's proxies", Invariant: "I9", Before: before.goroutines, After: after.goroutines, Most: before.goroutines * growth},
+		{What: "heap bytes", Invariant: "I9", Before: before.heap, After: heap, Most: before.heap * growth},
+		{What: "goroutines", Invariant: "I9", Before: before.goroutines, After: after.goroutines, Most: before.goroutines * growth},
 	}
 }
 
