@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	asJSON := fs.Bool("json", false, "print the results as one JSON object on the last line")
 	plot := fs.String("plot", "", "draw the ratios into this SVG `file`")
 	rounds := fs.Int("rounds", 0, "measured rounds of each client; 0 for 5, or 3 with -quick")
-	length := fs.Duration("round", 0, "wall time of a round; 0 for 2s, or 100ms with -quick")
+	length := fs.Duration("round", 0, "wall time of a round; 0 for 2s, or 80ms with -quick")
 	control := fs.Bool("control", false, "put client/v3 on both sides: how far the ratios are noise")
 	profile := fs.String("profile", "", "write CPU and allocation profiles of the clients into this `folder`")
 	dir := fs.String("dir", os.TempDir(), "`folder` for the server's data; put-fsync needs a real disk under it")

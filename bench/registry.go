@@ -87,7 +87,7 @@ func fullScale() scale {
 
 func quickScale() scale {
 	s := fullScale()
-	s.Rounds, s.Round, s.Warmup = 3, 100*time.Millisecond, 100*time.Millisecond
+	s.Rounds, s.Round, s.Warmup = 3, 80*time.Millisecond, 50*time.Millisecond
 	s.IterPairs = 100_000
 	s.Events, s.Watches, s.Resumes = 10_000, 1000, 100
 	s.Tries, s.LongTry, s.Patience, s.Together = 0, 0, 3*time.Second, true
