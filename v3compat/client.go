@@ -82,7 +82,8 @@ func build(config clientv3.Config, c *etcd.Client, closeOwn func() error) (*clie
 	config.DialOptions = append(f.options(), grpc.WithUnaryInterceptor(l.interceptUnary), grpc.WithStreamInterceptor(l.interceptStream))
 	client, err := clientv3.New(config)
 	if err != nil {
-		return nil, errors.Join(err, closeAll())
+		_ = closeAll()
+		return nil, err // as it is: code compares it
 	}
 	l.conn.Store(client.ActiveConnection())
 	client.SetEndpoints(c.Endpoints()...)
