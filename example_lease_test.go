@@ -87,6 +87,21 @@ func ExampleLease_Revoke() {
 	<-lease.Done() // is closed
 }
 
+// A service that is replaced hands its key on: its successor adopts the lease, and
+// the key is never away.
+func ExampleLease_StopKeepAlive() {
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 30 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Put(ctx, etcd.PutRequest{Key: "services/api", Lease: lease.ID}); err != nil {
+		log.Fatal(err)
+	}
+
+	lease.StopKeepAlive()
+	fmt.Println("adopt within half a minute:", lease.ID)
+}
+
 func ExampleLease_Err() {
 	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
 	if err != nil {

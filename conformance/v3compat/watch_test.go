@@ -444,6 +444,11 @@ func TestWatchSlowReader(t *testing.T) {
 			t.Fatalf("event %d is %d events", i, len(resp.Events))
 		}
 	}
+	// It has a stream of its own, on which the server waits: there is no buffer here
+	// that grows.
+	if n := own.Stats().WatchStreams; n != 2 {
+		t.Errorf("%d watch streams, want 2", n)
+	}
 	for i := 0; i < puts; {
 		for _, ev := range next(t, slow).Events {
 			if string(ev.Kv.Value[:4]) != fmt.Sprintf("%04d", i) {
