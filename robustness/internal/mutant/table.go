@@ -115,7 +115,7 @@ var sharedMutants = []Mutant{
 		l.queue = kept
 		l.mu.Unlock()
 `,
-		Scenario: "coalesced", Time: 4 * time.Second, Invariant: "I1",
+		Scenario: "coalesced", Time: 6 * time.Second, Invariant: "I1",
 	},
 	{
 		Name: "refuse-all", Fault: "what one call of a batch is refused for is told to all of them",
