@@ -69,7 +69,7 @@ test-matrix: ## The tests that need a server, on etcd 3.5 and 3.6
 robustness: ## Every fault on this client and client/v3, judged, then the mutants (about an hour)
 	cd robustness && go run .
 
-robustness-mutants: ## Deliberate faults of the client, which the scenarios must catch (5 minutes)
+robustness-mutants: ## Deliberate faults of the client, which the scenarios must catch (about 6 minutes)
 	cd robustness && go run . -mutants
 
 robustness-quick: ## A few seconds of the faults that find most, this client only (3 minutes)
