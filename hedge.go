@@ -13,8 +13,8 @@ import (
 //
 // A call that has waited for about one and a half seconds, or whose connection has
 // turned suspect, is late: its member is set aside, and a read is hedged if
-// another member is fit. When all are slow all are set aside, and nothing is
-// hedged: a slow cluster gets no second load.
+// another member is fit, or as soon as one is. While all are slow all are set
+// aside, and nothing is hedged: a slow cluster gets no second load.
 //
 // Config.HedgeReads hedges earlier, and then a budget bounds it: each read that
 // is answered in time earns a tenth of a hedge.
@@ -64,8 +64,35 @@ func (s sending) late(ctx context.Context, p transport.Pending) ([]byte, *Error)
 	if !p.Early() {
 		s.c.set.SetAside(s.conn)
 	}
-	if s.r.class == read && !h.never && s.c.set.Elsewhere(s.conn, s.r.lane) && (!p.Early() || h.spend()) {
-		return s.hedge(ctx, p)
+	if s.r.class == read && !h.never {
+		if s.c.set.Elsewhere(s.conn, s.r.lane) && (!p.Early() || h.spend()) {
+			return s.hedge(ctx, p)
+		}
+		if !p.Early() {
+			return s.awaitOther(ctx, p)
+		}
+	}
+	reply, err := p.Wait(ctx, nil)
+	return s.ended(ctx, reply, err)
+}
+
+// hedgeAgain is how often a late read that no other member can serve looks for one.
+const hedgeAgain = 500 * time.Millisecond
+
+// awaitOther waits on for a late read until another member is fit: all may have been
+// set aside at once, in an election, and be back when this one is not.
+func (s sending) awaitOther(ctx context.Context, p transport.Pending) ([]byte, *Error) {
+	for ctx.Err() == nil {
+		s.c.set.Up(s.r.lane) // members that are aside get their probes
+		again, stop := context.WithTimeout(ctx, hedgeAgain)
+		reply, err := p.Wait(ctx, again.Done())
+		stop()
+		if err != error(p) {
+			return s.ended(ctx, reply, err)
+		}
+		if s.c.set.Elsewhere(s.conn, s.r.lane) {
+			return s.hedge(ctx, p)
+		}
 	}
 	reply, err := p.Wait(ctx, nil)
 	return s.ended(ctx, reply, err)

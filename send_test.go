@@ -388,6 +388,30 @@ func TestSlowClusterIsNotHedged(t *testing.T) {
 	}
 }
 
+// All members were late in an election, and all were set aside: the reads on the one
+// that never answers are answered once others serve again. In robustness' stop-leader
+// some waited until their contexts ended.
+func TestLateReadsAfterAnElection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const election = lateAfter + 100*time.Millisecond
+		slow := reply{after: election}
+		c, members := troupe(t, Config{Retry: -1}, silence, slow, slow)
+		time.AfterFunc(election, func() {
+			members[1].become(ok)
+			members[2].become(ok)
+		})
+		var calls sync.WaitGroup
+		for range 30 {
+			calls.Go(func() {
+				if d, err := took(func() error { return tryGet(c) }); err != nil || d > 5*time.Second {
+					t.Errorf("%v after %v", err, d)
+				}
+			})
+		}
+		calls.Wait()
+	})
+}
+
 // HedgeReads hedges as early as it says; the loser is cancelled, and a member that
 // loses again and again is set aside.
 func TestHedgeReads(t *testing.T) {
