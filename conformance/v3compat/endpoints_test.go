@@ -3,6 +3,7 @@ package v3compat
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,5 +167,34 @@ func TestCallsWaitForAMember(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// A member that is asked for by its endpoint is waited for likewise, without haste.
+func TestStatusOfADeadEndpoint(t *testing.T) {
+	t.Parallel()
+	gone := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var attempts atomic.Int32
+	own, err := etcd.New(etcd.Config{
+		Endpoints: shared.Endpoints(), Retry: -1,
+		Hooks: etcd.Hooks{Attempt: func(context.Context, etcd.AttemptInfo) func(etcd.AttemptResult) {
+			attempts.Add(1)
+			return nil
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = own.Close() }()
+	client := v3compat.Wrap(own)
+	defer func() { _ = client.Close() }()
+	if _, err := client.Status(within(t, time.Second), gone.Endpoint()); err != context.DeadlineExceeded {
+		t.Errorf("the error is %v (%T)", err, err)
+	}
+	if n := attempts.Load(); n < 4 || n > 60 {
+		t.Errorf("%d attempts in a second", n)
 	}
 }
