@@ -10,6 +10,9 @@ import (
 const (
 	// lateness is how late a call may be at its deadline.
 	lateness = 50 * time.Millisecond
+	// backlog is how long behind a pause of the machine its effects last: all that
+	// was due in it is then done by turns.
+	backlog = 250 * time.Millisecond
 	// longest is how long a call without deadline may take before it counts as
 	// hanging: five retries of ten seconds and the sleeps between them.
 	longest = 70 * time.Second
@@ -25,7 +28,7 @@ func deadlines(r *history.Run, _ *truth, f *Finding) {
 			if took := time.Duration(c.Ended - c.Began); took > longest+excused(r, c.Began, c.Ended) {
 				f.broken(c.Ended, "%s of %q took %v", c.Kind, c.Key, took)
 			}
-		case late > lateness && late > lateness+excused(r, c.Deadline, c.Ended):
+		case late > lateness && late > lateness+excused(r, c.Deadline-int64(backlog), c.Ended):
 			f.broken(c.Ended, "%s of %q ended %v after its deadline: %s", c.Kind, c.Key, late, c.Error)
 		}
 	}
