@@ -304,7 +304,7 @@ func (w *world) heal(ctx context.Context) {
 
 // mark writes a last revision.
 func (w *world) mark(ctx context.Context) (int64, error) {
-	var last error
+	last := ctx.Err()
 	for ctx.Err() == nil {
 		r, err := w.admin.Put(ctx, check.Own+"end", "end "+w.value())
 		if err == nil {
