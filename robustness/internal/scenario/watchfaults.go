@@ -42,7 +42,7 @@ var watchScenarios = []Scenario{
 	},
 	{
 		Number: 20, Name: "future", About: "watches from revisions that are yet to come, while members are restarted",
-		Judged: []string{"I1", "I2", "I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 5, Calls: 10_000, Events: 5_000, Batches: 20},
+		Judged: []string{"I1", "I2", "I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 3, Calls: 10_000, Events: 5_000, Batches: 20},
 		run: func(w *world) error {
 			w.mixed()
 			filters := w.churn(2, 10*time.Millisecond)
