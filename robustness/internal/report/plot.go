@@ -67,6 +67,7 @@ func legend(panels [][]Row) string {
 func drawPanel(b *bytes.Buffer, panel []Row, x, y float64) {
 	first, last, most := panel[0].Curve[0].Seconds, 0.0, 1.0
 	for _, r := range panel {
+		first = min(first, r.Curve[0].Seconds)
 		last = max(last, r.Curve[len(r.Curve)-1].Seconds)
 		for _, p := range r.Curve {
 			most = max(most, p.Rate)
