@@ -73,7 +73,7 @@ func checkOwnBytes(t *testing.T, gets []getter, key, value string) {
 	for i := range gets {
 		kv, found := gets[i].resp.First()
 		if !found || kv.Key != key || string(kv.Value) != value {
-			t.Fatalf("read %d is %.100v", i, gets[i].resp.KVs)
+			t.Fatalf("read %d is %d pairs, with %q and %d bytes", i, len(gets[i].resp.KVs), kv.Key, len(kv.Value))
 		}
 		clear(kv.Value)
 		clear(append(kv.Value, value...))
