@@ -79,6 +79,9 @@ func (s *watchSession) serve(in *pb.WatchRequest) error {
 
 // create begins a watch. Creations are answered in order.
 func (s *watchSession) create(in *pb.WatchCreateRequest) error {
+	if s.taken(in.WatchId) {
+		return s.refuse(duplicateID)
+	}
 	req := watchOf(in.Key, in.RangeEnd)
 	req.Revision, req.PrevKV, req.ProgressNotify, req.Fragment = in.StartRevision, in.PrevKv, in.ProgressNotify, in.Fragment
 	req.NoPut = slices.Contains(in.Filters, pb.WatchCreateRequest_NOPUT)
@@ -89,9 +92,7 @@ func (s *watchSession) create(in *pb.WatchCreateRequest) error {
 		return asStatus(err)
 	}
 	if err != nil {
-		return s.stream.Send(&pb.WatchResponse{
-			Header: new(pb.ResponseHeader), WatchId: clientv3.InvalidWatchID, Created: true, Canceled: true, CancelReason: reason(err),
-		})
+		return s.refuse(reason(err))
 	}
 	w := s.add(in.WatchId, from)
 	if err := s.stream.Send(&pb.WatchResponse{Header: confirmed(from, in.StartRevision), WatchId: w.id, Created: true}); err != nil {
@@ -102,7 +103,23 @@ func (s *watchSession) create(in *pb.WatchCreateRequest) error {
 	return nil
 }
 
-// add gives a watch its ID: the one that was asked for if it is free.
+// duplicateID is etcd's reason for not creating a watch with the ID of another one.
+const duplicateID = "mvcc: duplicate watch ID provided on the WatchStream"
+
+// refuse answers a creation that fails.
+func (s *watchSession) refuse(reason string) error {
+	return s.stream.Send(&pb.WatchResponse{
+		Header: new(pb.ResponseHeader), WatchId: clientv3.InvalidWatchID, Created: true, Canceled: true, CancelReason: reason,
+	})
+}
+
+func (s *watchSession) taken(id int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watches[id] != nil
+}
+
+// add gives a watch its ID: the one that was asked for, which is free, or one of ours.
 func (s *watchSession) add(id int64, from *etcd.Watcher) *servedWatch {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -127,7 +127,7 @@ func TestLeaseCalls(t *testing.T) {
 	}
 }
 
-// quickLeases is a server that grants leases of one second.
+// quickLeases is a server that grants leases of two seconds.
 func quickLeases(t testing.TB) *etcdtest.Server {
 	t.Helper()
 	return etcdtest.StartConfig(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
@@ -139,7 +139,7 @@ func TestKeepAlive(t *testing.T) {
 	s := quickLeases(t)
 	own := ours(t, s.Endpoints())
 	client := wrapped(t, own)
-	id := grant(t, client, 1)
+	id := grant(t, client, 2)
 	ctx1, cancel1 := context.WithCancel(t.Context())
 	defer cancel1()
 	ctx2, cancel2 := context.WithCancel(t.Context())
@@ -147,7 +147,7 @@ func TestKeepAlive(t *testing.T) {
 	first := keepAlive(t, ctx1, client, id)
 	second := keepAlive(t, ctx2, client, id)
 	for range 4 { // more than a TTL
-		if resp := renewed(t, second, id); resp.TTL != 1 {
+		if resp := renewed(t, second, id); resp.TTL != 2 {
 			t.Errorf("%+v", resp)
 		}
 	}
@@ -181,7 +181,7 @@ func TestKeepAliveChannels(t *testing.T) {
 	t.Parallel()
 	s := quickLeases(t)
 	client := connect(t, clientv3.Config{Endpoints: s.Endpoints()})
-	id := grant(t, client, 1)
+	id := grant(t, client, 2)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	ch, err := client.KeepAlive(ended, id)
@@ -229,7 +229,7 @@ func TestKeepAliveEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := connect(t, clientv3.Config{Endpoints: s.Endpoints()})
-			id := grant(t, client, 1)
+			id := grant(t, client, 2)
 			channels := []<-chan *clientv3.LeaseKeepAliveResponse{
 				keepAlive(t, t.Context(), client, id), keepAlive(t, t.Context(), client, id),
 			}

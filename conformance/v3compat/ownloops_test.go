@@ -72,7 +72,7 @@ func TestNewLease(t *testing.T) {
 	t.Parallel()
 	overBothWays(t, func(t *testing.T, client *clientv3.Client, _ *etcd.Client) {
 		l := clientv3.NewLease(client)
-		lease, err := l.Grant(within(t, 20*time.Second), 1)
+		lease, err := l.Grant(within(t, 20*time.Second), 3)
 		if err != nil {
 			t.Fatal(err)
 		}

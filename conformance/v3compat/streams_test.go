@@ -2,6 +2,7 @@ package v3compat
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +43,10 @@ func TestWatchStream(t *testing.T) {
 	create(&pb.WatchCreateRequest{Key: key, WatchId: 7, Filters: []pb.WatchCreateRequest_FilterType{pb.WatchCreateRequest_NODELETE}})
 	if r := receive(); !r.Created || r.Canceled || r.WatchId != 7 {
 		t.Errorf("created: %v", r)
+	}
+	create(&pb.WatchCreateRequest{Key: key, WatchId: 7})
+	if r := receive(); !r.Created || !r.Canceled || r.WatchId != clientv3.InvalidWatchID || !strings.Contains(r.CancelReason, "duplicate watch ID") {
+		t.Errorf("created with an ID that is taken: %v", r)
 	}
 	create(&pb.WatchCreateRequest{Key: []byte("other"), RangeEnd: []byte("others")})
 	chosen := receive()
