@@ -28,8 +28,10 @@ const (
 	// transaction is unknown, so is that of each. One that the servers refuse is
 	// told from the others, which are then sent again alone.
 	//
-	// Writes of one key never share; they are sent one after the other in the order
-	// in which they were called, unless more than sixteen of them wait.
+	// Puts of one key never share. They are sent one after the other in the order in
+	// which they were called, unless more than sixteen of them wait. So are Deletes;
+	// Puts and Deletes, and calls with a deadline and those without, do not wait for
+	// each other.
 	CoalesceAll
 	// CoalesceOff sends every call alone.
 	CoalesceOff

@@ -121,11 +121,7 @@ func (s *sender) send(c *Client, b *batch) *Error {
 	s.encode(b)
 	reply, err := c.call(b.ctx, &r, s.msg)
 	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
-			e = &Error{Op: r.op, Code: CodeUnknown, write: b.op.writes, cause: err}
-		}
-		return e
+		return err
 	}
 	return b.split(&r, reply)
 }
@@ -268,7 +264,17 @@ type fate struct {
 	open     bool       // it has been handed to a connection, and nothing has come back
 	maybe    bool       // an attempt has ended so that it may have been applied
 	endpoint string
+	attempts int
 	last     *Error
+}
+
+func (f *fate) attempt(n int) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.attempts = n
 }
 
 func (f *fate) sent(endpoint string) {
@@ -296,14 +302,19 @@ func (f *fate) givenUp(ctx context.Context, op *operation) *Error {
 	defer f.mu.Unlock()
 	e := &Error{
 		Op: op.single.op, Endpoint: f.endpoint, Code: codeOfContext(ctx), write: op.writes,
-		cause: ctx.Err(), Message: ctx.Err().Error(),
+		Attempts: f.attempts, cause: ctx.Err(), Message: ctx.Err().Error(),
 	}
 	if !f.open && !f.maybe {
 		e.Outcome = NotSent
 	}
-	if f.last != nil {
-		e.cause = errors.Join(ctx.Err(), f.last.sentinel)
-		e.Message += "; last error: " + f.last.text()
+	return e.behind(f.last)
+}
+
+// behind adds to the end of a call's context what has held it up.
+func (e *Error) behind(last *Error) *Error {
+	if last != nil {
+		e.cause = errors.Join(e.cause, last.sentinel)
+		e.Message += "; last error: " + last.text()
 	}
 	return e
 }

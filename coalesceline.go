@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -32,6 +31,8 @@ type line struct {
 	// flying counts the writes of each key that are under way.
 	flying map[uint64]int
 	closed bool
+	// trouble is how the last request ended; nil: with an answer.
+	trouble *Error
 
 	// While calls queue a timer looks whether any request has ended since it last
 	// did. If none has, those under way are stalled, and no longer count: a member
@@ -166,10 +167,18 @@ func (l *line) goAlone(ctx context.Context, w *waiter, resp sharedResponse) erro
 		l.window.note(took, l.flights == 1 && len(l.queue) == 0, len(l.queue) > 0)
 		l.weighLocked(w.key, len(reply))
 	}
+	l.endedLocked(err)
 	l.leaveLocked(w.era)
 	l.launchLocked()
 	l.mu.Unlock()
 	return l.finish(w, reply, err, resp)
+}
+
+// endedLocked notes how a request has ended, for those that give up waiting.
+func (l *line) endedLocked(err *Error) {
+	if err == nil || !err.refusal() {
+		l.trouble = err
+	}
 }
 
 // goBeside makes a call that shares with nobody.
@@ -189,9 +198,8 @@ func (l *line) goBeside(ctx context.Context, w *waiter, resp sharedResponse) err
 // stays out of batches for a while.
 func (l *line) goRefused(ctx context.Context, w *waiter, resp sharedResponse) error {
 	reply, err := l.c.call(ctx, l.op.single, w.msg)
-	var e *Error
 	l.mu.Lock()
-	if errors.As(err, &e) && e.refusal() {
+	if err != nil && err.refusal() {
 		l.apart.add(w.key)
 	}
 	l.landRefusedLocked(w)
@@ -200,7 +208,7 @@ func (l *line) goRefused(ctx context.Context, w *waiter, resp sharedResponse) er
 }
 
 // finish is the end of a call that was made alone.
-func (l *line) finish(w *waiter, reply []byte, err error, resp sharedResponse) error {
+func (l *line) finish(w *waiter, reply []byte, err *Error, resp sharedResponse) error {
 	l.c.coalescer.release(w)
 	if err != nil {
 		return err
@@ -223,10 +231,11 @@ func (l *line) giveUp(ctx context.Context, w *waiter) error {
 		return nil
 	case b == nil:
 		l.removeLocked(w)
-		return &Error{
+		e := &Error{
 			Op: l.op.single.op, Code: codeOfContext(ctx), Outcome: NotSent, write: l.op.writes, cause: ctx.Err(),
 			Message: ctx.Err().Error() + "; it was waiting for requests that are under way",
 		}
+		return e.behind(l.trouble)
 	}
 	w.left = true
 	if b.left++; b.left == len(b.waiters) {
@@ -286,6 +295,7 @@ func (l *line) settle(b *batch, took time.Duration, err *Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b.settle(err)
+	l.endedLocked(err)
 	for _, w := range b.waiters {
 		if !w.alone || w.left {
 			l.landLocked(w)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -572,4 +573,38 @@ func TestAnsweredWhileGivingUp(t *testing.T) {
 	if err := l.giveUp(ctx, w); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestGivingUpInTrouble: who gives up in the queue hears how the last request ended,
+// and who gives up in a batch how often it was tried.
+func TestGivingUpInTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, g := gatedClient(t)
+		c.retries = 0
+		filled := fillWindow(c, g)
+		ctx, cancel := context.WithCancel(context.Background())
+		queued := c.startGet(ctx, "a")
+		synctest.Wait()
+		c.coalescer.gets.patient.endedLocked(&Error{Message: "it burns", sentinel: ErrUnavailable})
+		cancel()
+		if r := <-queued; !errors.Is(r.err, context.Canceled) || !errors.Is(r.err, ErrUnavailable) || !strings.Contains(r.err.Error(), "it burns") {
+			t.Error(r.err)
+		}
+
+		ctx, cancel = context.WithCancel(context.Background())
+		defer cancel()
+		sent := c.startGet(ctx, "b")
+		c.startGet(context.Background(), "c")
+		synctest.Wait()
+		filled[0].single("x")
+		g.came()
+		if c.coalescer.gets.patient.trouble != nil {
+			t.Error("an answer does not end the trouble")
+		}
+		cancel()
+		var e *Error
+		if r := <-sent; !errors.As(r.err, &e) || e.Attempts != 1 {
+			t.Error(r.err)
+		}
+	})
 }

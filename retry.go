@@ -12,8 +12,9 @@ import (
 
 // call makes a unary call with the retries that r's class allows. The result
 // belongs to the caller; msg is not used after it returns.
-func (c *Client) call(ctx context.Context, r *rpc, msg []byte) ([]byte, error) {
+func (c *Client) call(ctx context.Context, r *rpc, msg []byte) ([]byte, *Error) {
 	for attempts := 1; ; attempts++ {
+		r.fate.attempt(attempts)
 		reply, err := c.attempt(ctx, r, msg)
 		if err == nil {
 			return reply, nil
