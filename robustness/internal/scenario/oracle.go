@@ -145,7 +145,7 @@ func (o *oracle) addRevisionLocked(member string, revision int64, events []*clie
 func (o *oracle) event(e *clientv3.Event, at int64) history.Event {
 	return history.Event{
 		Revision: e.Kv.ModRevision, Delete: e.Type == mvccpb.Event_DELETE,
-		Key: o.names.Bytes(e.Kv.Key), Value: store.Text(o.names.Bytes(e.Kv.Value)),
+		Key: o.names.Bytes(e.Kv.Key), Value: o.names.String(store.Text(string(e.Kv.Value))),
 		Created: e.Kv.CreateRevision, Version: e.Kv.Version, Lease: e.Kv.Lease, At: at,
 	}
 }
