@@ -71,8 +71,9 @@ type batchKey struct {
 
 // batchRequest is a request that takes more operations while there is room.
 type batchRequest struct {
-	items []*batchItem
-	size  int
+	items  []*batchItem
+	size   int
+	limits batchLimits
 }
 
 // batchItem is an operation that travels with others of its kind.
@@ -138,9 +139,8 @@ func (p *batchPlan) join(op *operation, key string, req wireRequest, reqErr erro
 	it.msg = req.appendWire(nil)
 	k := batchKey{op, p.turn(op, key)}
 	r := p.open[k]
-	limits := p.c.coalescer.limits(op)
-	if r == nil || len(r.items) >= limits.parts || r.size+len(it.msg) > limits.bytes || p.c.coalescer.mayOverflow(prevKV(req)) {
-		r = new(batchRequest)
+	if r == nil || len(r.items) >= r.limits.parts || r.size+len(it.msg) > r.limits.bytes || p.c.coalescer.mayOverflow(prevKV(req)) {
+		r = &batchRequest{limits: p.c.coalescer.limits(op)}
 		p.open[k] = r
 		p.add(k.round, func() { p.send(op, r.items) })
 	}

@@ -6,6 +6,8 @@ import (
 	"hash/maphash"
 	"sync"
 	"time"
+
+	"silly.store/etcd/internal/transport"
 )
 
 // Coalesce says which concurrent calls of a client may share requests. Only calls
@@ -249,10 +251,7 @@ func (co *coalescer) newWaiter(ctx context.Context) *waiter {
 	if w == nil {
 		w = &waiter{done: make(chan struct{}, 1)}
 	}
-	var ok bool
-	if w.deadline, ok = ctx.Deadline(); !ok {
-		w.deadline = time.Time{} // a context may return any time that is none
-	}
+	w.deadline = transport.Deadline(ctx)
 	return w
 }
 

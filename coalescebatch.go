@@ -200,10 +200,7 @@ func (e *Error) refusal() bool {
 	return e.answered && e.Outcome == Rejected && !e.transient
 }
 
-var (
-	errNotAnswers = errors.New("a response of a transaction is not of its operation's kind")
-	errTruncated  = errors.New("a response of a transaction is cut short")
-)
+var errNotAnswers = errors.New("a response of a transaction is not of its operation's kind")
 
 // splitTxn finds the answers to the operations of a transaction in its answer,
 // which are all in the same field of ResponseOp.
@@ -243,7 +240,7 @@ func splitTxn(reply []byte, field int, parts []part) error {
 func operationAnswer(op []byte, field int) ([]byte, error) {
 	tag, next := wire.Varint(op, 0)
 	if next < 0 {
-		return nil, errTruncated
+		return nil, wire.Error(next)
 	}
 	if tag != uint64(field)<<3|wire.TypeBytes {
 		return nil, errNotAnswers

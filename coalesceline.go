@@ -79,7 +79,8 @@ func (l *line) call(ctx context.Context, w *waiter, resp sharedResponse) error {
 	return err
 }
 
-// wait reports whether there is an answer; else ctx has ended.
+// wait reports whether there is an answer; else ctx has ended, and giveUp finds
+// whether there is one all the same.
 func (w *waiter) wait(ctx context.Context) bool {
 	if ctx.Done() == nil {
 		<-w.done
@@ -89,11 +90,6 @@ func (w *waiter) wait(ctx context.Context) bool {
 	case <-w.done:
 		return true
 	case <-ctx.Done():
-	}
-	select {
-	case <-w.done:
-		return true
-	default:
 		return false
 	}
 }
@@ -141,15 +137,6 @@ func (l *line) landLocked(w *waiter) {
 	}
 	if l.flying[w.key]--; l.flying[w.key] <= 0 {
 		delete(l.flying, w.key)
-	}
-}
-
-// landRefusedLocked is the end of a call whose batch was refused: what waits behind
-// it has its turn.
-func (l *line) landRefusedLocked(w *waiter) {
-	if w.batch != nil {
-		l.landLocked(w)
-		l.launchLocked()
 	}
 }
 
@@ -202,7 +189,10 @@ func (l *line) goRefused(ctx context.Context, w *waiter, resp sharedResponse) er
 	if err != nil && err.refusal() {
 		l.apart.add(w.key)
 	}
-	l.landRefusedLocked(w)
+	if w.batch != nil { // else it comes from the queue and was never counted
+		l.landLocked(w)
+		l.launchLocked()
+	}
 	l.mu.Unlock()
 	return l.finish(w, reply, err, resp)
 }

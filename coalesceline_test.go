@@ -238,14 +238,20 @@ func TestStalledRequests(t *testing.T) {
 		if r := <-a; r.err != nil {
 			t.Error(r.err)
 		}
-		for _, f := range fillers {
-			f.single("x")
-		}
-		synctest.Wait()
-		if l := &c.coalescer.gets.patient; l.flights != 0 || l.stalled != 0 {
-			t.Errorf("%d under way, %d stalled", l.flights, l.stalled)
-		}
+		nothingIsLeft(t, c, fillers)
 	})
+}
+
+// nothingIsLeft answers the fillers and finds that no request counts any longer.
+func nothingIsLeft(t *testing.T, c *Client, fillers []*gated) {
+	t.Helper()
+	for _, f := range fillers {
+		f.single("x")
+	}
+	synctest.Wait()
+	if l := &c.coalescer.gets.patient; l.flights != 0 || l.stalled != 0 {
+		t.Errorf("%d under way, %d stalled", l.flights, l.stalled)
+	}
 }
 
 // TestStalledRequestsHoldUpOnce: calls that come while requests are stalled go as
@@ -269,13 +275,7 @@ func TestStalledRequestsHoldUpOnce(t *testing.T) {
 				t.Error(r.err)
 			}
 		}
-		for _, f := range fillers {
-			f.single("x")
-		}
-		synctest.Wait()
-		if l := &c.coalescer.gets.patient; l.flights != 0 || l.stalled != 0 {
-			t.Errorf("%d under way, %d stalled", l.flights, l.stalled)
-		}
+		nothingIsLeft(t, c, fillers)
 	})
 }
 
@@ -326,21 +326,28 @@ func TestRefusedBatch(t *testing.T) {
 	})
 }
 
+// readsAreMadeAlone has a batch of two reads end with refusal, and finds that each
+// of them is sent again and answered.
+func readsAreMadeAlone(t *testing.T, c *Client, g *gate, refusal reply) {
+	t.Helper()
+	fillers := fillWindow(c, g)
+	a, b := c.startGet(context.Background(), "a"), c.startGet(context.Background(), "b")
+	synctest.Wait()
+	fillers[0].single("x")
+	g.came()[0].answer <- refusal
+	for _, call := range g.came() {
+		call.single("1")
+	}
+	if ra, rb := <-a, <-b; ra.err != nil || rb.err != nil {
+		t.Error(ra.err, rb.err)
+	}
+}
+
 // TestNoTransactions: a server that takes none is asked for no more.
 func TestNoTransactions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, g := gatedClient(t)
-		fillers := fillWindow(c, g)
-		a, b := c.startGet(context.Background(), "a"), c.startGet(context.Background(), "b")
-		synctest.Wait()
-		fillers[0].single("x")
-		g.came()[0].answer <- says(transport.Unimplemented, "unknown method Txn")
-		for _, call := range g.came() {
-			call.single("1")
-		}
-		if ra, rb := <-a, <-b; ra.err != nil || rb.err != nil {
-			t.Error(ra.err, rb.err)
-		}
+		readsAreMadeAlone(t, c, g, says(transport.Unimplemented, "unknown method Txn"))
 		time.Sleep(time.Hour)
 		if !c.coalescer.gets.patient.refused.pausing() {
 			t.Error("transactions are tried again")
@@ -386,17 +393,7 @@ func TestCloseFailsWaitingCalls(t *testing.T) {
 func TestAnswersThatAreTooLargeTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, g := gatedClient(t)
-		fillers := fillWindow(c, g)
-		a, b := c.startGet(context.Background(), "a"), c.startGet(context.Background(), "b")
-		synctest.Wait()
-		fillers[0].single("x")
-		g.came()[0].answer <- reply{err: &transport.Error{Code: transport.ResourceExhausted, Cause: transport.ErrTooLarge}}
-		for _, call := range g.came() {
-			call.single("1")
-		}
-		if ra, rb := <-a, <-b; ra.err != nil || rb.err != nil {
-			t.Error(ra.err, rb.err)
-		}
+		readsAreMadeAlone(t, c, g, reply{err: &transport.Error{Code: transport.ResourceExhausted, Cause: transport.ErrTooLarge}})
 	})
 	c := new(Client)
 	c.coalescer.maxAnswer = 1 << 20

@@ -16,10 +16,7 @@ func (c *conn) Call(ctx context.Context, req Request) ([]byte, error) {
 	s.unary, s.closeSend = true, true
 	s.setPrefix(len(req.Message))
 	s.body = req.Message
-	var ok bool
-	if s.deadline, ok = ctx.Deadline(); !ok {
-		s.deadline = time.Time{} // a context may return any time that is none
-	}
+	s.deadline = Deadline(ctx)
 
 	c.mu.Lock()
 	if err := c.refusalLocked(&s.req); err != nil {
@@ -126,4 +123,13 @@ func (c *conn) Open(ctx context.Context, req Request) (Stream, error) {
 	c.enqueueLocked(s)
 	c.flush()
 	return s, nil
+}
+
+// Deadline is ctx's deadline; the zero time if it has none. A context without one
+// may return any time, and client/v3's do.
+func Deadline(ctx context.Context) time.Time {
+	if deadline, ok := ctx.Deadline(); ok {
+		return deadline
+	}
+	return time.Time{}
 }
