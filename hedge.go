@@ -66,7 +66,9 @@ func (s sending) late(ctx context.Context, p transport.Pending) ([]byte, *Error)
 	}
 	if s.r.class == read && !h.never {
 		if s.c.set.Elsewhere(s.conn, s.r.lane) && (!p.Early() || h.spend()) {
-			return s.hedge(ctx, p)
+			if reply, err, over := s.hedge(ctx, p); over {
+				return reply, err
+			}
 		}
 		if !p.Early() {
 			return s.awaitOther(ctx, p)
@@ -91,7 +93,9 @@ func (s sending) awaitOther(ctx context.Context, p transport.Pending) ([]byte, *
 			return s.ended(ctx, reply, err)
 		}
 		if s.c.set.Elsewhere(s.conn, s.r.lane) {
-			return s.hedge(ctx, p)
+			if reply, err, over := s.hedge(ctx, p); over {
+				return reply, err
+			}
 		}
 	}
 	reply, err := p.Wait(ctx, nil)
@@ -99,28 +103,30 @@ func (s sending) awaitOther(ctx context.Context, p transport.Pending) ([]byte, *
 }
 
 // hedge sends a read to another member too. The first answer counts, and the
-// other call is cancelled.
-func (s sending) hedge(ctx context.Context, first transport.Pending) ([]byte, *Error) {
+// other call is cancelled. It is not over when the other member was of no use, as
+// when it was set aside as well just then: the first call still waits.
+func (s sending) hedge(ctx context.Context, first transport.Pending) (_ []byte, _ *Error, over bool) {
 	second, cancel := s.sendElsewhere(ctx)
 	defer cancel()
 	reply, err := first.Wait(ctx, second.done)
 	if err == error(first) {
-		if second.decided() {
-			first.Cancel()
-			s.c.set.Lost(s.conn)
-			s.c.observer.attemptEnded(s.watch, s.overtaken())
-			return second.reply, second.err
+		if !second.decided() {
+			return nil, nil, false
 		}
-		reply, err = first.Wait(ctx, nil)
+		first.Cancel()
+		s.c.set.Lost(s.conn)
+		s.c.observer.attemptEnded(s.watch, s.overtaken())
+		return second.reply, second.err, true
 	}
 	if err != nil && ctx.Err() == nil {
 		<-second.done // the first connection was lost; the second may do
 		if second.err == nil {
 			s.failed(ctx, err)
-			return second.reply, nil
+			return second.reply, nil, true
 		}
 	}
-	return s.ended(ctx, reply, err)
+	reply, e := s.ended(ctx, reply, err)
+	return reply, e, true
 }
 
 // overtaken is what becomes of the call that the other one has beaten.
