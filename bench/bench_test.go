@@ -68,8 +68,11 @@ func TestEveryRow(t *testing.T) {
 		if coalesced := strings.HasSuffix(r.name, "-coalesced"); coalesced != (len(r.plain) == 2) {
 			t.Errorf("%s at %d: %d rounds of the plain client", r.name, r.callers, len(r.plain))
 		}
-		if _, ok := r.ofExplicit(); ok != (r.callers == 256 && (r.name == "get-coalesced" || r.name == "put-coalesced")) {
-			t.Errorf("%s at %d: compared with explicit Txns: %v", r.name, r.callers, ok)
+		single := r.callers == 256 && (r.name == "get-coalesced" || r.name == "put-coalesced")
+		for _, txns := range []float64{r.explicit, r.sameKeys} {
+			if _, ok := r.of(txns); ok != single {
+				t.Errorf("%s at %d: compared with explicit Txns: %v", r.name, r.callers, ok)
+			}
 		}
 		for _, c := range r.comparisons() {
 			alone := c.name == figAnyP50 // client/v3 has no preference
@@ -263,11 +266,13 @@ func TestRegistry(t *testing.T) {
 	}
 	quick := quickRows(rows)
 	for i, r := range rows {
-		if want := slices.Contains([]string{"get-coalesced", "put-coalesced"}, r.name); want == slices.Equal(r.callers, quick[i].callers) {
+		if want := slices.Contains([]string{"get-coalesced", "put-coalesced", "txn-128-get-same-keys", "txn-128-put-same-keys"}, r.name); want == slices.Equal(r.callers, quick[i].callers) {
 			t.Errorf("%s is measured at %v and with -quick at %v", r.name, r.callers, quick[i].callers)
 		}
-		if r.explicit != "" && !slices.Contains(names, r.explicit) {
-			t.Errorf("%s is compared with %s, which is not there", r.name, r.explicit)
+		for _, txns := range []string{r.explicit, r.explicit + sameKeys} {
+			if r.explicit != "" && !slices.Contains(names, txns) {
+				t.Errorf("%s is compared with %s, which is not there", r.name, txns)
+			}
 		}
 	}
 	if !slices.Equal(rows[0].callers, []int{1, 16, 256}) {

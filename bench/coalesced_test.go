@@ -33,6 +33,8 @@ func coalescedResults() []*result {
 		},
 		explicit("txn-128-get"),
 		{name: "txn-128-put", callers: 16, err: errors.New("no such luck")},
+		{name: "txn-128-get-same-keys", callers: 2, ours: []figures{{figOps: 750}}},
+		{name: "txn-128-get-same-keys", callers: 16, ours: []figures{{figOps: 500}}},
 	}
 }
 
@@ -50,9 +52,9 @@ func TestCoalescedSection(t *testing.T) {
 		}
 	}
 	want := []string{
-		"get-coalesced 1 0.99× 1.01× 2.00× 1.00× 0.50× - -", // too few to fill a Txn
-		"get-coalesced 256 4.00× - - - - 128,000 75 %",
-		"put-coalesced 256 4.00× - - - - - -", // the Txns failed
+		"get-coalesced 1 0.99× 1.01× 2.00× 1.00× 0.50× - - - -", // too few to fill a Txn
+		"get-coalesced 256 4.00× - - - - 128,000 75 % 96,000 100 %",
+		"put-coalesced 256 4.00× - - - - - - - -", // the Txns failed
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("the section is\n%s\nwant the lines\n%s", b.String(), strings.Join(want, "\n"))
@@ -62,7 +64,7 @@ func TestCoalescedSection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"plain_ops":24000`, `"ops_of_plain":4`, `"explicit_ops":128000`, `"ops_of_explicit":0.75`} {
+	for _, want := range []string{`"plain_ops":24000`, `"ops_of_plain":4`, `"explicit_ops":128000`, `"ops_of_explicit":0.75`, `"same_keys_ops":96000`, `"ops_of_same_keys":1`} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("%s is missing in %s", want, text)
 		}

@@ -16,8 +16,9 @@ type result struct {
 	err     error
 
 	// explicit is how many operations a second the same work does in Txns of
-	// txnSize, in the row of that name; 0 where there is none.
-	explicit float64
+	// txnSize that the program fills itself, of neighbouring keys; 0 where there is no
+	// such row. sameKeys is the same of the very keys of this row.
+	explicit, sameKeys float64
 }
 
 // has reports whether a figure was measured of our client.
@@ -106,9 +107,13 @@ func (r *result) MarshalJSON() ([]byte, error) {
 				}
 			}
 		}
-		if of, ok := r.ofExplicit(); ok {
+		if of, ok := r.of(r.explicit); ok {
 			field("explicit_ops", rounded(r.explicit))
 			field("ops_of_explicit", rounded(of))
+		}
+		if of, ok := r.of(r.sameKeys); ok {
+			field("same_keys_ops", rounded(r.sameKeys))
+			field("ops_of_same_keys", rounded(of))
 		}
 	}
 	return []byte("{" + b.String() + "}"), failed
