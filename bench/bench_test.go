@@ -266,7 +266,7 @@ func TestRegistry(t *testing.T) {
 	}
 	quick := quickRows(rows)
 	for i, r := range rows {
-		if want := slices.Contains([]string{"get-coalesced", "put-coalesced", "txn-128-get-same-keys", "txn-128-put-same-keys"}, r.name); want == slices.Equal(r.callers, quick[i].callers) {
+		if want := slices.Contains([]string{"get-coalesced", "put-coalesced"}, r.name); want == slices.Equal(r.callers, quick[i].callers) {
 			t.Errorf("%s is measured at %v and with -quick at %v", r.name, r.callers, quick[i].callers)
 		}
 		for _, txns := range []string{r.explicit, r.explicit + sameKeys} {

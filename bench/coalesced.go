@@ -21,15 +21,15 @@ func findExplicit(rows []row, results []*result) {
 	}
 }
 
-// txnOps is the most operations a second that our client has done in the row of
-// Txns of that name; 0 if it wasn't measured.
-func txnOps(results []*result, name string) (ops float64) {
+// txnOps is how many operations a second our client has done in the row of Txns of
+// that name; 0 if it wasn't measured.
+func txnOps(results []*result, name string) float64 {
 	for _, r := range results {
 		if r.name == name && r.err == nil {
-			ops = max(ops, medians(r.ours)[figOps]*txnSize)
+			return medians(r.ours)[figOps] * txnSize
 		}
 	}
-	return ops
+	return 0
 }
 
 // of is the coalesced operations a second over those of explicit Txns.

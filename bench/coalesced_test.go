@@ -34,7 +34,6 @@ func coalescedResults() []*result {
 		explicit("txn-128-get"),
 		{name: "txn-128-put", callers: 16, err: errors.New("no such luck")},
 		{name: "txn-128-get-same-keys", callers: 2, ours: []figures{{figOps: 750}}},
-		{name: "txn-128-get-same-keys", callers: 16, ours: []figures{{figOps: 500}}},
 	}
 }
 
