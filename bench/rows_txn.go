@@ -30,7 +30,7 @@ func txnRows() []row {
 		{
 			name: "txn-128-put" + sameKeys, about: "the same of keys that 128 callers of the row put would write",
 			callers: []int{2},
-			run: runTxnPut(asSingle),
+			run:     runTxnPut(asSingle),
 		},
 	}
 }
