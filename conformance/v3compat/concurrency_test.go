@@ -174,7 +174,9 @@ func TestElection(t *testing.T) {
 					t.Errorf("%s leads, and not %s", leader.Kvs[0].Value, name)
 				}
 				leaders.Add(-1)
-				persist(ctx, t, "Resign", func() error { return e.Resign(ctx) })
+				// A Resign that fails forgets its key, and the next would do nothing.
+				key, rev := e.Key(), e.Rev()
+				persist(ctx, t, "Resign", func() error { return concurrency.ResumeElection(s, "elect", key, rev).Resign(ctx) })
 			})
 		}
 		all.Wait()

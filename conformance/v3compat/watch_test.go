@@ -110,7 +110,8 @@ func seen(t testing.TB, ch clientv3.WatchChan, prefix string, n int) string {
 
 func TestWatchOptions(t *testing.T) {
 	t.Parallel()
-	client, c, p := connect(t, clientv3.Config{}), ours(t, shared.Endpoints()), t.Name()+"/"
+	client, c := connect(t, clientv3.Config{}), ours(t, shared.Endpoints())
+	p := "~" + t.Name() + "/" // behind the keys of all other tests, for the watch from a key on
 	before := store(t, c, p+"a", "0")
 	type opts = []clientv3.OpOption
 	tests := map[string]struct {
