@@ -21,8 +21,8 @@ type cluster struct {
 // late by a history raises nothing in the new one.
 type history struct {
 	seen atomic.Int64 // the largest revision of any answer
-	// untold: it follows another one, and nobody has been told. The next
-	// linearizable read is.
+	// untold: it follows another one, and nobody has been told. A watch that ends for
+	// it is, or else the next linearizable read.
 	untold atomic.Bool
 }
 
@@ -53,18 +53,23 @@ func (h *history) raise(revision int64) {
 
 // fellBack begins a new history when a linearizable answer to a request sent at
 // s has a smaller revision than was known to exist then. It returns the new one
-// to whoever has found out first, and nil to all others.
-func (c *cluster) fellBack(s sent, revision int64) *history {
+// to whoever has found out first, and nil to all others. untold: the answer is not
+// that of a caller who can be told.
+func (c *cluster) fellBack(s sent, revision int64, untold bool) *history {
 	if revision >= s.seen {
 		return nil
 	}
 	next := new(history)
 	next.seen.Store(revision)
+	next.untold.Store(untold)
 	if !c.history.CompareAndSwap(s.history, next) {
 		return nil
 	}
 	return next
 }
+
+// told says that a watch has been told of the history.
+func (c *cluster) told() { c.now().history.untold.Store(false) }
 
 // belongs reports whether id is the cluster's; the first one that is asked for is.
 func (c *cluster) belongs(id uint64) bool {
@@ -102,16 +107,13 @@ func (c *Client) answered(r *rpc, conn balance.Picked, s sent, reply []byte) *Er
 
 // checkHistory looks at the revision of a linearizable answer to what was sent
 // at s. When the history has been reset it ends the watches that have seen more.
-// It reports whether the caller is to be told, who can be if tell is set: else,
-// and if no watch has ended, a later read is.
+// It reports whether the caller is to be told, who can be if tell is set: else a
+// later read is, unless a watch ends first.
 func (c *Client) checkHistory(s sent, revision int64, tell bool) bool {
-	next := c.cluster.fellBack(s, revision)
-	if next == nil {
+	if c.cluster.fellBack(s, revision, !tell) == nil {
 		return false
 	}
-	if ended := c.watches.historyReset(revision); ended == 0 && !tell {
-		next.untold.Store(true)
-	}
+	c.watches.historyReset(revision)
 	return tell
 }
 

@@ -43,18 +43,18 @@ func TestHistory(t *testing.T) {
 	var c cluster
 	first := c.now()
 	first.history.raise(100)
-	if c.fellBack(first, 50) != nil {
+	if c.fellBack(first, 50, false) != nil {
 		t.Error("an answer to a request from before the largest revision was seen")
 	}
 	s := c.now()
-	if s.seen != 100 || c.fellBack(s, 100) != nil {
+	if s.seen != 100 || c.fellBack(s, 100, false) != nil {
 		t.Errorf("seen %d", s.seen)
 	}
 	var found sync.WaitGroup
 	finders := make(chan *history, 100)
 	for range 100 {
 		found.Go(func() {
-			if h := c.fellBack(s, 60); h != nil {
+			if h := c.fellBack(s, 60, false); h != nil {
 				finders <- h
 			}
 		})
@@ -66,6 +66,23 @@ func TestHistory(t *testing.T) {
 	s.history.raise(200) // the late answer of the old history
 	if now := c.now(); now.seen != 60 || now.history != <-finders {
 		t.Errorf("seen %d after the reset, want 60", now.seen)
+	}
+}
+
+// A reset that a write's answer shows is left to the next read, unless a watch that
+// was between two streams then has ended for it meanwhile.
+func TestResetIsToldOnce(t *testing.T) {
+	c := Client{watches: new(watchHub)}
+	c.cluster.now().history.raise(100)
+	if c.checkHistory(c.cluster.now(), 50, false) {
+		t.Error("a write is told")
+	}
+	if !c.cluster.now().history.untold.Load() {
+		t.Error("the next read is not told")
+	}
+	c.cluster.told()
+	if c.cluster.now().history.untold.Load() {
+		t.Error("a read is told after a watch")
 	}
 }
 

@@ -359,15 +359,15 @@ func (h *watchHub) lockedOut(err error) bool {
 }
 
 // historyReset ends the watches that have seen revisions beyond the one to
-// which the cluster has fallen back, and returns how many those are.
-func (h *watchHub) historyReset(revision int64) (ended int) {
+// which the cluster has fallen back. One that is between two streams ends when it
+// has the next.
+func (h *watchHub) historyReset(revision int64) {
 	h.mu.Lock()
 	streams := slices.Collect(maps.Keys(h.streams))
 	h.mu.Unlock()
 	for _, s := range streams {
-		ended += s.endBeyond(s.seen(), revision)
+		s.endBeyond(s.seen(), revision)
 	}
-	return ended
 }
 
 // move puts one watcher that has been taken off its stream in line.

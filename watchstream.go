@@ -299,14 +299,13 @@ func (s *watchStream) checkHistory() {
 }
 
 // endBeyond ends those of the watchers that have seen more than is left.
-func (s *watchStream) endBeyond(seen map[*Watcher]int64, revision int64) (ended int) {
+func (s *watchStream) endBeyond(seen map[*Watcher]int64, revision int64) {
 	for w, seen := range seen {
 		if seen > revision {
+			s.hub.c.cluster.told()
 			s.hub.remove(w, &Error{Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeOutOfRange, sentinel: ErrHistoryReset})
-			ended++
 		}
 	}
-	return ended
 }
 
 // seen is, for each watcher, the highest revision of which it knows.

@@ -47,6 +47,10 @@ func TestForeignCluster(t *testing.T) {
 	if err := ours.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the loss of our member to be noticed", func() bool {
+		_, err := c.Get(within(t, 5*time.Second), etcd.GetRequest{Key: "k"})
+		return errors.Is(err, etcd.ErrForeignCluster)
+	})
 	_, err := c.Put(within(t, 5*time.Second), etcd.PutRequest{Key: "k"})
 	wants(t, err, etcd.ErrForeignCluster, etcd.NotSent)
 	mustSay(t, err, append(ids, foreign.Endpoints()[0])...)
