@@ -92,6 +92,9 @@ func TestLogger(t *testing.T) {
 	if _, err := client.Get(within(t, 20*time.Second), "k"); err != nil {
 		t.Fatal(err)
 	}
+	if err := client.Close(); err != nil { // who connects tells the log when the call may go on already
+		t.Error(err)
+	}
 	if client.GetLogger().Core() != core {
 		t.Error("it has another logger")
 	}
