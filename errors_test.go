@@ -131,6 +131,9 @@ func TestServerSeesDeadlineFirst(t *testing.T) {
 	for _, e := range []func() *Error{
 		func() *Error { return answered(transport.DeadlineExceeded, "context deadline exceeded") },
 		func() *Error { return answered(transport.Unavailable, "etcdserver: request timed out") },
+		func() *Error {
+			return answered(transport.Unknown, "rangeKeys: context cancelled: context deadline exceeded")
+		},
 	} {
 		if got := e().atDeadline(soon); !errors.Is(got, context.DeadlineExceeded) || got.Code != CodeDeadlineExceeded || got.transient || !MaybeApplied(got) {
 			t.Errorf("at the deadline: %+v", got)
@@ -225,18 +228,22 @@ func TestAnswers(t *testing.T) {
 		"etcdserver: request timed out, leader transfer took too long":               {ErrServerTimeout, OutcomeUnknown, true, false},
 
 		// Applied, or perhaps later.
-		"etcdserver: mvcc: database space exceeded":                                  {ErrNoSpace, OutcomeUnknown, false, false},
-		"etcdserver: server stopped":                                                 {ErrServerStopped, OutcomeUnknown, true, false},
-		"etcdserver: request timed out":                                              {ErrServerTimeout, OutcomeUnknown, true, false},
-		"etcdserver: request timed out, possibly due to previous leader failure":     {ErrServerTimeout, OutcomeUnknown, true, false},
-		"etcdserver: request timed out, possibly due to connection lost":             {ErrServerTimeout, OutcomeUnknown, true, false},
-		"etcdserver: request timed out, waiting for the applied index took too long": {ErrServerTimeout, OutcomeUnknown, true, false},
-		"etcdserver: request canceled":                                               {ErrUnavailable, OutcomeUnknown, true, false},
-		"etcdserver: watch canceled":                                                 {ErrUnavailable, OutcomeUnknown, true, false},
-		"context canceled":                                                           {ErrUnavailable, OutcomeUnknown, true, false},
-		"etcdserver: context deadline exceeded":                                      {ErrServerTimeout, OutcomeUnknown, true, false},
-		"context deadline exceeded":                                                  {ErrServerTimeout, OutcomeUnknown, true, false},
-		"raft: stopped":                                                              {ErrServerStopped, OutcomeUnknown, true, false},
+		"etcdserver: mvcc: database space exceeded":                                       {ErrNoSpace, OutcomeUnknown, false, false},
+		"etcdserver: server stopped":                                                      {ErrServerStopped, OutcomeUnknown, true, false},
+		"etcdserver: request timed out":                                                   {ErrServerTimeout, OutcomeUnknown, true, false},
+		"etcdserver: request timed out, possibly due to previous leader failure":          {ErrServerTimeout, OutcomeUnknown, true, false},
+		"etcdserver: request timed out, possibly due to connection lost":                  {ErrServerTimeout, OutcomeUnknown, true, false},
+		"etcdserver: request timed out, waiting for the applied index took too long":      {ErrServerTimeout, OutcomeUnknown, true, false},
+		"etcdserver: request canceled":                                                    {ErrUnavailable, OutcomeUnknown, true, false},
+		"etcdserver: watch canceled":                                                      {ErrUnavailable, OutcomeUnknown, true, false},
+		"context canceled":                                                                {ErrUnavailable, OutcomeUnknown, true, false},
+		"etcdserver: context deadline exceeded":                                           {ErrServerTimeout, OutcomeUnknown, true, false},
+		"context deadline exceeded":                                                       {ErrServerTimeout, OutcomeUnknown, true, false},
+		"rangeKeys: context cancelled: context deadline exceeded":                         {ErrServerTimeout, OutcomeUnknown, true, false},
+		"rangeKeys: context cancelled: context canceled":                                  {ErrUnavailable, OutcomeUnknown, true, false},
+		"applyTxn: failed Range: rangeKeys: context cancelled: context deadline exceeded": {ErrServerTimeout, OutcomeUnknown, true, false},
+		"applyTxn: failed Range: rangeKeys: context cancelled: context canceled":          {ErrUnavailable, OutcomeUnknown, true, false},
+		"raft: stopped": {ErrServerStopped, OutcomeUnknown, true, false},
 	}
 	for text := range answers {
 		if _, ok := want[text]; !ok {

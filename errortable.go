@@ -255,6 +255,12 @@ var answers = map[string]answer{
 	"etcdserver: request canceled":          {sentinel: ErrUnavailable, transient: true},
 	"context canceled":                      {sentinel: ErrUnavailable, transient: true},
 	"etcdserver: watch canceled":            {sentinel: ErrUnavailable, transient: true},
+	// mvcc/kvstore_txn.go, in the middle of a read, and txn.go, of a Txn that only
+	// reads; 3.5 says both with codes.Unknown.
+	"rangeKeys: context cancelled: context deadline exceeded":                         {sentinel: ErrServerTimeout, transient: true},
+	"rangeKeys: context cancelled: context canceled":                                  {sentinel: ErrUnavailable, transient: true},
+	"applyTxn: failed Range: rangeKeys: context cancelled: context deadline exceeded": {sentinel: ErrServerTimeout, transient: true},
+	"applyTxn: failed Range: rangeKeys: context cancelled: context canceled":          {sentinel: ErrUnavailable, transient: true},
 	// raft/node.go: it may have taken the proposal; arrives as codes.Unknown.
 	"raft: stopped": {sentinel: ErrServerStopped, transient: true},
 

@@ -84,6 +84,12 @@ var answers = map[string]answer{
 	"context deadline exceeded": {codes.DeadlineExceeded, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/api/v3rpc/util.go: context.DeadlineExceeded"},
 	"context canceled":          {codes.Canceled, etcd.ErrUnavailable, unknown, false, true, "etcdserver/api/v3rpc/util.go: context.Canceled"},
 
+	// Reads that have begun; since 3.6 with the codes of contexts.
+	"rangeKeys: context cancelled: context deadline exceeded":                         {codes.Unknown, etcd.ErrServerTimeout, unknown, false, true, "storage/mvcc/kvstore_txn.go: rangeKeys: context cancelled: %w"},
+	"rangeKeys: context cancelled: context canceled":                                  {codes.Unknown, etcd.ErrUnavailable, unknown, false, true, "storage/mvcc/kvstore_txn.go: rangeKeys: context cancelled: %w"},
+	"applyTxn: failed Range: rangeKeys: context cancelled: context deadline exceeded": {codes.Unknown, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/txn/txn.go: applyTxn: failed Range: %w"},
+	"applyTxn: failed Range: rangeKeys: context cancelled: context canceled":          {codes.Unknown, etcd.ErrUnavailable, unknown, false, true, "etcdserver/txn/txn.go: applyTxn: failed Range: %w"},
+
 	"etcdserver: leader changed": {codes.Unavailable, etcd.ErrLeaderChanged, rejected, true, true, "etcdserver/read/read.go: errors.ErrLeaderChanged"},
 	"not a primary lessor":       {codes.Unknown, etcd.ErrLeaderChanged, rejected, true, true, "lease/lessor.go: ErrNotPrimary"},
 	"raft proposal dropped":      {codes.Unknown, etcd.ErrLeaderChanged, rejected, true, true, "etcdserver/v3_server.go: s.r.Propose("},
