@@ -16,7 +16,7 @@ type row struct {
 	name    string
 	about   string // a line for -help: the work, and what an operation is
 	callers []int  // measured once for each, on the same server
-	quick   []int  // those with -quick; nil for all
+	quick   []int  // those with -quick; nil for all, empty for none
 	server  serverOptions
 
 	// coalesce is our client's setting. plain has ours with CoalesceOff take its
@@ -88,21 +88,23 @@ func fullScale() scale {
 func quickScale() scale {
 	s := fullScale()
 	s.Rounds, s.Round, s.Warmup = 3, 80*time.Millisecond, 50*time.Millisecond
-	s.IterPairs = 100_000
+	s.IterPairs = 50_000
 	s.Events, s.Watches, s.Resumes = 10_000, 1000, 100
 	s.Tries, s.LongTry, s.Patience, s.Together = 0, 0, 3*time.Second, true
 	return s
 }
 
-// quickRows are the rows with no more callers than -quick has time for.
-func quickRows(all []row) []row {
-	out := slices.Clone(all)
-	for i, r := range out {
+// quickRows are the rows that -quick has time for, with no more callers than that.
+func quickRows(all []row) (quick []row) {
+	for _, r := range all {
 		if r.quick != nil {
-			out[i].callers = r.quick
+			r.callers = r.quick
+		}
+		if len(r.callers) > 0 {
+			quick = append(quick, r)
 		}
 	}
-	return out
+	return quick
 }
 
 // selectRows picks rows by a comma-separated list of names, all when it is

@@ -23,14 +23,14 @@ func txnRows() []row {
 		},
 		{
 			name: "txn-128-get" + sameKeys, about: "the same of keys that 128 callers of the row get would read",
-			callers: []int{2},
+			callers: []int{2}, quick: []int{},
 			prepare: fillKeys,
 			run:     runTxnGet(asSingle),
 		},
 		{
 			name: "txn-128-put" + sameKeys, about: "the same of keys that 128 callers of the row put would write",
-			callers: []int{2},
-			run:     runTxnPut(asSingle),
+			callers: []int{2}, quick: []int{},
+			run: runTxnPut(asSingle),
 		},
 	}
 }
