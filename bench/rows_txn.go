@@ -14,69 +14,66 @@ func txnRows() []row {
 			name: "txn-128-get", about: "a Txn of 128 gets, 256 B each; an operation is a Txn",
 			callers: []int{16},
 			prepare: fillKeys,
-			run:     runTxnGet(neighbours),
+			run:     runTxns(gets, neighbours),
 		},
 		{
 			name: "txn-128-put", about: "a Txn of 128 puts, 256 B each; an operation is a Txn",
 			callers: []int{16},
-			run:     runTxnPut(neighbours),
+			run:     runTxns(puts, neighbours),
 		},
 		{
 			name: "txn-128-get" + sameKeys, about: "the same of keys that 128 callers of the row get would read",
 			callers: []int{2}, quick: []int{},
 			prepare: fillKeys,
-			run:     runTxnGet(asSingle),
+			run:     runTxns(gets, asSingle),
 		},
 		{
 			name: "txn-128-put" + sameKeys, about: "the same of keys that 128 callers of the row put would write",
 			callers: []int{2}, quick: []int{},
-			run: runTxnPut(asSingle),
+			run: runTxns(puts, asSingle),
 		},
 	}
 }
 
-// choice appends to batch the keys of a caller's Txn.
-type choice func(batch, keys []string, caller, seq int) []string
+// txn is one Txn of the keys.
+type txn func(ctx context.Context, keys []string) error
 
-// neighbours is txnSize neighbouring keys, or all where there are fewer.
-func neighbours(batch, keys []string, caller, seq int) []string {
+func gets(r *round) txn { return r.load.txnGet }
+
+func puts(r *round) txn {
+	v := newValue(valueSize)
+	return func(ctx context.Context, keys []string) error { return r.load.txnPut(ctx, keys, v) }
+}
+
+func runTxns(kind func(*round) txn, order func(keys []string) []string) func(context.Context, *round) (figures, error) {
+	return func(ctx context.Context, r *round) (figures, error) {
+		keys, do := order(newKeys("key/", r.scale.Keys)), kind(r)
+		return r.timed(ctx, func(caller int) operation {
+			return operation{do: func(ctx context.Context, seq int) error {
+				return do(ctx, batch(keys, caller, seq))
+			}}
+		})
+	}
+}
+
+// neighbours leaves the keys in their order.
+func neighbours(keys []string) []string { return keys }
+
+// asSingle puts side by side what neighbouring callers of single keys choose at the
+// same time.
+func asSingle(keys []string) []string {
+	out := make([]string, len(keys))
+	for caller := range out {
+		out[caller] = keys[pick(caller, 0, len(keys))]
+	}
+	return out
+}
+
+// batch is txnSize keys side by side, or all where there are fewer.
+func batch(keys []string, caller, seq int) []string {
 	if len(keys) <= txnSize {
-		return append(batch, keys...)
+		return keys
 	}
 	at := pick(caller, seq, len(keys)-txnSize)
-	return append(batch, keys[at:at+txnSize]...)
-}
-
-// asSingle is what txnSize callers of single keys choose, at the same seq. No two
-// are the same while there are as many keys.
-func asSingle(batch, keys []string, caller, seq int) []string {
-	for i := range min(txnSize, len(keys)) {
-		batch = append(batch, keys[pick(caller*txnSize+i, seq, len(keys))])
-	}
-	return batch
-}
-
-func runTxnGet(choose choice) func(context.Context, *round) (figures, error) {
-	return func(ctx context.Context, r *round) (figures, error) {
-		keys := newKeys("key/", r.scale.Keys)
-		return r.timed(ctx, func(caller int) operation {
-			batch := make([]string, 0, txnSize)
-			return operation{do: func(ctx context.Context, seq int) error {
-				return r.load.txnGet(ctx, choose(batch, keys, caller, seq))
-			}}
-		})
-	}
-}
-
-func runTxnPut(choose choice) func(context.Context, *round) (figures, error) {
-	return func(ctx context.Context, r *round) (figures, error) {
-		keys := newKeys("key/", r.scale.Keys)
-		v := newValue(valueSize)
-		return r.timed(ctx, func(caller int) operation {
-			batch := make([]string, 0, txnSize)
-			return operation{do: func(ctx context.Context, seq int) error {
-				return r.load.txnPut(ctx, choose(batch, keys, caller, seq), v)
-			}}
-		})
-	}
+	return keys[at : at+txnSize]
 }
