@@ -5,24 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"unicode/utf8"
+
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
 )
 
 // Auth manages the users and roles of the cluster. Get it with [Client.Auth].
 // Its methods may be called concurrently.
 //
 // A user has roles, and a role has permissions for keys and ranges of keys. The
-// user "root" with the role "root" may do everything, and is the only one who may
-// change users and roles once [Auth.Enable] has switched authentication on; the
-// client then needs Config.Username and Password, or a TLS certificate with the
-// user's name as its common name.
+// user "root" with the role "root" may do everything. Once [Auth.Enable] has switched
+// authentication on, only root may change users and roles, and the client needs
+// Config.Username and Password, or a TLS certificate with the user's name as its common
+// name.
 type Auth struct {
 	c *Client
 }
 
-// Auth is the part of the client that is about users and roles.
+// Auth returns the part of the client that manages users and roles.
 func (c *Client) Auth() Auth { return Auth{c} }
 
-// AuthenticateRequest is who [Auth.Authenticate] checks. It prints without the
+// AuthenticateRequest is the user that [Auth.Authenticate] checks. It prints without the
 // password.
 type AuthenticateRequest struct {
 	// Username and Password are both required. They must be valid UTF-8.
@@ -38,7 +41,7 @@ type UserAddRequest struct {
 	// Password is required unless NoPassword is set. It must be valid UTF-8. The
 	// server keeps only a hash of it.
 	Password string `json:"-"`
-	// NoPassword makes a user who can only show a TLS certificate.
+	// NoPassword makes a user that authenticates by a TLS client certificate only.
 	NoPassword bool
 }
 
@@ -100,7 +103,7 @@ type RoleGetRequest struct {
 type RoleGrantPermissionRequest struct {
 	// Role is its name. Required.
 	Role string
-	// Type is what is allowed; the zero value is PermissionRead.
+	// Type is the kind of access; the zero value is PermissionRead.
 	Type PermissionType
 	// Key is required unless Prefix or FromKey is set; empty with one of these
 	// means all keys.
@@ -109,7 +112,8 @@ type RoleGrantPermissionRequest struct {
 	Prefix bool
 	// FromKey means all keys that are not less than Key.
 	FromKey bool
-	// RangeEnd means the keys from Key up to, but not including, RangeEnd.
+	// RangeEnd means the keys from Key up to, but not including, RangeEnd. It must
+	// be above Key.
 	RangeEnd string
 }
 
@@ -161,13 +165,13 @@ func (r UserChangePasswordRequest) Format(f fmt.State, verb rune) {
 // Enable switches authentication on. From then on every call must be of a user;
 // there must be a user "root" with the role "root". Enabling it twice is no error.
 //
-// Errors: ErrRootUserMissing and those of every call. It may be switched on if
-// [MaybeApplied] says so.
+// Errors: ErrRootUserMissing and those of every call (see [Error]). It may be switched
+// on if [MaybeApplied] says so.
 //
 // etcd: Auth/AuthEnable (since 3.0)
 func (a Auth) Enable(ctx context.Context) (*AuthEnableResponse, error) {
 	resp := new(AuthEnableResponse)
-	if err := a.c.do(ctx, &rpcAuthEnable, &authEnableRequest{}, nil, resp); err != nil {
+	if err := a.c.do(ctx, rpc.AuthEnable, &authEnableRequest{}, nil, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -176,26 +180,26 @@ func (a Auth) Enable(ctx context.Context) (*AuthEnableResponse, error) {
 // Disable switches authentication off: anybody may do anything. Users and roles
 // stay, and count again after [Auth.Enable].
 //
-// Errors: ErrPermissionDenied and those of every call. It may be switched off if
-// [MaybeApplied] says so.
+// Errors: ErrPermissionDenied and those of every call (see [Error]). It may be
+// switched off if [MaybeApplied] says so.
 //
 // etcd: Auth/AuthDisable (since 3.0)
 func (a Auth) Disable(ctx context.Context) (*AuthDisableResponse, error) {
 	resp := new(AuthDisableResponse)
-	if err := a.c.do(ctx, &rpcAuthDisable, &authDisableRequest{}, nil, resp); err != nil {
+	if err := a.c.do(ctx, rpc.AuthDisable, &authDisableRequest{}, nil, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
 }
 
-// Status tells whether authentication is on.
+// Status reports whether authentication is on.
 //
-// Errors: ErrPermissionDenied and those of every call.
+// Errors: ErrPermissionDenied and those of every call (see [Error]).
 //
 // etcd: Auth/AuthStatus (since 3.5)
 func (a Auth) Status(ctx context.Context) (*AuthStatusResponse, error) {
 	resp := new(AuthStatusResponse)
-	if err := a.c.do(ctx, &rpcAuthStatus, &authStatusRequest{}, nil, resp); err != nil {
+	if err := a.c.do(ctx, rpc.AuthStatus, &authStatusRequest{}, nil, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -205,23 +209,23 @@ func (a Auth) Status(ctx context.Context) (*AuthStatusResponse, error) {
 // client's own user has nothing to do with it, and needs no such call: see
 // [Config]. A JWT from it can be the Token of another client's [Credentials].
 //
-// Errors: ErrInvalidRequest, ErrAuthFailed, ErrAuthNotEnabled and those of every
-// call.
+// Errors: ErrInvalidRequest, ErrAuthFailed, ErrAuthNotEnabled and those of every call
+// (see [Error]).
 //
 // etcd: Auth/Authenticate (since 3.0)
 func (a Auth) Authenticate(ctx context.Context, req AuthenticateRequest) (*AuthenticateResponse, error) {
 	wire := authenticateRequest{Name: req.Username, Password: req.Password}
 	resp := new(AuthenticateResponse)
-	if err := a.c.do(ctx, &rpcAuthenticate, &wire, checkUser(req.Username, req.Password), resp); err != nil {
+	if err := a.c.do(ctx, rpc.Authenticate, &wire, call.CheckUser(req.Username, req.Password), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
 }
 
-// UserAdd adds a user, who has no roles yet and so may do nothing.
+// UserAdd adds a user without roles, and so without permissions.
 //
 // Errors: ErrInvalidRequest, ErrUserExists, ErrPermissionDenied and those of every
-// call. The user may have been added if [MaybeApplied] says so.
+// call (see [Error]). The user may have been added if [MaybeApplied] says so.
 //
 // etcd: Auth/UserAdd (since 3.0; NoPassword 3.4)
 func (a Auth) UserAdd(ctx context.Context, req UserAddRequest) (*UserAddResponse, error) {
@@ -237,37 +241,37 @@ func (a Auth) UserAdd(ctx context.Context, req UserAddRequest) (*UserAddResponse
 		err = checkName("Password", req.Password)
 	}
 	resp := new(UserAddResponse)
-	if err := a.c.do(ctx, &rpcUserAdd, &wire, err, resp); err != nil {
+	if err := a.c.do(ctx, rpc.UserAdd, &wire, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
 }
 
-// UserDelete deletes a user. What the user's clients ask from then on is refused;
-// watches that they have go on until their connection ends.
+// UserDelete deletes a user. The server refuses later requests of the user's clients;
+// their open watches continue until the connection ends.
 //
-// Errors: ErrInvalidRequest, ErrUserNotFound, ErrRootRequired,
-// ErrPermissionDenied and those of every call. The user may have been deleted if
-// [MaybeApplied] says so.
+// Errors: ErrInvalidRequest, ErrUserNotFound, ErrRootRequired, ErrPermissionDenied and
+// those of every call (see [Error]). The user may have been deleted if [MaybeApplied]
+// says so.
 //
 // etcd: Auth/UserDelete (since 3.0)
 func (a Auth) UserDelete(ctx context.Context, req UserDeleteRequest) (*UserDeleteResponse, error) {
 	resp := new(UserDeleteResponse)
-	if err := a.c.do(ctx, &rpcUserDelete, (*authUserDeleteRequest)(&req), checkName("Name", req.Name), resp); err != nil {
+	if err := a.c.do(ctx, rpc.UserDelete, (*authUserDeleteRequest)(&req), checkName("Name", req.Name), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
 }
 
-// UserGet tells the roles of a user. Users may ask for themselves.
+// UserGet returns the roles of a user. Users may ask about themselves.
 //
-// Errors: ErrInvalidRequest, ErrUserNotFound, ErrPermissionDenied and those of
-// every call.
+// Errors: ErrInvalidRequest, ErrUserNotFound, ErrPermissionDenied and those of every
+// call (see [Error]).
 //
 // etcd: Auth/UserGet (since 3.0)
 func (a Auth) UserGet(ctx context.Context, req UserGetRequest) (*UserGetResponse, error) {
 	resp := new(UserGetResponse)
-	if err := a.c.do(ctx, &rpcUserGet, (*authUserGetRequest)(&req), checkName("Name", req.Name), resp); err != nil {
+	if err := a.c.do(ctx, rpc.UserGet, (*authUserGetRequest)(&req), checkName("Name", req.Name), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -275,12 +279,12 @@ func (a Auth) UserGet(ctx context.Context, req UserGetRequest) (*UserGetResponse
 
 // UserList lists the users.
 //
-// Errors: ErrPermissionDenied and those of every call.
+// Errors: ErrPermissionDenied and those of every call (see [Error]).
 //
 // etcd: Auth/UserList (since 3.0)
 func (a Auth) UserList(ctx context.Context) (*UserListResponse, error) {
 	resp := new(UserListResponse)
-	if err := a.c.do(ctx, &rpcUserList, &authUserListRequest{}, nil, resp); err != nil {
+	if err := a.c.do(ctx, rpc.UserList, &authUserListRequest{}, nil, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -290,8 +294,8 @@ func (a Auth) UserList(ctx context.Context) (*UserListResponse, error) {
 // new one from then on: see Config.Credentials for how they can, this client too
 // if it is its own user. A user without a password stays one.
 //
-// Errors: ErrInvalidRequest, ErrUserNotFound, ErrPermissionDenied and those of
-// every call. The password may have been changed if [MaybeApplied] says so.
+// Errors: ErrInvalidRequest, ErrUserNotFound, ErrPermissionDenied and those of every
+// call (see [Error]). The password may have been changed if [MaybeApplied] says so.
 //
 // etcd: Auth/UserChangePassword (since 3.0)
 func (a Auth) UserChangePassword(ctx context.Context, req UserChangePasswordRequest) (*UserChangePasswordResponse, error) {
@@ -301,7 +305,7 @@ func (a Auth) UserChangePassword(ctx context.Context, req UserChangePasswordRequ
 		err = checkName("Password", req.Password)
 	}
 	resp := new(UserChangePasswordResponse)
-	if err := a.c.do(ctx, &rpcUserChangePassword, &wire, err, resp); err != nil {
+	if err := a.c.do(ctx, rpc.UserChangePassword, &wire, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -309,14 +313,13 @@ func (a Auth) UserChangePassword(ctx context.Context, req UserChangePasswordRequ
 
 // UserGrantRole gives a role to a user. Giving it twice is no error.
 //
-// Errors: ErrInvalidRequest, ErrUserNotFound, ErrRoleNotFound,
-// ErrPermissionDenied and those of every call. It may have been given if
-// [MaybeApplied] says so.
+// Errors: ErrInvalidRequest, ErrUserNotFound, ErrRoleNotFound, ErrPermissionDenied and
+// those of every call (see [Error]). It may have been given if [MaybeApplied] says so.
 //
 // etcd: Auth/UserGrantRole (since 3.0)
 func (a Auth) UserGrantRole(ctx context.Context, req UserGrantRoleRequest) (*UserGrantRoleResponse, error) {
 	resp := new(UserGrantRoleResponse)
-	if err := a.c.do(ctx, &rpcUserGrantRole, (*authUserGrantRoleRequest)(&req), checkUserAndRole(req.User, req.Role), resp); err != nil {
+	if err := a.c.do(ctx, rpc.UserGrantRole, (*authUserGrantRoleRequest)(&req), checkUserAndRole(req.User, req.Role), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -325,14 +328,14 @@ func (a Auth) UserGrantRole(ctx context.Context, req UserGrantRoleRequest) (*Use
 // UserRevokeRole takes a role from a user.
 //
 // Errors: ErrInvalidRequest, ErrUserNotFound, ErrRoleNotGranted, ErrRootRequired,
-// ErrPermissionDenied and those of every call. It may have been taken if
+// ErrPermissionDenied and those of every call (see [Error]). It may have been taken if
 // [MaybeApplied] says so.
 //
 // etcd: Auth/UserRevokeRole (since 3.0)
 func (a Auth) UserRevokeRole(ctx context.Context, req UserRevokeRoleRequest) (*UserRevokeRoleResponse, error) {
 	wire := authUserRevokeRoleRequest{Name: req.User, Role: req.Role}
 	resp := new(UserRevokeRoleResponse)
-	if err := a.c.do(ctx, &rpcUserRevokeRole, &wire, checkUserAndRole(req.User, req.Role), resp); err != nil {
+	if err := a.c.do(ctx, rpc.UserRevokeRole, &wire, checkUserAndRole(req.User, req.Role), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -341,12 +344,12 @@ func (a Auth) UserRevokeRole(ctx context.Context, req UserRevokeRoleRequest) (*U
 // RoleAdd adds a role, which allows nothing yet.
 //
 // Errors: ErrInvalidRequest, ErrRoleExists, ErrPermissionDenied and those of every
-// call. The role may have been added if [MaybeApplied] says so.
+// call (see [Error]). The role may have been added if [MaybeApplied] says so.
 //
 // etcd: Auth/RoleAdd (since 3.0)
 func (a Auth) RoleAdd(ctx context.Context, req RoleAddRequest) (*RoleAddResponse, error) {
 	resp := new(RoleAddResponse)
-	if err := a.c.do(ctx, &rpcRoleAdd, (*authRoleAddRequest)(&req), checkName("Name", req.Name), resp); err != nil {
+	if err := a.c.do(ctx, rpc.RoleAdd, (*authRoleAddRequest)(&req), checkName("Name", req.Name), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -354,30 +357,30 @@ func (a Auth) RoleAdd(ctx context.Context, req RoleAddRequest) (*RoleAddResponse
 
 // RoleDelete deletes a role, and takes it from all users.
 //
-// Errors: ErrInvalidRequest, ErrRoleNotFound, ErrRootRequired,
-// ErrPermissionDenied and those of every call. The role may have been deleted if
-// [MaybeApplied] says so.
+// Errors: ErrInvalidRequest, ErrRoleNotFound, ErrRootRequired, ErrPermissionDenied and
+// those of every call (see [Error]). The role may have been deleted if [MaybeApplied]
+// says so.
 //
 // etcd: Auth/RoleDelete (since 3.0)
 func (a Auth) RoleDelete(ctx context.Context, req RoleDeleteRequest) (*RoleDeleteResponse, error) {
 	wire := authRoleDeleteRequest{Role: req.Name}
 	resp := new(RoleDeleteResponse)
-	if err := a.c.do(ctx, &rpcRoleDelete, &wire, checkName("Name", req.Name), resp); err != nil {
+	if err := a.c.do(ctx, rpc.RoleDelete, &wire, checkName("Name", req.Name), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
 }
 
-// RoleGet tells the permissions of a role. Users may ask for roles that they have.
+// RoleGet returns the permissions of a role. Users may ask about roles that they have.
 //
-// Errors: ErrInvalidRequest, ErrRoleNotFound, ErrPermissionDenied and those of
-// every call.
+// Errors: ErrInvalidRequest, ErrRoleNotFound, ErrPermissionDenied and those of every
+// call (see [Error]).
 //
 // etcd: Auth/RoleGet (since 3.0)
 func (a Auth) RoleGet(ctx context.Context, req RoleGetRequest) (*RoleGetResponse, error) {
 	wire := authRoleGetRequest{Role: req.Name}
 	resp := new(RoleGetResponse)
-	if err := a.c.do(ctx, &rpcRoleGet, &wire, checkName("Name", req.Name), resp); err != nil {
+	if err := a.c.do(ctx, rpc.RoleGet, &wire, checkName("Name", req.Name), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -385,12 +388,12 @@ func (a Auth) RoleGet(ctx context.Context, req RoleGetRequest) (*RoleGetResponse
 
 // RoleList lists the roles.
 //
-// Errors: ErrPermissionDenied and those of every call.
+// Errors: ErrPermissionDenied and those of every call (see [Error]).
 //
 // etcd: Auth/RoleList (since 3.0)
 func (a Auth) RoleList(ctx context.Context) (*RoleListResponse, error) {
 	resp := new(RoleListResponse)
-	if err := a.c.do(ctx, &rpcRoleList, &authRoleListRequest{}, nil, resp); err != nil {
+	if err := a.c.do(ctx, rpc.RoleList, &authRoleListRequest{}, nil, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -399,14 +402,14 @@ func (a Auth) RoleList(ctx context.Context) (*RoleListResponse, error) {
 // RoleGrantPermission allows a role to read or write keys. For a key or range that
 // the role has a permission for already, Type takes the place of that one's.
 //
-// Errors: ErrInvalidRequest, ErrRoleNotFound, ErrPermissionDenied and those of
-// every call. The permission may have been granted if [MaybeApplied] says so.
+// Errors: ErrInvalidRequest, ErrRoleNotFound, ErrPermissionDenied and those of every
+// call (see [Error]). The permission may have been granted if [MaybeApplied] says so.
 //
 // etcd: Auth/RoleGrantPermission (since 3.0)
 func (a Auth) RoleGrantPermission(ctx context.Context, req RoleGrantPermissionRequest) (*RoleGrantPermissionResponse, error) {
 	wire, err := req.wire()
 	resp := new(RoleGrantPermissionResponse)
-	if err := a.c.do(ctx, &rpcRoleGrantPermission, &wire, err, resp); err != nil {
+	if err := a.c.do(ctx, rpc.RoleGrantPermission, &wire, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -415,14 +418,14 @@ func (a Auth) RoleGrantPermission(ctx context.Context, req RoleGrantPermissionRe
 // RoleRevokePermission takes a permission from a role.
 //
 // Errors: ErrInvalidRequest, ErrRoleNotFound, ErrPermissionNotGranted,
-// ErrPermissionDenied and those of every call. The permission may have been taken
-// if [MaybeApplied] says so.
+// ErrPermissionDenied and those of every call (see [Error]). The permission may have
+// been taken if [MaybeApplied] says so.
 //
 // etcd: Auth/RoleRevokePermission (since 3.0)
 func (a Auth) RoleRevokePermission(ctx context.Context, req RoleRevokePermissionRequest) (*RoleRevokePermissionResponse, error) {
 	wire, err := req.wire()
 	resp := new(RoleRevokePermissionResponse)
-	if err := a.c.do(ctx, &rpcRoleRevokePermission, &wire, err, resp); err != nil {
+	if err := a.c.do(ctx, rpc.RoleRevokePermission, &wire, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -437,7 +440,7 @@ func (r RoleGrantPermissionRequest) wire() (authRoleGrantPermissionRequest, erro
 		return w, fmt.Errorf("Type is %d; use PermissionRead, PermissionWrite or PermissionReadWrite", r.Type)
 	}
 	var err error
-	w.Perm.Key, w.Perm.RangeEnd, err = interval(r.Key, r.Prefix, r.FromKey, r.RangeEnd)
+	w.Perm.Key, w.Perm.RangeEnd, err = filledInterval(r.Key, r.Prefix, r.FromKey, r.RangeEnd)
 	return w, err
 }
 
@@ -447,7 +450,7 @@ func (r RoleRevokePermissionRequest) wire() (authRoleRevokePermissionRequest, er
 		return w, err
 	}
 	var err error
-	w.Key, w.RangeEnd, err = interval(r.Key, r.Prefix, r.FromKey, r.RangeEnd)
+	w.Key, w.RangeEnd, err = filledInterval(r.Key, r.Prefix, r.FromKey, r.RangeEnd)
 	return w, err
 }
 
@@ -468,17 +471,4 @@ func checkName(field, value string) error {
 		return errors.New(field + " is not valid UTF-8")
 	}
 	return nil
-}
-
-// String is "READ", "WRITE" or "READWRITE".
-func (t PermissionType) String() string {
-	switch t {
-	case PermissionRead:
-		return "READ"
-	case PermissionWrite:
-		return "WRITE"
-	case PermissionReadWrite:
-		return "READWRITE"
-	}
-	return fmt.Sprintf("PermissionType(%d)", int32(t))
 }

@@ -2,36 +2,34 @@ package etcd
 
 import (
 	"context"
-	"errors"
-	"sync"
+	"math"
 	"sync/atomic"
 	"time"
 
 	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/coalesce"
+	"silly.store/etcd/internal/keepalive"
+	"silly.store/etcd/internal/rpc"
 	"silly.store/etcd/internal/transport"
 )
 
 // Client is a client of one etcd cluster. Make it with [New], share it, and
 // close it once. All methods may be called concurrently.
 type Client struct {
-	retries     int
-	retrySleep  time.Duration
-	timeout     time.Duration
-	retryWrites RetryWrites
-	hedges      hedges
+	*core
+	space space
+	view  bool // made by Namespace
+}
 
+// core is what a client and its views share.
+type core struct {
+	engine    *call.Engine
 	observer  observer
-	set       *balance.Set
 	endpoints endpoints
-	tokens    *tokens // nil: no credentials
-	cluster   cluster
-	scout     *scout // nil: no member is preferred
 	watches   *watchHub
-	leases    keeper
-	coalescer coalescer
-
-	done      chan struct{} // closed by Close: nothing is waited for any longer
-	closeOnce sync.Once
+	leases    *keepalive.Keeper
+	coalescer *coalesce.Coalescer
 
 	// streamMissingSince is when a member last said that it has no RangeStream,
 	// in Unix nanoseconds; 0: never.
@@ -44,6 +42,13 @@ type Client struct {
 //
 // The error names the field that is wrong; errors.Is finds ErrInvalidConfig.
 func New(config Config) (*Client, error) {
+	return newClient(config, transport.Dial, config.lookUp())
+}
+
+// dialFunc is transport.Dial, or what a test has in its place.
+type dialFunc func(context.Context, transport.Target, transport.Options) (transport.Conn, error)
+
+func newClient(config Config, dial dialFunc, resolve balance.Resolver) (*Client, error) {
 	files, err := config.useTLSFiles()
 	var parsed []balance.Endpoint
 	if err == nil {
@@ -55,63 +60,76 @@ func New(config Config) (*Client, error) {
 	options := transport.Options{
 		DialContext: config.DialContext,
 		MaxMessage:  config.MaxResponseBytes,
-		UserAgent:   "silly-etcd",
+		UserAgent:   userAgent,
 	}
-	c := &Client{
-		retries:     config.retries(),
-		retrySleep:  config.retrySleep(),
-		timeout:     config.timeout(),
-		retryWrites: config.RetryWrites,
-		done:        make(chan struct{}),
-		observer:    observer{hooks: config.Hooks, log: config.Logger},
+	c := &Client{core: &core{observer: observer{log: config.Logger}}, space: everywhere}
+	c.observer.hooks = c.observer.guarded(config.Hooks)
+	engine := config.engine()
+	engine.Endpoints, engine.Resolve, engine.Observer = config.first(parsed), resolve, &c.observer
+	engine.OnHistoryReset = func(revision int64) { c.watches.historyReset(revision) }
+	engine.Dial = func(ctx context.Context, target transport.Target) (transport.Conn, error) {
+		if target.Network == networkSRV {
+			return nil, c.endpoints.discover(ctx)
+		}
+		target.TLS = files.fresh(target.TLS)
+		return dial(ctx, target, options)
 	}
-	c.set = balance.New(balance.Config{
-		Endpoints:   config.first(parsed),
-		DialTimeout: config.DialTimeout,
-		Observer:    &c.observer,
-		Dial: func(ctx context.Context, target transport.Target) (transport.Conn, error) {
-			if target.Network == networkSRV {
-				return nil, c.endpoints.discover(ctx)
-			}
-			target.TLS = files.fresh(target.TLS)
-			return transport.Dial(ctx, target, options)
-		},
-		Check: c.identify,
-		Probe: c.probe,
+	c.engine = call.New(engine)
+	c.watches = newWatchHub(c.engine, &c.observer)
+	c.leases = keepalive.New(c.engine, c.observer.leases())
+	c.coalescer = coalesce.New(coalesce.Config{
+		Send:      c.engine.Do,
+		Batched:   c.observer.batched,
+		Reads:     config.Coalesce != CoalesceOff,
+		Contexts:  config.Hooks.Call != nil || config.Hooks.Attempt != nil,
+		Writes:    config.Coalesce == CoalesceAll,
+		MaxAnswer: config.MaxResponseBytes,
 	})
-	c.hedges.init(config.HedgeReads)
 	c.endpoints.init(c, &config, parsed)
-	c.tokens = newTokens(c, &config)
-	c.scout = newScout(c, config.Prefer)
-	c.watches = newWatchHub(c)
-	c.leases.init(c)
-	c.coalescer.init(c, config.Coalesce, config.MaxResponseBytes)
 	return c, nil
+}
+
+// engine is what the engine below takes of the configuration.
+func (c *Config) engine() call.Config {
+	credentials, fixed := c.credentials()
+	return call.Config{
+		DialTimeout:      c.DialTimeout,
+		Retries:          c.retries(),
+		RetrySleep:       c.retrySleep(),
+		Timeout:          c.timeout(),
+		AtLeastOnce:      c.RetryWrites == AtLeastOnce,
+		HedgeAfter:       c.HedgeReads,
+		Prefer:           call.Preference(c.Prefer),
+		Credentials:      credentials,
+		FixedCredentials: fixed,
+	}
 }
 
 // Close ends the client: calls that wait fail with ErrClosed, connections are
 // closed, and when Close returns no goroutine of the client is left. It may be
-// called again. It does not revoke leases and its error is always nil.
+// called again. It does not revoke leases and its error is always nil. Close of a view,
+// see [Client.Namespace], does nothing.
 func (c *Client) Close() error {
-	c.closeOnce.Do(func() { close(c.done) })
-	c.coalescer.close()
+	if c.view {
+		return nil
+	}
+	c.engine.Stop()
+	c.coalescer.Close()
 	c.watches.close()
-	c.leases.close()
-	c.tokens.close()
+	c.leases.Close()
 	c.endpoints.close()
-	c.scout.close()
-	c.set.Close()
-	c.coalescer.wait()
+	c.engine.Close()
+	c.coalescer.Wait()
 	return nil
 }
 
-// readyPause is about how long Ready waits between two tries.
-const readyPause = 100 * time.Millisecond
+// readyPatience is how Ready waits between two tries: as long as its context lasts.
+var readyPatience = call.Patience{Retries: math.MaxInt, Pause: 100 * time.Millisecond, Spread: 50 * time.Millisecond}
 
 // Ready waits until a member answers a linearizable read, so that reads and
-// writes will be served. It goes on trying until ctx ends; the error then tells
-// the last error of each endpoint. A fault that no waiting mends, like a wrong
-// certificate or a server that is not etcd, is returned at once.
+// writes will be served. It tries until ctx ends; the error then has the
+// last error of each endpoint. Ready returns at once a fault that no waiting mends,
+// like a wrong certificate or a server that is not etcd.
 //
 // A client need not wait for Ready before it makes calls.
 //
@@ -120,24 +138,11 @@ func (c *Client) Ready(ctx context.Context) error {
 	if ctx == nil {
 		return invalid("Ready", errNilContext)
 	}
-	m := newMessage()
-	defer m.release()
-	m.bytes = (&rangeRequest{Key: "\x00", CountOnly: true}).appendWire(m.bytes)
-	var last *Error
-	for {
-		_, err := c.attempt(ctx, &rpcReady, m.bytes)
-		switch {
-		case err == nil || errors.Is(err, ErrPermissionDenied):
-			return nil // it answered, and to tell us this it had to know who we are
-		case !err.transient && ctx.Err() != nil && last != nil:
-			err.Message = err.text() + "; last error: " + last.text()
-			return err
-		case !err.transient:
-			return err
-		}
-		last = err
-		if end := c.pause(ctx, jitter(readyPause, readyPause/2), err); end != nil {
-			return end
-		}
+	ctx, begun := c.observer.begin(ctx, CallInfo{Op: rpc.Ready.Op, Operations: 1})
+	var failed error
+	if err := c.engine.Ready(ctx, readyPatience); err != nil {
+		failed = public(err)
 	}
+	begun.end(failed, nil)
+	return failed
 }

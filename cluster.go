@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"unicode/utf8"
+
+	"silly.store/etcd/internal/rpc"
 )
 
 // Cluster lists and changes the members of the cluster. Get it with
@@ -22,7 +24,7 @@ func (c *Client) Cluster() Cluster { return Cluster{c} }
 
 // MemberListRequest is what [Cluster.MemberList] asks for.
 type MemberListRequest struct {
-	// Serializable lets a member answer from what it knows, without asking the
+	// Serializable lets a member answer from its local state, without asking the
 	// leader: it works without a majority, and may be behind.
 	Serializable bool
 }
@@ -59,16 +61,16 @@ type MemberPromoteRequest struct {
 
 // MemberList lists the members of the cluster.
 //
-// Errors: those of every call.
+// Errors: those of every call (see [Error]).
 //
 // etcd: Cluster/MemberList (since 3.0)
 func (cl Cluster) MemberList(ctx context.Context, req MemberListRequest) (*MemberListResponse, error) {
-	rpc := &rpcMemberList
+	method := rpc.MemberList
 	if req.Serializable {
-		rpc = &rpcMemberListLocal
+		method = rpc.MemberListLocal
 	}
 	resp := new(MemberListResponse)
-	if err := cl.c.do(ctx, rpc, &memberListRequest{Linearizable: !req.Serializable}, nil, resp); err != nil {
+	if err := cl.c.do(ctx, method, &memberListRequest{Linearizable: !req.Serializable}, nil, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -79,16 +81,16 @@ func (cl Cluster) MemberList(ctx context.Context, req MemberListRequest) (*Membe
 // now on, started or not: add a learner first unless the cluster can spare one.
 //
 // Errors: ErrInvalidRequest, ErrPeerURLExists, ErrTooManyLearners, ErrUnhealthy
-// (retried for as long as Config.Retry says: a member that has just started
-// needs some seconds), ErrNotEnoughStarted and those of every call. The member
-// may have been added if [MaybeApplied] says so: look at [Cluster.MemberList]
-// before adding it again.
+// (retried for as long as Config.Retry says: a member that has just started needs some
+// seconds), ErrNotEnoughStarted and those of every call (see [Error]). The member may
+// have been added if [MaybeApplied] says so: look at [Cluster.MemberList] before
+// adding it again.
 //
 // etcd: Cluster/MemberAdd (since 3.0; Learner 3.4)
 func (cl Cluster) MemberAdd(ctx context.Context, req MemberAddRequest) (*MemberAddResponse, error) {
 	resp := new(MemberAddResponse)
 	wire := memberAddRequest{PeerURLs: req.PeerURLs, IsLearner: req.Learner}
-	if err := cl.c.do(ctx, &rpcMemberAdd, &wire, checkPeerURLs(req.PeerURLs), resp); err != nil {
+	if err := cl.c.do(ctx, rpc.MemberAdd, &wire, checkPeerURLs(req.PeerURLs), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -97,14 +99,14 @@ func (cl Cluster) MemberAdd(ctx context.Context, req MemberAddRequest) (*MemberA
 // MemberRemove takes a member out of the cluster. The member stops by itself if
 // it runs, and its ID is never used again.
 //
-// Errors: ErrInvalidRequest, ErrMemberNotFound, ErrUnhealthy, ErrNotEnoughStarted
-// and those of every call. The member may have been removed if [MaybeApplied]
-// says so.
+// Errors: ErrInvalidRequest, ErrMemberNotFound, ErrUnhealthy, ErrNotEnoughStarted and
+// those of every call (see [Error]). The member may have been removed if
+// [MaybeApplied] says so.
 //
 // etcd: Cluster/MemberRemove (since 3.0)
 func (cl Cluster) MemberRemove(ctx context.Context, req MemberRemoveRequest) (*MemberRemoveResponse, error) {
 	resp := new(MemberRemoveResponse)
-	if err := cl.c.do(ctx, &rpcMemberRemove, &memberRemoveRequest{ID: req.ID}, checkMemberID(req.ID), resp); err != nil {
+	if err := cl.c.do(ctx, rpc.MemberRemove, &memberRemoveRequest{ID: req.ID}, checkMemberID(req.ID), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -112,8 +114,8 @@ func (cl Cluster) MemberRemove(ctx context.Context, req MemberRemoveRequest) (*M
 
 // MemberUpdate changes where the other members reach a member.
 //
-// Errors: ErrInvalidRequest, ErrMemberNotFound, ErrPeerURLExists and those of
-// every call. The URLs may have been changed if [MaybeApplied] says so.
+// Errors: ErrInvalidRequest, ErrMemberNotFound, ErrPeerURLExists and those of every
+// call (see [Error]). The URLs may have been changed if [MaybeApplied] says so.
 //
 // etcd: Cluster/MemberUpdate (since 3.0)
 func (cl Cluster) MemberUpdate(ctx context.Context, req MemberUpdateRequest) (*MemberUpdateResponse, error) {
@@ -122,7 +124,7 @@ func (cl Cluster) MemberUpdate(ctx context.Context, req MemberUpdateRequest) (*M
 		err = checkPeerURLs(req.PeerURLs)
 	}
 	resp := new(MemberUpdateResponse)
-	if err := cl.c.do(ctx, &rpcMemberUpdate, (*memberUpdateRequest)(&req), err, resp); err != nil {
+	if err := cl.c.do(ctx, rpc.MemberUpdate, (*memberUpdateRequest)(&req), err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -130,14 +132,14 @@ func (cl Cluster) MemberUpdate(ctx context.Context, req MemberUpdateRequest) (*M
 
 // MemberPromote gives a learner a vote once it has caught up with the leader.
 //
-// Errors: ErrInvalidRequest, ErrMemberNotFound, ErrLearnerNotReady (it has not
-// caught up yet: try again later), ErrMemberNotLearner and those of every call.
+// Errors: ErrInvalidRequest, ErrMemberNotFound, ErrLearnerNotReady (it has not caught
+// up yet: try again later), ErrMemberNotLearner and those of every call (see [Error]).
 // It may have been promoted if [MaybeApplied] says so.
 //
 // etcd: Cluster/MemberPromote (since 3.4)
 func (cl Cluster) MemberPromote(ctx context.Context, req MemberPromoteRequest) (*MemberPromoteResponse, error) {
 	resp := new(MemberPromoteResponse)
-	if err := cl.c.do(ctx, &rpcMemberPromote, &memberPromoteRequest{ID: req.ID}, checkMemberID(req.ID), resp); err != nil {
+	if err := cl.c.do(ctx, rpc.MemberPromote, &memberPromoteRequest{ID: req.ID}, checkMemberID(req.ID), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil

@@ -11,44 +11,51 @@ import (
 	"time"
 
 	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/call"
 )
 
-// Config is what a [Client] is made of. Only Endpoints, or DiscoverySRV in its
-// place, is required. [New] copies it.
+// Config configures a [Client]. Only Endpoints, or DiscoverySRV in its place, is
+// required. [New] copies it.
+//
+// A positive duration below a millisecond is refused: most likely its unit is missing,
+// as in Timeout: 5, which is five nanoseconds.
 type Config struct {
 	// Endpoints are the client URLs of the cluster's members: host:port,
-	// http://host:port, https://host:port, unix:///path or unixs:///path.
-	// A host:port means TLS when TLS or TLSFiles is set, else plain text.
+	// http://host:port, https://host:port, unix:///path or unixs:///path, one per
+	// string. A host:port means TLS when TLS or TLSFiles is set,
+	// else plain text. An IPv6 address is written in brackets, with its zone if it
+	// has one: [fe80::1%eth0]:2379.
 	Endpoints []string
 
 	// DiscoverySRV is a domain whose SRV records name the members, in place of
 	// Endpoints: _etcd-client-ssl._tcp.DOMAIN for TLS and _etcd-client._tcp.DOMAIN
 	// for plain text. Where there are records for TLS, or TLS is set, those for
-	// plain text are not used. DNS is asked when a connection is first needed,
-	// whenever no member can be reached, and by Sync.
+	// plain text are not used. The client asks DNS when it first needs a connection,
+	// whenever no member can be reached, and in Sync.
 	//
-	// Certificates are verified for the host that a record names. Who does not
-	// trust DNS that far sets TLS.ServerName to a name that all of them have.
+	// Certificates are verified for the host that a record names. If you do not trust
+	// DNS that far, set TLS.ServerName to a name that all certificates have.
 	DiscoverySRV string
 
-	// DiscoverySRVName, when not empty, is added to the name of the service, for
-	// several clusters in one domain: _etcd-client-NAME._tcp.DOMAIN.
+	// DiscoverySRVName, when not empty, is added to the name of the service to
+	// distinguish clusters in one domain: _etcd-client-NAME._tcp.DOMAIN.
 	DiscoverySRVName string
 
-	// Resolver asks DNS for DiscoverySRV. nil means net.DefaultResolver. The
-	// addresses of hosts are looked up when connecting, by Go's net.Dialer or by
-	// DialContext.
+	// Resolver asks DNS for DiscoverySRV, and for the addresses of the endpoints'
+	// hosts where there is no DialContext. nil means net.DefaultResolver. The client
+	// looks a host up for each connection. When it has several addresses, each
+	// connection goes to one at random, and to the next when no etcd answers there.
 	Resolver *net.Resolver
 
-	// Prefer says which member calls go to, while that one is fit; else they go
-	// to any other at once. Watches and large reads are spread in any case. The
-	// zero value, PreferAny, spreads calls too. The others ask the members who
-	// they are every 5 s while calls are made.
+	// Prefer selects the member that calls go to while it is fit; otherwise they go
+	// to any other member at once. Watches and large reads are always spread. The zero
+	// value, PreferAny, spreads calls too. With the other values the client asks the
+	// members for their state every 5 s while calls are made.
 	Prefer Prefer
 
-	// SyncInterval, when positive, is how often [Client.Sync] runs by itself,
-	// about a tenth more or less, the first time after one interval. What fails
-	// is logged and tried again at the next one. 0 means never.
+	// SyncInterval, when positive, is the time between automatic runs of
+	// [Client.Sync], up to a tenth more or less; the first run follows after one
+	// interval. A failure is logged, and the next run tries again. 0 means never.
 	SyncInterval time.Duration
 
 	// TLS configures https and unixs endpoints. nil means the system's
@@ -57,90 +64,122 @@ type Config struct {
 	// ServerName means the endpoint's host.
 	TLS *tls.Config
 
-	// TLSFiles are files to configure TLS from, beside what TLS says or in place
-	// of it: with them a host:port means TLS. They are read anew for each
-	// connection, so that certificates can be replaced under a running client;
-	// files that make no sense, as when only one of two has been replaced, leave
-	// the former ones in use. The zero value means none.
+	// TLSFiles are files that configure TLS, in addition to TLS or in its place: with
+	// them a host:port means TLS. The client reads them again for each connection, so
+	// that certificates can be replaced while it runs. Files that do not fit together,
+	// as when only one of two has been replaced, leave the former ones in use. The
+	// zero value means none.
 	TLSFiles TLSFiles
 
-	// Username and Password are those of a user of etcd's, for clusters with
-	// authentication. Set both or neither. While authentication is off in the
-	// cluster they are not used. A user that the TLS client certificate names
-	// needs neither.
+	// Username and Password name an etcd user, for clusters with authentication. Set
+	// both or neither. While authentication is off in the cluster they are not used. A
+	// user that the TLS client certificate names needs neither.
 	Username string
 	Password string
 
-	// Credentials, when not nil, is asked for the user's name and password, or
-	// for a token (a JWT), in place of Username and Password: for passwords that
-	// change and tokens that expire. It is called when they are first needed and
-	// whenever the server no longer accepts what it has returned, by one
-	// goroutine at a time, for which calls wait. Its context ends after Timeout
-	// (10 s if there is none) and with Close, which waits for it. What it returns
-	// is not logged. After an error it is called again some 0.2 s to 5 s later;
-	// calls meanwhile fail with ErrNoCredentials and that error. Watches and leases
-	// that need a new token to go on wait for it meanwhile; with a Username and
-	// Password that the server no longer accepts a watch ends, with ErrAuthFailed.
+	// Credentials, when not nil, returns the user's name and password, or a token (a
+	// JWT), in place of Username and Password: for passwords that change and tokens that
+	// expire. The client calls it when it first needs them and whenever the server no
+	// longer accepts the last result, in one goroutine at a time; calls wait for it. Its
+	// context ends after Timeout (10 s if there is none) and with Close, which waits for
+	// it. The result is never logged. After an error the client calls it again 0.2 s to
+	// 5 s later; calls fail until then, with ErrNoCredentials and that error, and watches
+	// and leases that need a new token wait. (With a Username and Password that the
+	// server no longer accepts, a watch ends with ErrAuthFailed.)
 	Credentials func(ctx context.Context) (Credentials, error)
 
-	// Retry is how often a failed request is tried again, after the first
-	// attempt. 0 means 5; negative means never. Inside one attempt, and not
-	// counted, a request that a member did not take or refused for a passing
-	// reason goes to another one, as does a read whose connection was lost, about
-	// once for each member; and an election is waited for.
+	// Retry is how many attempts may follow the first one. 0 means 5; negative means
+	// none. Within one attempt, and not counted, a request that a member did not accept
+	// or refused for a passing reason moves to another member, as does a read whose
+	// connection was lost, about once per member; and the attempt waits out an election.
+	// See Timeout for how long all of that may take.
 	Retry int
 
-	// RetrySleep is the pause before a request is tried again; each is up to
-	// 20 % longer or shorter. 0 means 1 s.
+	// RetrySleep is the pause between two attempts; each is up to 20 % longer or
+	// shorter. 0 means 1 s.
 	RetrySleep time.Duration
 
-	// Timeout bounds one attempt of a request that has a single answer. A
-	// context with a deadline replaces it. 0 means 10 s; negative means no
-	// bound. Range iterators and physical compactions are not bounded by it.
+	// Timeout bounds one attempt of a request that has a single answer, with all that
+	// it waits for: a token, a connection, the answer, an election. 0 means 10 s;
+	// negative means no bound. Range iterators and physical compactions are not
+	// bounded by it.
+	//
+	// So a call whose context has no deadline ends at the latest after Retry + 1
+	// attempts and the pauses between them: after about 65 s by default, and 66 s at
+	// most. A write that has reached a member and has no answer within Timeout fails
+	// then, unless RetryWrites is AtLeastOnce. A call that shares a request (see
+	// Coalesce) may have waited for others before.
+	//
+	// A context with a deadline replaces Timeout: each attempt may take all the time
+	// that is left, and the call ends at the deadline at the latest, or sooner if
+	// Retry + 1 attempts have failed.
 	Timeout time.Duration
 
-	// HedgeReads is how long a read waits for one member before it is sent to
-	// another one as well; the first answer counts. 0 means only when something is
-	// wrong: after about one and a half seconds, or when the member has fallen
-	// silent, and as long as another one is better. A shorter time, like the 99th
-	// percentile of your reads, cuts off slow answers at the price of up to a tenth
-	// more reads. Negative means that no read is hedged.
+	// HedgeReads is how long a read waits for one member before the client sends it to
+	// a second one as well; the first answer counts. 0 hedges only when something is
+	// wrong: when the read's connection has brought no byte for about an eighth of a
+	// second, or longer where answers have taken longer lately, and another connection is
+	// not as quiet; that costs at most one read in fifty. Or after about one and a half
+	// seconds, while another member is better. A positive time, like the 99th percentile
+	// of your reads, cuts off slow answers too, at the price of up to a tenth more reads.
+	// Negative means never.
 	HedgeReads time.Duration
 
 	// DialTimeout bounds one attempt to connect to one endpoint, handshakes
 	// included. 0 means 5 s.
 	DialTimeout time.Duration
 
-	// RetryWrites says when a failed write is tried again. The zero value,
-	// SafeOnly, never applies a write twice.
+	// RetryWrites says when a failed write is tried again. The zero value, SafeOnly,
+	// never applies a write twice. [WithRetryWrites] changes it for single calls.
 	RetryWrites RetryWrites
 
 	// Coalesce says which concurrent calls may share requests. The zero value,
-	// CoalesceReads, lets Gets of single keys share, which nobody notices but by
-	// their speed. CoalesceAll lets writes share too.
+	// CoalesceReads, lets Gets of single keys share; the only visible effect is speed.
+	// CoalesceAll lets writes share too.
 	Coalesce Coalesce
 
-	// MaxResponseBytes is the size of the largest message that is accepted from
+	// MaxResponseBytes is the size of the largest message that the client accepts from
 	// a server; a larger one ends its request with ErrResponseTooLarge.
 	// 0 means 2 GiB - 1, which is also the most.
 	MaxResponseBytes int
 
-	// Logger is told of connections that come and go, of requests that are tried
-	// again and of leases that are lost; at debug level also of attempts that
-	// fail. Keys, values, passwords and tokens are never logged. nil: silent.
+	// Logger receives connections that open and close, retries and lost leases; at
+	// debug level also failed attempts. The client never logs keys, values, passwords
+	// or tokens. nil means no log.
 	Logger *slog.Logger
 
-	// Hooks are called when something happens inside the client.
+	// Hooks are called when something happens inside the client, see [Hooks].
 	Hooks Hooks
 
 	// DialContext, when not nil, makes the connections in place of a net.Dialer,
-	// for proxies and tunnels: network is "tcp" and address host:port, the host
-	// not looked up, or "unix" and a path, as in the endpoint. That holds for
-	// every endpoint: given, set by SetEndpoints, discovered or learned by Sync.
-	// TLS, for the endpoint's host, runs over what it returns. Its context ends
-	// when connecting takes too long, and with Close. Many calls may run at once.
+	// for proxies and tunnels: network is "tcp" and address host:port, with the host
+	// not looked up, or "unix" and a path, as in the endpoint. The client uses it for
+	// every endpoint: given, set by SetEndpoints, discovered or learned by Sync. TLS,
+	// for the endpoint's host, runs over the returned connection. Its context ends when
+	// connecting takes too long, and with Close. Several calls may run at once.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
+
+// Prefer selects the member that calls go to.
+type Prefer uint8
+
+const (
+	// PreferAny spreads calls over all members that are fit.
+	PreferAny Prefer = iota
+	// PreferNearest sends calls to the member that answers soonest. Another one
+	// takes its place when it is clearly sooner.
+	PreferNearest
+	// PreferLeader sends writes, linearizable reads and lease renewals to the
+	// leader, to which the others would forward them: one way between members
+	// less for each. Serializable reads are spread.
+	PreferLeader
+)
+
+var preferNames = []string{"any", "nearest", "leader"}
+
+// String returns "any", "nearest" or "leader", or "Prefer(7)" for a value that is
+// none of the constants.
+func (p Prefer) String() string { return choiceName("Prefer", preferNames, uint8(p)) }
 
 // RetryWrites says when writes are tried again.
 type RetryWrites uint8
@@ -153,6 +192,35 @@ const (
 	// than once, with other clients' writes in between.
 	AtLeastOnce
 )
+
+var retryWritesNames = []string{"safe", "at_least_once"}
+
+// String returns "safe" or "at_least_once", as [ParseDSN] takes them, or
+// "RetryWrites(7)" for a value that is none of the constants.
+func (r RetryWrites) String() string { return choiceName("RetryWrites", retryWritesNames, uint8(r)) }
+
+// WithRetryWrites returns a copy of ctx for calls, also of [Client.Batch], whose writes
+// are to be retried otherwise than [Config.RetryWrites] says: AtLeastOnce for an
+// import, whose writes do no harm when they are made twice, in a program whose other
+// writes would, or SafeOnly for the one that must not be. A value that is neither
+// counts as SafeOnly. A nil ctx stays nil.
+//
+// With [CoalesceAll] a write that is retried otherwise than the client's others shares
+// no request with them, and is not ordered with them.
+func WithRetryWrites(ctx context.Context, r RetryWrites) context.Context {
+	if ctx == nil {
+		return nil
+	}
+	return call.WithAtLeastOnce(ctx, r == AtLeastOnce)
+}
+
+// choiceName is how a value prints of a type whose names, from 0 on, are given.
+func choiceName(typeName string, names []string, value uint8) string {
+	if int(value) < len(names) {
+		return names[value]
+	}
+	return fmt.Sprintf("%s(%d)", typeName, value)
+}
 
 const (
 	defaultRetry      = 5
@@ -169,15 +237,14 @@ func (c *Config) validate() ([]balance.Endpoint, error) {
 	if err := c.checkCredentials(); err != nil {
 		return nil, err
 	}
+	if err := c.checkDurations(); err != nil {
+		return nil, err
+	}
 	switch {
+	case c.Logger != nil && c.Logger.Handler() == nil:
+		return nil, errors.New("Config.Logger has no handler; make it with slog.New")
 	case c.Prefer > PreferLeader:
 		return nil, fmt.Errorf("Config.Prefer is %d; use PreferAny, PreferNearest or PreferLeader", c.Prefer)
-	case c.SyncInterval < 0:
-		return nil, fmt.Errorf("Config.SyncInterval is negative: %v", c.SyncInterval)
-	case c.RetrySleep < 0:
-		return nil, fmt.Errorf("Config.RetrySleep is negative: %v", c.RetrySleep)
-	case c.DialTimeout < 0:
-		return nil, fmt.Errorf("Config.DialTimeout is negative: %v", c.DialTimeout)
 	case c.RetryWrites > AtLeastOnce:
 		return nil, fmt.Errorf("Config.RetryWrites is %d; use SafeOnly or AtLeastOnce", c.RetryWrites)
 	case c.Coalesce > CoalesceOff:
@@ -188,6 +255,28 @@ func (c *Config) validate() ([]balance.Endpoint, error) {
 	return endpoints, nil
 }
 
+func (c *Config) checkDurations() error {
+	for _, f := range [...]struct {
+		name     string
+		d        time.Duration
+		negative bool // means never, or no bound
+	}{
+		{"SyncInterval", c.SyncInterval, false},
+		{"RetrySleep", c.RetrySleep, false},
+		{"Timeout", c.Timeout, true},
+		{"HedgeReads", c.HedgeReads, true},
+		{"DialTimeout", c.DialTimeout, false},
+	} {
+		if f.d < 0 && !f.negative {
+			return fmt.Errorf("Config.%s is negative: %v", f.name, f.d)
+		}
+		if err := checkDuration("Config."+f.name, f.d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (c *Config) checkCredentials() error {
 	if c.Username == "" && c.Password == "" {
 		return nil
@@ -195,7 +284,7 @@ func (c *Config) checkCredentials() error {
 	if c.Credentials != nil {
 		return errors.New("Config.Credentials is set, and so is Config.Username or Config.Password; use one or the other")
 	}
-	if err := checkUser(c.Username, c.Password); err != nil {
+	if err := call.CheckUser(c.Username, c.Password); err != nil {
 		return within("Config", err)
 	}
 	return nil
@@ -222,4 +311,48 @@ func (c *Config) timeout() time.Duration {
 		return defaultTimeout
 	}
 	return max(c.Timeout, 0)
+}
+
+// leastDuration is the shortest duration that the client accepts. Nothing that it waits
+// for is that quick, and `Timeout: 5` is five nanoseconds.
+const leastDuration = time.Millisecond
+
+// unitForgotten reports whether d is positive and too short to be meant.
+func unitForgotten(d time.Duration) bool { return 0 < d && d < leastDuration }
+
+// unitMeant guesses the unit of a duration whose unit is missing; 0 means no guess.
+func unitMeant(d time.Duration) time.Duration {
+	switch {
+	case d < 1000:
+		return time.Second
+	case d < 100_000:
+		return time.Millisecond
+	}
+	return 0
+}
+
+// checkDuration refuses a duration of a request or a configuration whose unit is
+// missing. The error begins with the field's name and suggests the intended value.
+func checkDuration(field string, d time.Duration) error {
+	if !unitForgotten(d) {
+		return nil
+	}
+	switch unitMeant(d) {
+	case time.Second:
+		return fmt.Errorf("%s is %v; did you mean %d * time.Second?", field, d, int64(d))
+	case time.Millisecond:
+		return fmt.Errorf("%s is %v; did you mean %d * time.Millisecond?", field, d, int64(d))
+	}
+	return fmt.Errorf("%s is %v; the shortest is %v", field, d, leastDuration)
+}
+
+// checkDurationText is checkDuration for a duration that was written as text.
+func checkDurationText(d time.Duration) error {
+	if !unitForgotten(d) {
+		return nil
+	}
+	if unit := unitMeant(d); unit > 0 {
+		return fmt.Errorf("is %v; did you mean %v?", d, d*unit)
+	}
+	return fmt.Errorf("is %v; the shortest is %v", d, leastDuration)
 }

@@ -1,9 +1,13 @@
 package etcd
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"math"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -93,4 +97,50 @@ func TestConfigLimits(t *testing.T) {
 	if _, err := (&Config{Endpoints: one, MaxResponseBytes: math.MaxInt32}).validate(); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestPreferIsChecked(t *testing.T) {
+	_, err := New(Config{Endpoints: []string{"a:1"}, Prefer: 3})
+	if !errors.Is(err, ErrInvalidConfig) || !strings.Contains(err.Error(), "Config.Prefer is 3") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What Timeout and HedgeReads mean for the requests of a client.
+func TestConfigOfRequests(t *testing.T) {
+	get := func(ctx context.Context, c *Client) error { _, err := c.Get(ctx, GetRequest{Key: "k"}); return err }
+	compact := func(ctx context.Context, c *Client) error {
+		_, err := c.Compact(ctx, CompactRequest{Revision: 1, Physical: true})
+		return err
+	}
+	for name, test := range map[string]struct {
+		config         Config
+		call           func(context.Context, *Client) error
+		timeout, hedge time.Duration
+	}{
+		"default":             {Config{}, get, 10 * time.Second, 0},
+		"no bound":            {Config{Timeout: -1}, get, 0, 0},
+		"physical compaction": {Config{}, compact, 0, 0},
+		"early hedges":        {Config{HedgeReads: time.Second}, get, 10 * time.Second, time.Second},
+		"no hedges":           {Config{HedgeReads: -1}, get, 10 * time.Second, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, m := scriptedBy(t, test.config, ok.Delayed(time.Second/2))
+			if err := test.call(t.Context(), c); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if got := m.Calls()[0]; got.Timeout != test.timeout || got.LateAfter != test.hedge {
+				t.Errorf("%s: bounded by %v and hedged after %v", name, got.Timeout, got.LateAfter)
+			}
+		})
+	}
+	// The end of the default Timeout.
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := scriptedBy(t, Config{Retry: -1}, silence)
+		begin := time.Now()
+		_, err := c.Put(t.Context(), PutRequest{Key: "k"})
+		if took := time.Since(begin); took != 10*time.Second || !errors.Is(err, ErrTimeout) || !MaybeApplied(err) {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
 }

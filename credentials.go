@@ -1,61 +1,41 @@
 package etcd
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"log/slog"
-	"unicode/utf8"
+
+	"silly.store/etcd/internal/call"
 )
 
-// Credentials say who a client is: a user's name and password, for which the
-// server is asked for a token, or a token that somebody else has issued.
+// Credentials identify a client: a user's name and password, which the client exchanges
+// for a token at the server, or a token from another issuer.
 //
-// It prints, and is logged and encoded as JSON, without Password and Token.
+// Credentials print, log and encode as JSON without Password and Token.
 type Credentials struct {
-	// Username and Password are those of a user of etcd's.
+	// Username and Password name an etcd user.
 	Username string
 	Password string `json:"-"`
-	// Token is a JWT for a cluster that knows the issuer's key. It is sent as it
-	// is; Username and Password must then be empty.
+	// Token is a JWT for a cluster that knows the issuer's key. The client sends it
+	// unchanged; Username and Password must then be empty.
 	Token string `json:"-"`
 }
 
-// check returns what is wrong with the credentials, without showing them.
-func (c Credentials) check() error {
-	switch {
-	case c.Token != "" && (c.Username != "" || c.Password != ""):
-		return errors.New("Token is set, and so is Username or Password; use one or the other")
-	case c.Token != "":
-		return checkToken(c.Token)
-	case c.Username == "" && c.Password == "":
-		return errors.New("Username and Token are both empty")
+// credentials is how the engine obtains the client's credentials; nil means that it has
+// none. fixed: they are always the same.
+func (c *Config) credentials() (source func(context.Context) (call.Credentials, error), fixed bool) {
+	if c.Username != "" {
+		user := call.Credentials{Username: c.Username, Password: c.Password}
+		return func(context.Context) (call.Credentials, error) { return user, nil }, true
 	}
-	return checkUser(c.Username, c.Password)
-}
-
-// checkUser begins its errors with the field's name.
-func checkUser(username, password string) error {
-	switch {
-	case username == "":
-		return errors.New("Username is empty, but Password is set")
-	case password == "":
-		return errors.New("Password is empty, but Username is set; users without a password show a client certificate and need neither")
-	case !utf8.ValidString(username):
-		return errors.New("Username is not valid UTF-8")
-	case !utf8.ValidString(password):
-		return errors.New("Password is not valid UTF-8")
+	if c.Credentials == nil {
+		return nil, false
 	}
-	return nil
-}
-
-// checkToken: it is sent as a header.
-func checkToken(token string) error {
-	for i := range len(token) {
-		if c := token[i]; c <= ' ' || c > '~' {
-			return fmt.Errorf("Token has a byte at %d that is no printable ASCII; was it read from a file with its end of line?", i)
-		}
-	}
-	return nil
+	ask := c.Credentials
+	return func(ctx context.Context) (call.Credentials, error) {
+		given, err := ask(ctx)
+		return call.Credentials(given), err
+	}, false
 }
 
 // hidden stands for a secret that is set.

@@ -9,62 +9,72 @@
 //	_, err = c.Put(ctx, etcd.PutRequest{Key: "greeting", Value: []byte("hello")})
 //	got, err := c.Get(ctx, etcd.GetRequest{Key: "greeting"})
 //
-// There is one [Client], with one method a verb. Each takes a context and a
+// There is one [Client], with one method per operation. Each takes a context and a
 // request struct, whose zero fields mean "not asked for", and returns one
 // response.
 //
 // # Errors
 //
-// Every error is an [*Error] and says what became of the request: it was not
-// sent, it was rejected, or nothing is known. [MaybeApplied] tells whether a
-// write that failed may have been applied all the same. Known errors are found
-// with [errors.Is] and the Err… variables.
+// Every error is an [*Error] and reports the outcome of the request: it was not
+// sent, it was rejected, or the outcome is unknown. [MaybeApplied] reports whether a
+// failed write may have been applied, and [Temporary] whether the same call may succeed
+// later. [errors.Is] finds known errors by the Err… variables; [Error] lists those that
+// every call can return.
 //
 // # Retries
 //
-// A call that fails is retried when that is safe: reads after any transient
-// failure, writes only when it is certain that the failed attempt was not
-// applied. See [Config].
+// The client retries a failed call when that is safe: reads after any transient
+// failure, writes only when the failed attempt was certainly not applied. See
+// [Config], and [WithRetryWrites] for single calls.
 //
-// # Many callers
+// # Concurrent calls
 //
-// Gets of single keys that many goroutines make at the same time share requests
-// while the servers are busy; one alone is sent at once. Nothing of it shows but
-// the speed. Puts and Deletes do so with [CoalesceAll], which tells what that
-// changes. [Client.Batch] takes many operations of one caller.
+// While the servers are busy, concurrent Gets of single keys share requests; a call
+// without company is sent at once. The only visible effect is speed. Puts and Deletes
+// share requests with [CoalesceAll], whose documentation describes the differences.
+// [Client.Batch] takes many operations of one caller.
 //
-// # Who asks
+// # What a context bounds
 //
-// A cluster with authentication wants Username and Password, or Credentials, in
-// [Config]. The client gets a token for them when it first needs one, uses it on
-// all connections, and gets another when the server no longer accepts it: calls
-// wait for that, watches and leases go on. Passwords and tokens are in no error,
-// and not in what these types print. [Client.Auth] manages users and roles.
+// A context bounds the whole of a call with a single answer. It bounds the reading of a
+// [Range] and of a [Snapshot] too, up to their ends. It bounds only the opening of a
+// watch ([Client.Watch], ended by [Watcher.Close]) and of a [KeepAliveStream], and only the
+// request of a lease ([Client.Grant], ended by [Client.Revoke]); their Read and Write
+// methods take contexts for themselves.
+//
+// # Authentication
+//
+// A cluster with authentication requires Username and Password, or Credentials, in
+// [Config]. The client obtains a token with them when it first needs one, uses it on
+// all connections, and obtains another one when the server no longer accepts it. Calls
+// wait for the token; watches and leases continue. Passwords and tokens never appear in
+// errors, nor in the printed form of these types. [Client.Auth] manages users and roles.
+//
+// Members see the user agent silly-etcd/ with [Version].
 //
 // # Configuration
 //
 // Fill in [Config], or begin with [ConfigFromEnv], which reads the variables of
-// etcdctl, or with [ParseDSN]. [TLSFiles] names certificate files, which are read
-// anew for each connection.
+// etcdctl, or with [ParseDSN]. [TLSFiles] names certificate files, which the client reads
+// again for each connection.
 //
 // # Members
 //
-// [Client.Cluster] lists and changes the members of the cluster,
-// [Client.Maintenance] looks after each of them: status, alarms,
-// defragmentation, snapshots.
+// [Client.Cluster] lists and changes the members of the cluster.
+// [Client.Maintenance] maintains single members: status, alarms, defragmentation,
+// snapshots.
 //
 // # Endpoints
 //
-// Give [Config].Endpoints as many members as there are: calls are spread over
-// those that serve, and go to another at once when one does not. The others can
-// be learned from the cluster ([Client.Sync], [Config].SyncInterval), be found in
-// DNS ([Config].DiscoverySRV), or be set ([Client.SetEndpoints]), also under a
-// running client. All must belong to one cluster; what does not is refused with
-// [ErrForeignCluster].
+// List all members in [Config].Endpoints: the client spreads calls over those that serve,
+// and moves a call to another member at once when one does not. It can also learn
+// endpoints from the cluster ([Client.Sync], [Config].SyncInterval) and from DNS
+// ([Config].DiscoverySRV), and [Client.SetEndpoints] replaces them in a running client.
+// All must belong to one cluster; the client refuses others with [ErrForeignCluster].
 //
 // # Bytes
 //
-// Requests are copied before a method returns. Responses belong to the caller
-// and share memory with nothing else, but the parts of one response share its
-// buffer, see [KeyValue].
+// A method copies its request before it returns. Responses belong to the caller and
+// share memory with nothing else; the parts of one response share its buffer, see
+// [KeyValue].
 package etcd

@@ -40,7 +40,7 @@ import (
 //   - sync_interval: see [Config.SyncInterval]
 //   - srv_name: see [Config.DiscoverySRVName]; only with +srv
 //
-// Certificates are always verified: who wants to do without sets [Config.TLS].
+// Certificates are always verified; to disable that, set [Config.TLS].
 // The files are read by [New], which also checks the rest of the configuration.
 //
 // Errors: ErrInvalidConfig; the text names the part that is wrong. It shows no
@@ -55,7 +55,7 @@ func ParseDSN(dsn string) (Config, error) {
 
 // invalidConfig is the error of a configuration that is refused.
 func invalidConfig(op string, err error) error {
-	return &Error{Op: op, Code: CodeInvalidArgument, Outcome: NotSent, Message: err.Error(), sentinel: ErrInvalidConfig}
+	return &Error{Op: op, Code: CodeInvalidArgument, Outcome: OutcomeNotSent, Message: err.Error(), sentinel: ErrInvalidConfig}
 }
 
 const defaultPort = "2379"
@@ -211,9 +211,9 @@ var parameters = map[string]func(c *Config, value string) error{
 	"retry":        func(c *Config, v string) error { return setCount(&c.Retry, v, -1) },
 	"retry_sleep":  func(c *Config, v string) error { return setDuration(&c.RetrySleep, v, 0) },
 	"retry_writes": func(c *Config, v string) error {
-		return setChoice((*uint8)(&c.RetryWrites), v, "safe", "at_least_once")
+		return setChoice((*uint8)(&c.RetryWrites), v, retryWritesNames)
 	},
-	"coalesce":           func(c *Config, v string) error { return setChoice((*uint8)(&c.Coalesce), v, "reads", "all", "off") },
+	"coalesce":           func(c *Config, v string) error { return setChoice((*uint8)(&c.Coalesce), v, coalesceNames) },
 	"sync_interval":      func(c *Config, v string) error { return setDuration(&c.SyncInterval, v, 0) },
 	"srv_name":           func(c *Config, v string) error { return setText(&c.DiscoverySRVName, v) },
 	"max_response_bytes": func(c *Config, v string) error { return setCount(&c.MaxResponseBytes, v, 0) },
@@ -299,6 +299,9 @@ func setDuration(to *time.Duration, value string, zero time.Duration) error {
 	if err != nil || d < 0 {
 		return fmt.Errorf("is %q; write a duration like 500ms or 5s", value)
 	}
+	if err := checkDurationText(d); err != nil {
+		return err
+	}
 	if d == 0 {
 		d = zero
 	}
@@ -319,7 +322,7 @@ func setCount(to *int, value string, zero int) error {
 }
 
 // setChoice sets to the index of value among those that are known.
-func setChoice(to *uint8, value string, known ...string) error {
+func setChoice(to *uint8, value string, known []string) error {
 	i := slices.Index(known, value)
 	if i < 0 {
 		last := len(known) - 1

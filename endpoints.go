@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/call"
 )
 
 // endpoints is where the client's members are, and where that is known from.
@@ -33,7 +34,8 @@ type learnedEndpoint struct {
 	member uint64
 }
 
-// applyLocked makes the set use what is known. It reports false when it is closed.
+// applyLocked makes the set use all known endpoints. It reports false when the set is
+// closed.
 func (e *endpoints) applyLocked() bool {
 	all := slices.Clone(e.given)
 	for _, l := range e.learned {
@@ -42,7 +44,7 @@ func (e *endpoints) applyLocked() bool {
 	if e.srv != nil {
 		all = append(all, e.srv.endpoint())
 	}
-	return e.c.set.Replace(all)
+	return e.c.engine.Set.Replace(all)
 }
 
 // give replaces the given endpoints and drops those that were learned.
@@ -54,7 +56,7 @@ func (e *endpoints) give(list []balance.Endpoint, srv *discovery) bool {
 	return e.applyLocked()
 }
 
-// parseEndpoints reads what the user has given as field, which errors name.
+// parseEndpoints parses the user's endpoints; errors name field.
 func parseEndpoints(field string, list []string, config *tls.Config) ([]balance.Endpoint, error) {
 	if len(list) == 0 {
 		return nil, errors.New(field + ` is empty; give at least one, like "127.0.0.1:2379"`)
@@ -80,11 +82,10 @@ func parseEndpoints(field string, list []string, config *tls.Config) ([]balance.
 // has learned. They are written as in [Config.Endpoints]; at least
 // one is needed. It connects to nothing.
 //
-// An endpoint that stays keeps its connections. One that is left out takes no
-// new calls; the calls on it finish, the watches on it go on elsewhere without
-// losing an event, leases are renewed elsewhere, and each of its connections is
-// closed with its last call. A [KeepAliveStream] stays where it is until it is
-// closed.
+// An endpoint that stays keeps its connections. An endpoint that is removed takes no new
+// calls: calls in flight finish, its watches move to other members without losing an
+// event, leases are renewed elsewhere, and each of its connections is closed with its
+// last call. A [KeepAliveStream] stays where it is until it is closed.
 //
 // Errors: ErrInvalidRequest, whose text names the endpoint at fault, and
 // ErrClosed. The endpoints are then as they were.
@@ -95,7 +96,7 @@ func (c *Client) SetEndpoints(list []string) error {
 		return invalid(op, err)
 	}
 	if !c.endpoints.give(parsed, nil) {
-		return clientClosed(op)
+		return public(call.Closed(op))
 	}
 	return nil
 }
@@ -103,4 +104,4 @@ func (c *Client) SetEndpoints(list []string) error {
 // Endpoints returns the endpoints in use, as they were written: those that were
 // given or that DNS has named, and behind them those that Sync has learned. With
 // DiscoverySRV there are none before the first call.
-func (c *Client) Endpoints() []string { return c.set.Endpoints() }
+func (c *Client) Endpoints() []string { return c.engine.Set.Endpoints() }

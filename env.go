@@ -33,7 +33,7 @@ import (
 // A variable that is empty is as good as not set. Those about etcdctl itself
 // (ETCDCTL_API=3, ETCDCTL_DEBUG, ETCDCTL_HEX, ETCDCTL_WRITE_OUT and
 // ETCDCTL_WATCH_…) mean nothing to a client. All others are errors, unless they
-// say what is so anyway: none is ignored that could matter.
+// have no effect here: no variable that could matter is ignored.
 //
 // ETCDCTL_INSECURE_SKIP_TLS_VERIFY=true is an error. To verify no certificates,
 // set [Config.TLS] yourself.
@@ -137,7 +137,7 @@ func setEnvEndpoints(c *Config, value string) error {
 }
 
 // setEnvUser does as etcdctl: a user name with a colon is one without a password
-// only when the password has a variable of its own.
+// only when the password has its own variable.
 func setEnvUser(c *Config, env map[string]string) error {
 	user, password, token := env["USER"], env["PASSWORD"], env["AUTH_JWT_TOKEN"]
 	if password == "" {

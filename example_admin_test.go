@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"os"
 	"time"
 
 	"silly.store/etcd"
@@ -13,12 +14,18 @@ import (
 // of the file.
 func ExampleMaintenance_SaveSnapshot() {
 	saved, err := c.Maintenance().SaveSnapshot(ctx, etcd.SnapshotRequest{
-		Progress: func(read, total int64) { fmt.Printf("\r%d of %d bytes", read, total) },
-	}, "/var/backups/etcd.db")
+		Progress: func(read, total int64) { log.Printf("%d of %d bytes", read, total) },
+	}, "backup.db")
 	if err != nil {
 		log.Fatal(err) // there is no file then
 	}
-	fmt.Printf("\n%d bytes from %s\n", saved.Size, saved.Endpoint)
+	log.Printf("%d bytes from %s", saved.Size, saved.Endpoint)
+	file, err := os.Stat("backup.db")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the file is whole:", file.Size() == saved.Size)
+	// Output: the file is whole: true
 }
 
 // All members one after the other, as defragmentation should be done: a member
@@ -40,11 +47,13 @@ func ExampleMaintenance_Defragment() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Printf("%s: %d bytes, %d in use\n", member.Name, status.DBSize, status.DBSizeInUse)
+		log.Printf("%s: %d bytes, %d in use", member.Name, status.DBSize, status.DBSizeInUse)
 	}
+	fmt.Println(len(list.Members), "member")
+	// Output: 1 member
 }
 
-// A new member joins as a learner, and gets its vote when it has caught up.
+// A new member joins as a learner. It is to be started then.
 func ExampleCluster_MemberAdd() {
 	added, err := c.Cluster().MemberAdd(ctx, etcd.MemberAddRequest{
 		PeerURLs: []string{"http://10.0.0.4:2380"}, Learner: true,
@@ -52,9 +61,19 @@ func ExampleCluster_MemberAdd() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Start the member now.
+	for _, member := range added.Members {
+		fmt.Println(member.PeerURLs[0] == "http://10.0.0.4:2380", member.IsLearner)
+	}
+	// Unordered output:
+	// false false
+	// true true
+}
+
+// A learner gets its vote when it has caught up with the leader.
+func ExampleCluster_MemberPromote() {
+	var learner etcd.Member // of MemberAddResponse
 	for {
-		_, err := c.Cluster().MemberPromote(ctx, etcd.MemberPromoteRequest{ID: added.Member.ID})
+		_, err := c.Cluster().MemberPromote(ctx, etcd.MemberPromoteRequest{ID: learner.ID})
 		if err == nil {
 			break
 		}
@@ -69,12 +88,14 @@ func ExampleCluster_MemberAdd() {
 func ExampleTLSFiles() {
 	c, err := etcd.New(etcd.Config{
 		Endpoints: []string{"etcd.example.com:2379"},
-		TLSFiles:  etcd.TLSFiles{CA: "/etc/etcd/ca.pem", Cert: "/etc/etcd/client.pem", Key: "/etc/etcd/client.key"},
+		TLSFiles:  etcd.TLSFiles{CA: "ca.pem", Cert: "client.pem", Key: "client.key"},
 	})
 	if err != nil {
 		log.Fatal(err) // it names the file
 	}
 	defer c.Close()
+	fmt.Println(c.Endpoints(), "with TLS")
+	// Output: [etcd.example.com:2379] with TLS
 }
 
 // The cluster that etcdctl would reach.
@@ -88,6 +109,11 @@ func ExampleConfigFromEnv() {
 		log.Fatal(err)
 	}
 	defer c.Close()
+	if err := c.Ready(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the cluster serves")
+	// Output: the cluster serves
 }
 
 func ExampleParseDSN() {

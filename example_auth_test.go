@@ -16,7 +16,7 @@ import (
 // while it is off.
 func ExampleNew_password() {
 	c, err := etcd.New(etcd.Config{
-		Endpoints: []string{"https://127.0.0.1:2379"},
+		Endpoints: endpoints,
 		Username:  "registry",
 		Password:  os.Getenv("REGISTRY_PASSWORD"),
 	})
@@ -29,15 +29,17 @@ func ExampleNew_password() {
 	if err := c.Ready(ready); errors.Is(err, etcd.ErrAuthFailed) {
 		log.Fatal("is the password of registry right? ", err)
 	}
+	fmt.Println("the cluster serves")
+	// Output: the cluster serves
 }
 
 // The password is in a file that others replace now and then. It is read again
 // when the server no longer accepts what it had.
 func ExampleConfig_credentials() {
 	c, err := etcd.New(etcd.Config{
-		Endpoints: []string{"https://127.0.0.1:2379"},
+		Endpoints: endpoints,
 		Credentials: func(context.Context) (etcd.Credentials, error) {
-			password, err := os.ReadFile("/run/secrets/etcd-password")
+			password, err := os.ReadFile("password")
 			return etcd.Credentials{Username: "registry", Password: strings.TrimSpace(string(password))}, err
 		},
 	})
@@ -45,6 +47,11 @@ func ExampleConfig_credentials() {
 		log.Fatal(err)
 	}
 	defer c.Close()
+	if err := c.Ready(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the cluster serves")
+	// Output: the cluster serves
 }
 
 // A user who may read and write the keys below services/, and nothing else.
@@ -67,6 +74,12 @@ func ExampleAuth() {
 	if _, err := auth.UserGrantRole(ctx, etcd.UserGrantRoleRequest{User: "registry", Role: "services"}); err != nil {
 		log.Fatal(err)
 	}
+	user, err := auth.UserGet(ctx, etcd.UserGetRequest{Name: "registry"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("registry has the roles", user.Roles)
+	// Output: registry has the roles [services]
 }
 
 // Authentication needs a user root with the role root before it can be switched
@@ -82,6 +95,9 @@ func ExampleAuth_Enable() {
 	if _, err := auth.Enable(ctx); err != nil {
 		log.Fatal(err)
 	}
+	_, err := c.Get(ctx, etcd.GetRequest{Key: "color"})
+	fmt.Println("without credentials:", errors.Is(err, etcd.ErrUnauthenticated))
+	// Output: without credentials: true
 }
 
 func ExampleAuth_RoleGet() {
@@ -92,4 +108,5 @@ func ExampleAuth_RoleGet() {
 	for _, p := range role.Permissions {
 		fmt.Printf("%s %q to %q\n", p.Type, p.Key, p.RangeEnd)
 	}
+	// Output: READWRITE "services/" to "services0"
 }

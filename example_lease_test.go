@@ -22,6 +22,8 @@ func ExampleClient_Grant() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	fmt.Println("granted for", lease.TTL)
+	// Output: granted for 10s
 }
 
 // A key that is deleted after a minute, come what may.
@@ -33,6 +35,8 @@ func ExampleClient_Grant_noKeepAlive() {
 	if _, err := c.Put(ctx, etcd.PutRequest{Key: "code", Value: []byte("4711"), Lease: lease.ID}); err != nil {
 		log.Fatal(err)
 	}
+	fmt.Println("granted for", lease.TTL)
+	// Output: granted for 1m0s
 }
 
 // What depends on a lease ends with it: as soon as it may be lost, the work is
@@ -42,14 +46,16 @@ func ExampleLease_Context() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx, cancel := lease.Context(ctx)
+	held, cancel := lease.Context(ctx)
 	defer cancel()
 
-	work := func(context.Context) {}
-	work(ctx)
-	if cause := context.Cause(ctx); cause != nil {
-		log.Print("stopped: ", cause)
+	work := func(held context.Context) { <-held.Done() }
+	if err := lease.Revoke(ctx); err != nil { // or the lease is lost
+		log.Fatal(err)
 	}
+	work(held)
+	fmt.Println("stopped by a revocation:", errors.Is(context.Cause(held), etcd.ErrLeaseRevoked))
+	// Output: stopped by a revocation: true
 }
 
 // A program that is nothing without its lease.
@@ -58,16 +64,24 @@ func ExampleLease_Done() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ticks := time.NewTicker(time.Second)
-	defer ticks.Stop()
+	jobs := make(chan string, 2)
+	jobs <- "sweep"
+	jobs <- "mop"
+	close(jobs)
 	for {
 		select {
-		case <-ticks.C:
-			fmt.Println("still here")
+		case job, ok := <-jobs:
+			if !ok {
+				return
+			}
+			fmt.Println(job)
 		case <-lease.Done():
 			log.Fatal(lease.Err())
 		}
 	}
+	// Output:
+	// sweep
+	// mop
 }
 
 // A service that stops takes its key away at once, and does not leave that to
@@ -85,6 +99,8 @@ func ExampleLease_Revoke() {
 		log.Fatal(err)
 	}
 	<-lease.Done() // is closed
+	fmt.Println("the key is deleted")
+	// Output: the key is deleted
 }
 
 // A service that is replaced hands its key on: its successor adopts the lease, and
@@ -99,7 +115,9 @@ func ExampleLease_StopKeepAlive() {
 	}
 
 	lease.StopKeepAlive()
-	fmt.Println("adopt within half a minute:", lease.ID)
+	log.Print("the lease to adopt: ", lease.ID)
+	fmt.Println("adopt it within", lease.TTL)
+	// Output: adopt it within 30s
 }
 
 func ExampleLease_Err() {
@@ -107,15 +125,19 @@ func ExampleLease_Err() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if err := lease.Revoke(ctx); err != nil {
+		log.Fatal(err)
+	}
 	<-lease.Done()
 	switch err := lease.Err(); {
 	case errors.Is(err, etcd.ErrLeaseRevoked), errors.Is(err, etcd.ErrClosed):
-		// By this program, on purpose.
+		fmt.Println("this program has ended it")
 	case errors.Is(err, etcd.ErrLeaseExpired):
 		log.Print("the keys are gone: ", err)
 	case errors.Is(err, etcd.ErrLeaseNotRenewed):
 		log.Print("the keys are gone or will be: ", err)
 	}
+	// Output: this program has ended it
 }
 
 // Begin only what ends while the lease certainly lives.
@@ -132,6 +154,8 @@ func ExampleLease_Deadline() {
 	if _, err := c.Put(ctx, etcd.PutRequest{Key: "progress", Value: []byte("90 %")}); err != nil {
 		log.Fatal(err)
 	}
+	fmt.Println("90 % are done")
+	// Output: 90 % are done
 }
 
 // End a lease of which only the ID is known. [Lease.Revoke] is for one's own.
@@ -141,6 +165,8 @@ func ExampleClient_Revoke() {
 	if err != nil && !errors.Is(err, etcd.ErrLeaseNotFound) {
 		log.Fatal(err)
 	}
+	fmt.Println("the lease has ended")
+	// Output: the lease has ended
 }
 
 func ExampleClient_TTL() {
@@ -153,7 +179,9 @@ func ExampleClient_TTL() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("%v of %v left, keys %q\n", lease.TTL, lease.GrantedTTL, lease.Keys)
+	log.Print("left: ", lease.TTL)
+	fmt.Printf("granted for %v, keys %q\n", lease.GrantedTTL, lease.Keys)
+	// Output: granted for 1h0m0s, keys ["services/web"]
 }
 
 func ExampleClient_Leases() {
@@ -164,10 +192,11 @@ func ExampleClient_Leases() {
 	for _, id := range list.Leases {
 		fmt.Println(id)
 	}
+	// Output: 1267
 }
 
-// A program that was started anew goes on with the lease that it had, and so
-// with its keys, if it is soon enough.
+// A program that was restarted keeps its lease, and so its keys, if it comes back before
+// the lease ends.
 func ExampleClient_Adopt() {
 	var before etcd.LeaseID = 4711 // from where the program keeps it
 	lease, err := c.Adopt(ctx, before)
@@ -177,7 +206,8 @@ func ExampleClient_Adopt() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("lease", lease.ID)
+	fmt.Println("lease", lease.ID, "lives for", lease.TTL)
+	// Output: lease 1267 lives for 1h0m0s
 }
 
 // Renew a lease only as long as there is something to renew it for.
@@ -186,13 +216,19 @@ func ExampleClient_KeepAliveOnce() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	healthy := func() bool { return true }
-	for healthy() {
-		if _, err := c.KeepAliveOnce(ctx, etcd.KeepAliveRequest{ID: lease.ID}); err != nil {
+	healthy := func() bool { return false }
+	for {
+		renewed, err := c.KeepAliveOnce(ctx, etcd.KeepAliveRequest{ID: lease.ID})
+		if err != nil {
 			log.Fatal(err)
+		}
+		fmt.Println("lives for", renewed.TTL)
+		if !healthy() {
+			return
 		}
 		time.Sleep(lease.TTL / 3)
 	}
+	// Output: lives for 10s
 }
 
 func ExampleClient_KeepAlive() {
@@ -215,4 +251,5 @@ func ExampleClient_KeepAlive() {
 		log.Fatal(err)
 	}
 	fmt.Println("lives for", renewed.TTL)
+	// Output: lives for 1m0s
 }

@@ -11,15 +11,8 @@ import (
 	"silly.store/etcd"
 )
 
-// Every example but the first uses these. They are compiled, not run: they need
-// a server. The programs in the folder examples bring one.
-var (
-	ctx = context.Background()
-	c   *etcd.Client
-)
-
 func Example() {
-	c, err := etcd.New(etcd.Config{Endpoints: []string{"127.0.0.1:2379"}})
+	c, err := etcd.New(etcd.Config{Endpoints: endpoints}) // like "127.0.0.1:2379"
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -35,6 +28,7 @@ func Example() {
 	for _, kv := range got.KVs {
 		fmt.Printf("%s = %s\n", kv.Key, kv.Value)
 	}
+	// Output: greeting = hello
 }
 
 // Members in the same data center: fail soon, and let the caller decide.
@@ -49,11 +43,13 @@ func ExampleNew() {
 		log.Fatal(err)
 	}
 	defer c.Close()
+	fmt.Println(len(c.Endpoints()), "endpoints")
+	// Output: 3 endpoints
 }
 
 // With a certificate of the client's own.
 func ExampleNew_tls() {
-	cert, err := tls.LoadX509KeyPair("client.crt", "client.key")
+	cert, err := tls.LoadX509KeyPair("client.pem", "client.key")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -65,6 +61,8 @@ func ExampleNew_tls() {
 		log.Fatal(err)
 	}
 	defer c.Close()
+	fmt.Println(c.Endpoints())
+	// Output: [https://etcd.example.com:2379]
 }
 
 func ExampleClient_Ready() {
@@ -73,10 +71,12 @@ func ExampleClient_Ready() {
 	if err := c.Ready(ctx); err != nil {
 		log.Fatal(err) // says what is wrong with each endpoint
 	}
+	fmt.Println("the cluster serves")
+	// Output: the cluster serves
 }
 
 func ExampleClient_Put() {
-	put, err := c.Put(ctx, etcd.PutRequest{Key: "color", Value: []byte("red"), PrevKV: true})
+	put, err := c.Put(ctx, etcd.PutRequest{Key: "color", Value: []byte("blue"), PrevKV: true})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -84,6 +84,9 @@ func ExampleClient_Put() {
 	if put.PrevKV != nil {
 		fmt.Printf("was %s\n", put.PrevKV.Value)
 	}
+	// Output:
+	// stored at revision 17
+	// was red
 }
 
 func ExampleClient_Get() {
@@ -96,7 +99,8 @@ func ExampleClient_Get() {
 		fmt.Println("there is no color")
 		return
 	}
-	fmt.Printf("%s, put %d times\n", color.Value, color.Version)
+	fmt.Printf("%s, version %d\n", color.Value, color.Version)
+	// Output: red, version 1
 }
 
 // The three keys below fruit/ that were changed last.
@@ -115,6 +119,11 @@ func ExampleClient_Get_prefix() {
 		fmt.Printf("%s = %s\n", kv.Key, kv.Value)
 	}
 	fmt.Println("of", got.Count)
+	// Output:
+	// fruit/apple = red
+	// fruit/plum = blue
+	// fruit/cherry = red
+	// of 4
 }
 
 func ExampleClient_Range() {
@@ -129,6 +138,10 @@ func ExampleClient_Range() {
 		}
 		fmt.Printf("%s = %s\n", kv.Key, kv.Value)
 	}
+	// Output:
+	// users as of revision 16
+	// users/ann = admin
+	// users/bob = guest
 }
 
 func ExampleClient_Delete() {
@@ -140,12 +153,18 @@ func ExampleClient_Delete() {
 	for _, kv := range deleted.PrevKVs {
 		fmt.Printf("%s was %s\n", kv.Key, kv.Value)
 	}
+	// Output:
+	// 4 keys are gone:
+	// fruit/apple was red
+	// fruit/banana was yellow
+	// fruit/cherry was red
+	// fruit/plum was blue
 }
 
 // Create a key only if it does not exist, or else see what it is.
 func ExampleClient_Txn() {
 	txn, err := c.Txn(ctx, etcd.TxnRequest{
-		If:   []etcd.Compare{etcd.CompareVersion("lock", etcd.Equal, 0)},
+		If:   []etcd.Compare{etcd.Missing("lock")},
 		Then: []etcd.Op{etcd.PutRequest{Key: "lock", Value: []byte("me")}},
 		Else: []etcd.Op{etcd.GetRequest{Key: "lock"}},
 	})
@@ -158,6 +177,7 @@ func ExampleClient_Txn() {
 		lock, _ := txn.Responses[0].Get.First()
 		fmt.Printf("the lock is held by %s\n", lock.Value)
 	}
+	// Output: the lock is mine
 }
 
 // Replace a value only if nobody has changed it since it was read.
@@ -177,18 +197,20 @@ func ExampleClient_Txn_replace() {
 			log.Fatal(err)
 		}
 		if txn.Succeeded {
-			return
+			fmt.Println("replaced at revision", txn.Header.Revision)
+			break
 		}
 	}
+	// Output: replaced at revision 17
 }
 
-// Forget all but the last thousand changes.
+// Forget all but the last ten changes.
 func ExampleClient_Compact() {
 	now, err := c.Get(ctx, etcd.GetRequest{Key: "any", CountOnly: true})
 	if err != nil {
 		log.Fatal(err)
 	}
-	revision := now.Header.Revision - 1000
+	revision := now.Header.Revision - 10
 	if revision <= 0 {
 		return
 	}
@@ -197,6 +219,8 @@ func ExampleClient_Compact() {
 	if err != nil && !errors.Is(err, etcd.ErrCompacted) {
 		log.Fatal(err)
 	}
+	fmt.Println("the history begins at revision", revision)
+	// Output: the history begins at revision 6
 }
 
 // Many keys at once, each with its own answer.
@@ -215,6 +239,44 @@ func ExampleClient_Batch() {
 			fmt.Printf("%s = %s\n", names[i], kv.Value)
 		}
 	}
+	// Output:
+	// color = red
+	// size = large
+}
+
+// Import many keys. Puts of the same values do no harm when they are made twice.
+func ExampleWithRetryWrites() {
+	var puts []etcd.Op
+	for name, value := range map[string]string{"color": "red", "size": "large"} {
+		puts = append(puts, etcd.PutRequest{Key: "config/" + name, Value: []byte(value)})
+	}
+	results := c.Batch(etcd.WithRetryWrites(ctx, etcd.AtLeastOnce), puts...)
+	if err := results.Err(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(results), "keys imported")
+	// Output: 2 keys imported
+}
+
+// Make those operations again that have failed and may succeed now.
+func ExampleBatchResults_Err() {
+	gets := []etcd.Op{etcd.GetRequest{Key: "config/color"}, etcd.GetRequest{Key: "config/size"}}
+	results := c.Batch(ctx, gets...)
+	if err := results.Err(); err != nil {
+		log.Print(err) // operations that failed, by their index, and why
+	}
+	var again []etcd.Op
+	for _, r := range results {
+		if etcd.Temporary(r.Err) {
+			again = append(again, r.Op)
+		}
+	}
+	results = c.Batch(ctx, again...)
+	if err := results.Err(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("made again:", len(again))
+	// Output: made again: 0
 }
 
 // A put that does no harm when it is done twice can be done again.
@@ -227,20 +289,43 @@ func ExampleMaybeApplied() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	fmt.Println("the state is on")
+	// Output: the state is on
 }
 
 func ExampleError() {
-	_, err := c.Put(ctx, etcd.PutRequest{Key: "color", Value: []byte("red")})
+	_, err := c.Put(ctx, etcd.PutRequest{Key: "color", Value: []byte("red"), Lease: 99})
 	switch {
+	case errors.Is(err, etcd.ErrLeaseNotFound):
+		fmt.Println("the lease has ended")
 	case errors.Is(err, etcd.ErrNoSpace):
-		log.Print("the database is full")
+		fmt.Println("the database is full")
 	case errors.Is(err, etcd.ErrUnavailable):
-		log.Print("no member can be reached")
-	case err != nil:
-		log.Print(err)
+		fmt.Println("no member can be reached")
 	}
 	var e *etcd.Error
 	if errors.As(err, &e) {
-		log.Printf("%s failed at %s after %d attempts: %v", e.Op, e.Endpoint, e.Attempts, e.Outcome)
+		fmt.Printf("%s, attempt %d, %v: %s\n", e.Op, e.Attempts, e.Outcome, e.Message)
 	}
+	// Output:
+	// the lease has ended
+	// Put, attempt 1, rejected: etcdserver: requested lease not found
+}
+
+// A tenant sees its own keys only, under the names that it gave them.
+func ExampleClient_Namespace() {
+	tenant := c.Namespace("tenant-1/")
+	if _, err := tenant.Put(ctx, etcd.PutRequest{Key: "color", Value: []byte("red")}); err != nil {
+		log.Fatal(err)
+	}
+	inside, err := tenant.Get(ctx, etcd.GetRequest{Prefix: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	outside, err := c.Get(ctx, etcd.GetRequest{Key: "tenant-1/", Prefix: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(inside.KVs[0].Key, "is", outside.KVs[0].Key)
+	// Output: color is tenant-1/color
 }

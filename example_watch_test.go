@@ -16,18 +16,30 @@ func ExampleClient_Watch() {
 	}
 	defer w.Close()
 
+	if _, err := c.Put(ctx, etcd.PutRequest{Key: "config/color", Value: []byte("blue")}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Delete(ctx, etcd.DeleteRequest{Key: "config/size"}); err != nil {
+		log.Fatal(err)
+	}
 	for resp, err := range w.All(ctx) {
 		if err != nil {
 			log.Fatal(err)
 		}
 		for _, ev := range resp.Events {
-			fmt.Printf("%v %s = %s\n", ev.Type, ev.KV.Key, ev.KV.Value)
+			fmt.Printf("%v %s %s\n", ev.Type, ev.KV.Key, ev.KV.Value)
+			if ev.Type == etcd.EventDelete {
+				return
+			}
 		}
 	}
+	// Output:
+	// PUT config/color blue
+	// DELETE config/size
 }
 
 // A copy of a configuration: listed first, then followed from right behind the
-// list, so that no change is missed and none applied twice. It is listed anew
+// list, so that no change is missed and none applied twice. It is listed again
 // when what would have to be followed is no longer there.
 func ExampleClient_Watch_list() {
 	follow := func() error {
@@ -38,6 +50,11 @@ func ExampleClient_Watch_list() {
 		config := make(map[string]string)
 		for _, kv := range list.KVs {
 			config[kv.Key] = string(kv.Value)
+		}
+
+		// A change that comes between the two is not missed.
+		if _, err := c.Put(ctx, etcd.PutRequest{Key: "config/color", Value: []byte("blue")}); err != nil {
+			return err
 		}
 
 		w, err := c.Watch(ctx, etcd.WatchRequest{
@@ -53,11 +70,15 @@ func ExampleClient_Watch_list() {
 			}
 			for _, ev := range resp.Events {
 				switch ev.Type {
-				case etcd.Put:
+				case etcd.EventPut:
 					config[ev.KV.Key] = string(ev.KV.Value)
-				case etcd.Delete:
+				case etcd.EventDelete:
 					delete(config, ev.KV.Key)
 				}
+			}
+			fmt.Println(config)
+			if config["config/color"] == "blue" {
+				return nil // where a program would go on
 			}
 		}
 		return nil
@@ -67,7 +88,10 @@ func ExampleClient_Watch_list() {
 	for etcd.HistoryLost(err) {
 		err = follow()
 	}
-	log.Fatal(err)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output: map[config/color:blue config/size:large]
 }
 
 // Everything that has happened since a revision, as far as it is not compacted.
@@ -89,6 +113,9 @@ func ExampleClient_Watch_history() {
 	for _, ev := range resp.Events {
 		fmt.Println(ev.KV.ModRevision, ev.Type, ev.KV.Key)
 	}
+	// Output:
+	// 12 PUT audit/1
+	// 13 PUT audit/2
 }
 
 // Another goroutine may end the watch.
@@ -97,11 +124,14 @@ func ExampleWatcher_Read() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	time.AfterFunc(time.Minute, func() { w.Close() })
 
+	if _, err := c.Put(ctx, etcd.PutRequest{Key: "jobs/1", Value: []byte("sweep")}); err != nil {
+		log.Fatal(err)
+	}
 	for {
 		resp, err := w.Read(ctx)
 		if errors.Is(err, etcd.ErrWatchClosed) {
+			fmt.Println("closed")
 			return
 		}
 		if err != nil {
@@ -110,20 +140,28 @@ func ExampleWatcher_Read() {
 		for _, ev := range resp.Events {
 			fmt.Println(ev.Type, ev.KV.Key)
 		}
+		go w.Close()
 	}
+	// Output:
+	// PUT jobs/1
+	// closed
 }
 
 // Wait until a lock is free, whether that happens before the watch has begun or
 // after.
 func ExampleWatcher_All() {
-	lock, err := c.Get(ctx, etcd.GetRequest{Key: "lock"})
+	lock, err := c.Get(ctx, etcd.GetRequest{Key: "mutex"})
 	if err != nil {
 		log.Fatal(err)
 	}
 	if len(lock.KVs) == 0 {
+		fmt.Println("the lock is free")
 		return
 	}
-	w, err := c.Watch(ctx, etcd.WatchRequest{Key: "lock", NoPut: true, Revision: lock.Header.Revision + 1})
+	if _, err := c.Delete(ctx, etcd.DeleteRequest{Key: "mutex"}); err != nil { // as its holder does
+		log.Fatal(err)
+	}
+	w, err := c.Watch(ctx, etcd.WatchRequest{Key: "mutex", NoPut: true, Revision: lock.Header.Revision + 1})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -134,9 +172,11 @@ func ExampleWatcher_All() {
 			log.Fatal(err)
 		}
 		if len(resp.Events) > 0 {
+			fmt.Println("the lock is free since revision", resp.Events[0].KV.ModRevision)
 			return
 		}
 	}
+	// Output: the lock is free since revision 17
 }
 
 // A watch whose members are all down goes on trying and says nothing to Read. A
@@ -148,11 +188,13 @@ func ExampleWatcher_State() {
 	}
 	defer w.Close()
 
-	for range time.Tick(time.Second) {
-		if state := w.State(); state.Err != nil && time.Since(state.Since) > time.Minute {
-			log.Printf("not served since %v: %v", state.Since, state.Err)
-		}
+	// Again from time to time:
+	if state := w.State(); state.Err != nil && time.Since(state.Since) > time.Minute {
+		log.Printf("not served since %v: %v", state.Since, state.Err)
+	} else {
+		fmt.Println("next revision", state.NextRevision)
 	}
+	// Output: next revision 17
 }
 
 // How far a watch is when nothing happens to its keys: everything up to that
@@ -164,6 +206,7 @@ func ExampleWatchResponse_IsProgress() {
 	}
 	defer w.Close()
 
+	w.RequestProgress() // and not wait for ProgressNotify
 	var next int64
 	for resp, err := range w.All(ctx) {
 		if err != nil {
@@ -172,11 +215,12 @@ func ExampleWatchResponse_IsProgress() {
 		if resp.IsProgress() {
 			next = resp.Header.Revision + 1
 			fmt.Println("go on from", next)
-			continue
+			return
 		}
 		for _, ev := range resp.Events {
 			next = ev.KV.ModRevision + 1
 			fmt.Println(ev.Type, ev.KV.Key)
 		}
 	}
+	// Output: go on from 17
 }

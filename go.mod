@@ -1,5 +1,5 @@
 module silly.store/etcd
 
-go 1.25.0
+go 1.26.0
 
-require golang.org/x/net v0.50.0
+require golang.org/x/net v0.62.0

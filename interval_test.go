@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -23,6 +24,8 @@ func TestInterval(t *testing.T) {
 		{key: "\xff", prefix: true, first: "\xff", end: "\x00"},
 		{key: "\x00", prefix: true, first: "\x00", end: "\x01"},
 		{key: "k", fromKey: true, first: "k", end: "\x00"},
+		{key: "k", rangeEnd: "k", first: "k", end: "k"}, // etcd answers empty ranges
+		{key: "k", rangeEnd: "j", first: "k", end: "j"},
 		{prefix: true, first: "\x00", end: "\x00"},
 		{fromKey: true, first: "\x00", end: "\x00"},
 	} {
@@ -36,13 +39,29 @@ func TestInterval(t *testing.T) {
 		"Prefix and FromKey":    intervalError("k", true, true, ""),
 		"Prefix and RangeEnd":   intervalError("k", true, false, "x"),
 		"FromKey and RangeEnd":  intervalError("", false, true, "x"),
-		`RangeEnd "k" is not`:   intervalError("k", false, false, "k"),
-		`RangeEnd "j" is not`:   intervalError("k", false, false, "j"),
 		"Key is empty; set Pre": intervalError("", false, false, "x"),
 	} {
 		if err == nil || !strings.HasPrefix(err.Error(), name) {
 			t.Errorf("error %v, want it to begin with %q", err, name)
 		}
+	}
+}
+
+// What etcd refuses when it is of an empty range is refused here, with the field.
+func TestFilledInterval(t *testing.T) {
+	for _, end := range []string{"k", "j", "jzz"} {
+		_, _, err := filledInterval("k", false, false, end)
+		if want := fmt.Sprintf(`RangeEnd %q is not above Key "k"`, end); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("error %v, want it to begin with %q", err, want)
+		}
+	}
+	for _, end := range []string{"", "\x00", "k\x00", "l"} {
+		if first, got, err := filledInterval("k", false, false, end); first != "k" || got != end || err != nil {
+			t.Errorf("%q-%q, %v", first, got, err)
+		}
+	}
+	if _, _, err := filledInterval("", false, false, "x"); err == nil {
+		t.Error("an empty key is taken")
 	}
 }
 

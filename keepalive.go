@@ -2,391 +2,200 @@ package etcd
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
+	"slices"
 	"sync"
-	"time"
+
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/keepalive"
+	"silly.store/etcd/internal/rpc"
 )
 
-// keeper keeps the client's leases alive. One goroutine, the owner, decides what
-// is sent and sends it; each stream has a receiver. Both end when there is
-// nothing to do, and begin with the first lease.
+// KeepAliveStream renews leases by hand: [KeepAliveStream.Write] asks,
+// [KeepAliveStream.Read] receives the answers, in the order of asking. It is for
+// programs that want to see each renewal; leases of [Client.Grant] and [Client.Adopt]
+// are renewed without it, and [Client.KeepAliveOnce] is simpler.
 //
-// A lease waits in timers until it is due, then in a pool's due heap until a
-// stream has room, and is back in timers the moment it is sent: an answer only
-// moves its deadline, so no heap is touched for it.
-//
-// keeper.mu is held across nothing that blocks, and while it is held no lock is
-// taken but those of connections' state and of contexts that end.
-type keeper struct {
-	c        *Client
-	ctx      context.Context // ends with Close
-	cancel   context.CancelFunc
-	wake     chan struct{} // capacity 1: the owner is to look again
-	routines sync.WaitGroup
-
-	mu sync.Mutex // guards the fields below, and those of leases, pools and streams
-
-	closed  bool
-	running bool  // the owner is
-	wakeAt  int64 // when the owner wakes by itself
-	clock   leaseClock
-	leases  map[LeaseID]*Lease
-	timers  leaseHeap
-
-	kept  pool // renewals that are due
-	alone pool // those of leases whose renewal has ended or held up a stream
-	once  pool // KeepAliveOnce and Adopt
-
-	news      []leaseNews                   // to be told, see unlock
-	listeners map[*Lease][]*renewalListener // nil until there is one
-
-	shortest int64 // the shortest TTL since there were none; 0: none
-	tick     int64 // renewals are sent at multiples of it
-	latency  int64 // of answers that wait behind no other, smoothed
-}
-
-const (
-	// longestSleep is the longest the owner sleeps while there are leases: after
-	// the machine has slept it finds out this soon what has become of them.
-	longestSleep = int64(time.Second)
-	longestTick  = int64(time.Second)
-	noTime       = int64(1<<63 - 1)
-)
-
-func (k *keeper) init(c *Client) {
-	k.c = c
-	k.ctx, k.cancel = context.WithCancel(context.Background())
-	k.wake = make(chan struct{}, 1)
-	k.clock = newLeaseClock()
-	k.leases = make(map[LeaseID]*Lease)
-	k.kept = pool{k: k, window: 2048, streams: 32, patience: int64(50 * time.Millisecond)}
-	k.once = pool{k: k, window: 256, streams: 8, patience: int64(50 * time.Millisecond)}
-	k.alone = pool{k: k, window: 1, streams: 4}
-	for _, p := range k.pools() {
-		p.first = min(p.window, 32)
-	}
-}
-
-func (k *keeper) pools() [3]*pool { return [3]*pool{&k.kept, &k.alone, &k.once} }
-
-// close ends all leases, without revoking them, and waits for the goroutines.
-func (k *keeper) close() {
-	k.mu.Lock()
-	k.closed = true
-	for _, l := range k.leases {
-		k.endLocked(l, clientClosed("KeepAlive"))
-	}
-	var streams []*renewStream
-	for _, p := range k.pools() {
-		p.failCallsLocked(clientClosed("KeepAlive"))
-		streams = append(streams, p.open...)
-	}
-	k.mu.Unlock()
-	k.cancel()
-	for _, s := range streams {
-		s.stream.Close()
-	}
-	k.routines.Wait()
-}
-
-// now is the time on the leases' clock.
-func (k *keeper) now() int64 {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.clock.now()
-}
-
-// count is how many leases live.
-func (k *keeper) count() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.leases)
-}
-
-// add takes a new lease.
-func (k *keeper) add(l *Lease) {
-	k.mu.Lock()
-	defer k.unlock()
-	k.addLocked(l)
-}
-
-// adopt takes a lease that exists, or returns the one that it has by that ID.
-func (k *keeper) adopt(l *Lease) *Lease {
-	k.mu.Lock()
-	defer k.unlock()
-	have, ok := k.leases[l.ID]
-	if !ok {
-		k.addLocked(l)
-		return l
-	}
-	have.keepers++
-	if have.keepers == 1 {
-		have.leaveHeap()
-		k.firstTimeLocked(have)
-	}
-	return have
-}
-
-// leave makes a lease that nobody wants renewed any longer one that is not.
-func (k *keeper) leave(l *Lease) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if l.keepers == 0 || l.ended.Load() != nil {
-		return
-	}
-	l.keepers--
-	if l.keepers == 0 {
-		l.leaveHeap()
-		l.alone = false
-		k.timers.push(l, l.wakeLocked())
-	}
-}
-
-func (k *keeper) addLocked(l *Lease) {
-	if old, ok := k.leases[l.ID]; ok {
-		// The server has granted the ID again, so the one we know is gone.
-		k.endLocked(old, expired(old))
-	}
-	k.leases[l.ID] = l
-	if k.closed {
-		k.endLocked(l, clientClosed("KeepAlive"))
-		return
-	}
-	if k.shortest == 0 || l.ttl < k.shortest {
-		k.shortest, k.tick = l.ttl, tickOf(l.ttl)
-	}
-	k.firstTimeLocked(l)
-}
-
-// firstTimeLocked sets the first renewal, at a third of the TTL or up to half of
-// that sooner, so that leases that were granted together are not renewed so.
-func (k *keeper) firstTimeLocked(l *Lease) {
-	third := l.ttl / 3
-	l.next = k.atTickLocked(l.sent + third - rand.Int64N(third/2+1))
-	k.timers.push(l, l.wakeLocked())
-	k.wakeByLocked(l.wakeLocked())
-}
-
-// nextLocked is when to renew a lease again that is renewed now: a third of the
-// TTL later, and a tick less for one in sixteen, so that leases that some accident
-// has brought together part again. Where answers take so long that this would not
-// do, after half of what they leave: the next answer then comes before the
-// deadline that the one before it has set.
-func (k *keeper) nextLocked(ttl, now int64) int64 {
-	next := k.atTickLocked(now + ttl/3)
-	if rand.Uint32()%16 == 0 {
-		next -= k.tick
-	}
-	spare := max((ttl-k.latency)/2, ttl/20)
-	return min(next, now+spare)
-}
-
-// atTickLocked is the last tick up to the given time. Renewals are sent at ticks,
-// because what a few cost is wake-ups.
-func (k *keeper) atTickLocked(at int64) int64 { return at - at%k.tick }
-
-// tickOf is the time between ticks when ttl is the shortest TTL: of the parts that
-// divide its third evenly the largest that leaves two of them and is not too long.
-func tickOf(ttl int64) int64 {
-	tick := ttl / 3 / 2
-	for tick > longestTick {
-		tick /= 2
-	}
-	return max(tick, 1)
-}
-
-// wakeByLocked sees that the owner looks again at the given time at the latest.
-func (k *keeper) wakeByLocked(at int64) {
-	if !k.running {
-		if k.closed {
-			return
-		}
-		k.running = true
-		k.wakeAt = 0
-		k.routines.Go(k.own)
-		return
-	}
-	if at < k.wakeAt {
-		signal(k.wake)
-	}
-}
-
-// own is the owner.
-func (k *keeper) own() {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	b := new(outgoing)
-	for {
-		wait, more := k.step(b)
-		b.run(k.ctx)
-		if !more {
-			return
-		}
-		timer.Reset(wait)
-		select {
-		case <-timer.C:
-		case <-k.wake:
-		case <-k.ctx.Done():
-		}
-	}
-}
-
-// step does what is due and fills b with what is to be sent. It returns for how
-// long nothing will be, or false when there is nothing left at all.
-func (k *keeper) step(b *outgoing) (wait time.Duration, more bool) {
-	k.mu.Lock()
-	defer k.unlock()
-	if k.closed {
-		k.running = false
-		return 0, false
-	}
-	now := k.clock.now()
-	k.dueLocked(now)
-	next := now + longestSleep
-	idle := len(k.leases) == 0
-	for _, p := range k.pools() {
-		next = min(next, p.stepLocked(now, b))
-		idle = idle && p.idleLocked()
-	}
-	if idle {
-		k.running = false
-		k.shortest, k.latency = 0, 0
-		return 0, false
-	}
-	if !k.timers.empty() {
-		next = min(next, k.timers.first().at)
-	}
-	k.wakeAt = next
-	return max(time.Duration(next-now), 0), true
-}
-
-// dueLocked ends the leases whose time is up and moves those that are to be
-// renewed to their pool.
-func (k *keeper) dueLocked(now int64) {
-	for !k.timers.empty() && k.timers.first().at <= now {
-		l := k.timers.first().lease
-		l.leaveHeap()
-		switch {
-		case l.deadlineLocked() <= now:
-			k.endLocked(l, k.notRenewedLocked(l))
-		case l.keepers > 0 && l.next <= now:
-			l.poolLocked().pushLocked(l)
-		default:
-			k.timers.push(l, l.wakeLocked()) // an answer has moved its deadline
-		}
-	}
-}
-
-func (l *Lease) poolLocked() *pool {
-	if l.alone {
-		return &l.keeper.alone
-	}
-	return &l.keeper.kept
-}
-
-// endLocked ends a lease. The first reason stays.
-func (k *keeper) endLocked(l *Lease, reason *Error) {
-	if !l.ended.CompareAndSwap(nil, reason) {
-		return
-	}
-	k.lostLocked(l, reason)
-	l.leaveHeap()
-	l.lastErr = nil
-	delete(k.listeners, l)
-	if k.leases[l.ID] == l {
-		delete(k.leases, l.ID)
-	}
-	if l.end != nil {
-		l.end(reason)
-	}
-}
-
-// expired is the reason of a lease that the server does not know.
-func expired(l *Lease) *Error {
-	return &Error{
-		Op: "KeepAlive", Code: CodeNotFound, Outcome: Rejected, sentinel: ErrLeaseExpired,
-		Message: fmt.Sprintf("lease %x is over: it expired or was revoked", uint64(l.ID)),
-	}
-}
-
-// notRenewedLocked is the reason of a lease whose deadline has passed.
-func (k *keeper) notRenewedLocked(l *Lease) *Error {
-	if l.keepers == 0 {
-		return &Error{
-			Op: "KeepAlive", Code: CodeNotFound, sentinel: ErrLeaseExpired,
-			Message: fmt.Sprintf("lease %x was not renewed within its TTL of %v", uint64(l.ID), time.Duration(l.ttl)),
-		}
-	}
-	if l.gone {
-		return expired(l)
-	}
-	e := &Error{
-		Op: "KeepAlive", Code: CodeDeadlineExceeded, sentinel: ErrLeaseNotRenewed,
-		Message: fmt.Sprintf("no renewal of lease %x succeeded within its TTL of %v", uint64(l.ID), time.Duration(l.ttl)),
-	}
-	last := l.lastErr
-	if last == nil {
-		last = k.kept.lastErr
-	}
-	if last == nil {
-		e.Message += "; the last one was not answered"
-		return e
-	}
-	e.Endpoint, e.Code, e.cause = last.Endpoint, last.Code, last
-	e.Message += "; last error: " + last.text()
-	return e
-}
-
-// beginRevoke notes that a lease is about to be revoked. It returns nil for one
-// that the keeper does not know.
-func (k *keeper) beginRevoke(id LeaseID) *Lease {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	l := k.leases[id]
-	if l != nil {
-		l.revoking++
-	}
-	return l
-}
-
-// endRevoke takes the result of a Revoke.
-func (k *keeper) endRevoke(l *Lease, err error) {
-	if l == nil {
-		return
-	}
-	k.mu.Lock()
-	defer k.unlock()
-	l.revoking--
-	switch e, _ := err.(*Error); {
-	case err == nil:
-		k.endLocked(l, &Error{
-			Op: "KeepAlive", Code: CodeNotFound, sentinel: ErrLeaseRevoked,
-			Message: fmt.Sprintf("lease %x was revoked", uint64(l.ID)),
-		})
-	case e != nil && e.sentinel == ErrLeaseNotFound, l.gone && l.revoking == 0:
-		k.endLocked(l, expired(l))
-	}
-}
-
-// answeredLocked takes the server's word on a renewal that was sent at the given
+// A stream belongs to one connection and ends with it; open another then. Write
+// and Close may be called concurrently with anything, Read by one goroutine at a
 // time.
-func (k *keeper) answeredLocked(l *Lease, sent int64, ttl time.Duration) {
-	switch {
-	case l.ended.Load() != nil:
-	case ttl == 0 && l.revoking > 0:
-		l.gone = true // the Revoke under way will tell why
-	case ttl == 0:
-		k.endLocked(l, expired(l))
-	case sent > l.sent:
-		l.sent = sent
-		l.ttl = int64(ttl)
-		l.alone, l.failures, l.lastErr = false, 0, nil
-		if l.heap != nil && l.heap != &k.timers {
-			// It had been put in line again and need not be sent.
-			l.leaveHeap()
-			l.next = k.nextLocked(l.ttl, l.lastSend)
-			k.timers.push(l, l.wakeLocked())
-		}
+type KeepAliveStream struct {
+	keeper *keepalive.Keeper
+	stream *call.Stream
+	id     LeaseID // of the lease that it was opened for
+
+	writing sync.Mutex // held while sending, so that asked is in the order of sending
+
+	mu     sync.Mutex // guards the fields below
+	closed bool
+	broken *call.Error         // why this side has ended it, when not by Close
+	asked  []*requestedRenewal // not answered yet, in the order of asking
+}
+
+// requestedRenewal is a renewal that was asked for, at a time on the keeper's clock.
+type requestedRenewal struct {
+	id int64
+	at int64
+}
+
+// KeepAlive opens a stream on which leases are renewed by hand. req.ID is checked
+// but not renewed yet.
+//
+// ctx bounds only the opening. Close the stream when done.
+//
+// Errors: ErrInvalidRequest and those of every call (see [Error]).
+//
+// etcd: Lease/LeaseKeepAlive (since 3.0)
+func (c *Client) KeepAlive(ctx context.Context, req KeepAliveRequest) (*KeepAliveStream, error) {
+	if ctx == nil {
+		return nil, invalid(rpc.KeepAlive.Op, errNilContext)
 	}
+	if err := req.ID.check(); err != nil {
+		return nil, invalid(rpc.KeepAlive.Op, within("KeepAliveRequest", err))
+	}
+	ctx, begun := c.observer.begin(ctx, CallInfo{Op: rpc.KeepAlive.Op, Operations: 1})
+	s, err := c.openKeepAlive(ctx, req)
+	begun.end(err, nil)
+	return s, err
+}
+
+func (c *Client) openKeepAlive(ctx context.Context, req KeepAliveRequest) (*KeepAliveStream, error) {
+	s := &KeepAliveStream{keeper: c.leases, id: req.ID}
+	r := call.Request{Method: rpc.KeepAlive}
+	err := c.engine.Begin(ctx, r, func() (err *call.Error) {
+		s.stream, err = c.engine.Open(ctx, r, call.StreamOptions{})
+		return err
+	})
+	if err != nil {
+		if err.Outcome == call.OutcomeUnknown {
+			err.Outcome = call.OutcomeNotSent // no renewal was asked for
+		}
+		return nil, public(err)
+	}
+	return s, nil
+}
+
+// Write asks for a renewal of a lease: the one that the stream was opened for when
+// req.ID is 0. It does not wait for the answer.
+//
+// Errors: ErrInvalidRequest, ErrStreamClosed, and why the stream has ended.
+func (s *KeepAliveStream) Write(ctx context.Context, req KeepAliveRequest) error {
+	if ctx == nil {
+		return invalid(rpc.KeepAlive.Op, errNilContext)
+	}
+	if req.ID == 0 {
+		req.ID = s.id
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	r := s.ask(int64(req.ID))
+	msg := (&leaseKeepAliveRequest{ID: req.ID}).appendWire(nil)
+	if err := s.stream.Send(ctx, msg); err != nil {
+		s.withdraw(r)
+		failed := s.failure(ctx, err)
+		failed.Outcome = OutcomeNotSent
+		return failed
+	}
+	return nil
+}
+
+// ask notes a renewal before it is sent, because its answer may be quicker than Send.
+func (s *KeepAliveStream) ask(id int64) *requestedRenewal {
+	r := &requestedRenewal{id, s.keeper.Now()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, r)
+	return r
+}
+
+// withdraw forgets a renewal that was not sent.
+func (s *KeepAliveStream) withdraw(r *requestedRenewal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = slices.DeleteFunc(s.asked, func(other *requestedRenewal) bool { return other == r })
+}
+
+// Read waits for the next answer. ErrLeaseNotFound is about one lease; the stream
+// goes on. After any other error but that of ctx it has ended.
+//
+// Errors: ErrLeaseNotFound, ErrPermissionDenied, ErrStreamClosed after Close,
+// ErrClosed, and those of every call (see [Error]).
+func (s *KeepAliveStream) Read(ctx context.Context) (*KeepAliveResponse, error) {
+	if ctx == nil {
+		return nil, invalid(rpc.KeepAlive.Op, errNilContext)
+	}
+	reply, err := s.stream.Recv(ctx)
+	if err != nil {
+		return nil, s.failure(ctx, err)
+	}
+	var answer keepalive.Answer
+	if err := answer.Decode(reply); err != nil {
+		s.breakOff(call.Undecodable(rpc.KeepAlive, err))
+		return nil, s.failure(ctx, err)
+	}
+	s.answered(&answer)
+	if answer.TTL <= 0 {
+		return nil, public(keepalive.NotFound(rpc.KeepAlive, s.stream.Endpoint()))
+	}
+	return keepAliveResponse(&answer), nil
+}
+
+// Close ends the stream and what waits in Read. It may be called again, and its
+// error is always nil.
+func (s *KeepAliveStream) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.stream.Close()
+	return nil
+}
+
+// breakOff ends the stream from this side: no later answer could be matched to its request.
+func (s *KeepAliveStream) breakOff(reason *call.Error) {
+	reason.Endpoint = s.stream.Endpoint()
+	s.mu.Lock()
+	s.broken = reason
+	s.mu.Unlock()
+	s.stream.Close()
+}
+
+// answered reports a renewal to the keeper, which may have the lease.
+func (s *KeepAliveStream) answered(a *keepalive.Answer) {
+	if r := s.takeAsked(a.ID); r != nil {
+		s.keeper.Renewed(s.stream.Endpoint(), r.at, a)
+	}
+}
+
+// takeAsked takes the oldest renewal of a lease that is not answered yet; nil when there
+// is none.
+func (s *KeepAliveStream) takeAsked(id int64) *requestedRenewal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.asked, func(r *requestedRenewal) bool { return r.id == id })
+	if i < 0 {
+		return nil
+	}
+	r := s.asked[i]
+	s.asked = slices.Delete(s.asked, i, i+1)
+	return r
+}
+
+// failure is the error of a Write or Read. Where no answer is due nothing can have been
+// applied.
+func (s *KeepAliveStream) failure(ctx context.Context, err error) *Error {
+	s.mu.Lock()
+	closed, broken, due := s.closed, s.broken, len(s.asked) > 0
+	s.mu.Unlock()
+	var failed *Error
+	switch {
+	case closed:
+		failed = &Error{Op: rpc.KeepAlive.Op, Code: CodeCanceled, write: true, sentinel: ErrStreamClosed}
+	case broken != nil:
+		failed = public(broken)
+	default:
+		failed = public(s.stream.Fail(ctx, err))
+	}
+	if !due {
+		failed.Outcome = OutcomeNotSent
+	}
+	return failed
 }

@@ -4,29 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"silly.store/etcd/internal/rpc"
 )
 
-// PutRequest is what [Client.Put] stores. It is also an [Op] of a transaction.
+// PutRequest is the argument of [Client.Put], and an [Op] of a transaction.
 type PutRequest struct {
 	// Key is required. It may hold any bytes.
 	Key string
 	// Value is copied before Put returns; nil stores an empty value.
 	Value []byte
-	// Lease is the lease with whose end the key is deleted. 0 means none, and
-	// takes the key off the lease it was on.
+	// Lease attaches the key to a lease: the key is deleted when this lease ends. 0
+	// means none, and detaches the key from its former lease.
 	Lease LeaseID
 	// PrevKV asks for the pair as it was before.
 	PrevKV bool
 	// IgnoreValue keeps the key's value and raises its version; Value must then
 	// be empty and the key must exist.
 	IgnoreValue bool
-	// IgnoreLease keeps the key on its lease; Lease must then be 0 and the key
-	// must exist.
+	// IgnoreLease keeps the key on its lease; Lease must then be 0 and the key must
+	// exist.
 	IgnoreLease bool
 }
 
-// GetRequest is what [Client.Get] and [Client.Range] read. It is also an [Op]
-// of a transaction.
+// GetRequest is the argument of [Client.Get] and [Client.Range], and an [Op] of a
+// transaction.
 //
 // Key alone reads one key. At most one of Prefix, FromKey and RangeEnd widens
 // that to a range.
@@ -38,22 +40,25 @@ type GetRequest struct {
 	Prefix bool
 	// FromKey reads all keys that are not less than Key.
 	FromKey bool
-	// RangeEnd reads the keys from Key up to, but not including, RangeEnd.
+	// RangeEnd reads the keys from Key up to, but not including, RangeEnd. There
+	// are none when RangeEnd is not above Key, but "\x00" is etcd's way to say to the last
+	// key, as FromKey does.
 	RangeEnd string
 
-	// Limit is the most pairs to return; 0 means all.
+	// Limit is the largest number of pairs to return; 0 means all.
 	Limit int64
 	// Revision reads the store as it was at that revision; 0 means now.
 	Revision int64
 	// SortOrder orders the result. SortNone means ascending by key, or
 	// ascending by SortTarget where that is set.
 	SortOrder SortOrder
-	// SortTarget is what SortOrder compares; the zero value is the key.
+	// SortTarget is the field that SortOrder compares; the zero value is the key.
 	SortTarget SortTarget
-	// Serializable lets the member answer from what it has, without asking the
+	// Serializable lets the member answer from its local state, without asking the
 	// leader: faster, and possibly behind.
 	Serializable bool
-	// KeysOnly leaves the values out.
+	// KeysOnly leaves the values out. etcd 3.7 leaves the leases out as well, unless
+	// SortTarget is SortByValue: Lease is then 0 of every key.
 	KeysOnly bool
 	// CountOnly returns Count and no pairs.
 	CountOnly bool
@@ -68,48 +73,53 @@ type GetRequest struct {
 	MaxCreateRevision int64
 }
 
-// DeleteRequest is what [Client.Delete] deletes. It is also an [Op] of a
-// transaction.
+// DeleteRequest is the argument of [Client.Delete], and an [Op] of a transaction.
 //
 // Key alone deletes one key. At most one of Prefix, FromKey and RangeEnd widens
 // that to a range.
 type DeleteRequest struct {
-	// Key is required unless Prefix or FromKey is set; empty with one of these
-	// means all keys.
+	// Key is required unless All is set.
 	Key string
 	// Prefix deletes all keys that begin with Key.
 	Prefix bool
 	// FromKey deletes all keys that are not less than Key.
 	FromKey bool
-	// RangeEnd deletes the keys from Key up to, but not including, RangeEnd.
+	// RangeEnd deletes the keys from Key up to, but not including, RangeEnd. There
+	// are none when RangeEnd is not above Key, but "\x00" is etcd's way to say to the last
+	// key, as FromKey does.
 	RangeEnd string
+	// All deletes every key of the store; Key must be empty then. Without it a Prefix
+	// or FromKey of "" is refused: the key may be a variable that was never set.
+	All bool
 	// PrevKV asks for the deleted pairs.
 	PrevKV bool
 }
 
-// CompactRequest is what [Client.Compact] forgets.
+// CompactRequest is the argument of [Client.Compact].
 type CompactRequest struct {
 	// Revision is the oldest revision that can be read afterwards. Required;
 	// at most the current revision.
 	Revision int64
-	// Physical waits until the old revisions are gone from the database, and
-	// not only hidden. The file shrinks only on defragmentation.
+	// Physical waits until the old revisions are removed from the database, and not
+	// only hidden. The file shrinks only on defragmentation.
 	Physical bool
 }
 
 // Put stores a value under a key, creating the key or raising its version.
 //
-// Errors: ErrInvalidRequest, ErrLeaseNotFound, ErrKeyNotFound (with IgnoreValue
-// or IgnoreLease), ErrRequestTooLarge, ErrNoSpace and those of every call. The
-// value may have been stored if [MaybeApplied] says so.
+// Errors: ErrInvalidRequest, ErrLeaseNotFound, ErrKeyNotFound (with IgnoreValue or
+// IgnoreLease), ErrRequestTooLarge, ErrNoSpace and those of every call (see [Error]).
+// The value may have been stored if [MaybeApplied] says so.
 //
 // etcd: KV/Put (since 3.0; PrevKV 3.1, IgnoreValue and IgnoreLease 3.2)
 func (c *Client) Put(ctx context.Context, req PutRequest) (*PutResponse, error) {
 	resp := new(PutResponse)
 	wire, err := req.wire()
-	if err := c.doShared(ctx, &rpcPut, c.putLines(&wire), wire.Key, &wire, err, resp); err != nil {
+	wire.enter(&c.space)
+	if err := c.doShared(ctx, c.putOperation(&wire), rpc.Put, wire.Key, &wire, err, resp); err != nil {
 		return nil, err
 	}
+	resp.leave(&c.space)
 	return resp, nil
 }
 
@@ -118,40 +128,44 @@ func (c *Client) Put(ctx context.Context, req PutRequest) (*PutResponse, error) 
 //
 // The whole result is held in memory; use [Client.Range] for large ranges.
 //
-// Errors: ErrInvalidRequest, ErrCompacted, ErrFutureRevision,
-// ErrResponseTooLarge and those of every call.
+// Errors: ErrInvalidRequest, ErrCompacted, ErrFutureRevision, ErrResponseTooLarge and
+// those of every call (see [Error]).
 //
 // etcd: KV/Range (since 3.0; the revision filters 3.1)
 func (c *Client) Get(ctx context.Context, req GetRequest) (*GetResponse, error) {
 	resp := new(GetResponse)
 	wire, err := req.wire()
-	if err := c.doShared(ctx, rangeRPC(&wire), c.getLines(&wire), wire.Key, &wire, err, resp); err != nil {
+	wire.enter(&c.space)
+	if err := c.doShared(ctx, getOperation(&wire), getMethod(&wire), wire.Key, &wire, err, resp); err != nil {
 		return nil, err
 	}
+	resp.leave(&c.space)
 	return resp, nil
 }
 
-// rangeRPC is how a range that is not paged is read.
-func rangeRPC(w *rangeRequest) *rpc {
+// getMethod is how a range that is not paged is read.
+func getMethod(w *rangeRequest) *rpc.Method {
 	if w.Serializable {
-		return &rpcRangeLocal
+		return rpc.GetLocal
 	}
-	return &rpcRange
+	return rpc.Get
 }
 
 // Delete deletes a key or a range of keys. Deleting what does not exist is no
 // error: Deleted is then 0.
 //
-// Errors: ErrInvalidRequest and those of every call. The keys may have been
-// deleted if [MaybeApplied] says so.
+// Errors: ErrInvalidRequest and those of every call (see [Error]). The keys may have
+// been deleted if [MaybeApplied] says so.
 //
 // etcd: KV/DeleteRange (since 3.0; PrevKV 3.1)
 func (c *Client) Delete(ctx context.Context, req DeleteRequest) (*DeleteResponse, error) {
 	resp := new(DeleteResponse)
 	wire, err := req.wire()
-	if err := c.doShared(ctx, &rpcDelete, c.deleteLines(&wire), wire.Key, &wire, err, resp); err != nil {
+	wire.enter(&c.space)
+	if err := c.doShared(ctx, c.deleteOperation(&wire), rpc.Delete, wire.Key, &wire, err, resp); err != nil {
 		return nil, err
 	}
+	resp.leave(&c.space)
 	return resp, nil
 }
 
@@ -161,50 +175,22 @@ func (c *Client) Delete(ctx context.Context, req DeleteRequest) (*DeleteResponse
 //
 // Config.Timeout does not bound a Physical compaction, only ctx does.
 //
-// Errors: ErrInvalidRequest, ErrCompacted when this revision or a later one has
-// been compacted already, ErrFutureRevision, and those of every call. It may
+// Errors: ErrInvalidRequest, ErrCompacted when this revision or a later one has been
+// compacted already, ErrFutureRevision, and those of every call (see [Error]). It may
 // have been done if [MaybeApplied] says so; asking again then does no harm.
 //
 // etcd: KV/Compact (since 3.0)
 func (c *Client) Compact(ctx context.Context, req CompactRequest) (*CompactResponse, error) {
 	resp := new(CompactResponse)
 	wire, err := req.wire()
-	rpc := &rpcCompact
+	method := rpc.Compact
 	if req.Physical {
-		rpc = &rpcCompactPhysical
+		method = rpc.CompactPhysical
 	}
-	if err := c.do(ctx, rpc, &wire, err, resp); err != nil {
+	if err := c.do(ctx, method, &wire, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
-}
-
-// wireRequest is a request as the wire knows it.
-type wireRequest interface{ appendWire(b []byte) []byte }
-
-// wireResponse is what a reply is decoded into; it keeps and aliases the bytes.
-type wireResponse interface{ decodeWire(b []byte) error }
-
-// do makes a unary call: req, unless reqErr says that it is invalid, and the
-// answer decoded into resp.
-func (c *Client) do(ctx context.Context, r *rpc, req wireRequest, reqErr error, resp wireResponse) error {
-	if ctx == nil {
-		return invalid(r.op, errNilContext)
-	}
-	if reqErr != nil {
-		return invalid(r.op, within(r.op+"Request", reqErr))
-	}
-	m := newMessage()
-	m.bytes = req.appendWire(m.bytes)
-	reply, err := c.call(ctx, r, m.bytes)
-	m.release()
-	if err != nil {
-		return err
-	}
-	if err := resp.decodeWire(reply); err != nil {
-		return undecodable(r, err)
-	}
-	return nil
 }
 
 func (r PutRequest) wire() (putRequest, error) {
@@ -267,8 +253,26 @@ func checkFilter(field string, low, high int64) error {
 }
 
 func (r DeleteRequest) wire() (deleteRangeRequest, error) {
-	key, end, err := interval(r.Key, r.Prefix, r.FromKey, r.RangeEnd)
+	if err := r.checkAll(); err != nil {
+		return deleteRangeRequest{}, err
+	}
+	key, end, err := interval(r.Key, r.Prefix || r.All && !r.FromKey, r.FromKey, r.RangeEnd)
 	return deleteRangeRequest{Key: key, RangeEnd: end, PrevKV: r.PrevKV}, err
+}
+
+// checkAll holds All against the fields that name keys.
+func (r DeleteRequest) checkAll() error {
+	switch {
+	case r.All && r.Key != "":
+		return errors.New("All deletes every key, but Key is set too")
+	case r.All && r.RangeEnd != "":
+		return errors.New("All deletes every key, but RangeEnd is set too")
+	case r.All || r.Key != "":
+		return nil
+	case r.Prefix || r.FromKey:
+		return errors.New("Key is empty, so that every key would be deleted; set All if that is meant")
+	}
+	return errors.New("Key is empty; set All to delete every key")
 }
 
 func (r CompactRequest) wire() (compactionRequest, error) {
@@ -276,46 +280,4 @@ func (r CompactRequest) wire() (compactionRequest, error) {
 		return compactionRequest{}, fmt.Errorf("Revision is %d; it must be positive", r.Revision)
 	}
 	return compactionRequest{Revision: r.Revision, Physical: r.Physical}, nil
-}
-
-// within names the struct around the field that err begins with:
-// "Key is empty" within "PutRequest" is "PutRequest.Key is empty".
-func within(name string, err error) error {
-	return errors.New(name + "." + err.Error())
-}
-
-// endOfKeys is how etcd's range_end says "to the last key".
-const endOfKeys = "\x00"
-
-// interval turns the four fields that name a range into etcd's key and range_end.
-func interval(key string, prefix, fromKey bool, rangeEnd string) (first, end string, err error) {
-	switch {
-	case prefix && fromKey:
-		return "", "", errors.New("Prefix and FromKey are both set; use one")
-	case prefix && rangeEnd != "":
-		return "", "", errors.New("Prefix and RangeEnd are both set; use one")
-	case fromKey && rangeEnd != "":
-		return "", "", errors.New("FromKey and RangeEnd are both set; use one")
-	case key == "" && (prefix || fromKey):
-		return endOfKeys, endOfKeys, nil
-	case key == "":
-		return "", "", errors.New("Key is empty; set Prefix or FromKey to mean all keys")
-	case prefix:
-		return key, prefixEnd(key), nil
-	case fromKey:
-		return key, endOfKeys, nil
-	case rangeEnd != "" && rangeEnd != endOfKeys && rangeEnd <= key:
-		return "", "", fmt.Errorf("RangeEnd %q is not above Key %q, so the range is empty", rangeEnd, key)
-	}
-	return key, rangeEnd, nil
-}
-
-// prefixEnd is the first key behind all those that begin with prefix.
-func prefixEnd(prefix string) string {
-	for i := len(prefix) - 1; i >= 0; i-- {
-		if prefix[i] < 0xff {
-			return prefix[:i] + string([]byte{prefix[i] + 1})
-		}
-	}
-	return endOfKeys // all bytes are 0xff: nothing but the last key bounds it
 }

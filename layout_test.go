@@ -24,17 +24,63 @@ var layout = []struct {
 	only  []string
 	never []string
 }{
-	{packages: "./internal/wire/...", only: []string{module + "/internal/wire/..."}},
-	{packages: "./internal/transport/...", only: []string{
-		module + "/internal/transport/...", "golang.org/x/net/http2/hpack",
-	}},
-	{packages: "./internal/balance/...", only: []string{
-		module + "/internal/balance/...", module + "/internal/transport/...", "golang.org/x/net/http2/hpack",
-	}},
-	{packages: "./...", only: []string{module, module + "/internal/...", "golang.org/x/net/http2/hpack"}},
+	{packages: "./internal/wire/...", only: internal("wire")},
+	{packages: "./internal/backoff/...", only: internal("backoff")},
+	{packages: "./internal/transport/...", only: internal("transport")},
+	{packages: "./internal/balance/...", only: internal("balance", "backoff", "transport")},
+	{packages: "./internal/rpc/...", only: internal("rpc", "balance", "backoff", "transport")},
+	{packages: "./internal/call/...", only: internal("call", "rpc", "balance", "transport", "wire", "backoff")},
+	{packages: "./internal/coalesce/...", only: internal("coalesce", "call", "rpc", "balance", "transport", "wire", "backoff")},
+	{packages: "./internal/keepalive/...", only: internal("keepalive", "call", "rpc", "balance", "transport", "wire", "backoff")},
+	{packages: "./internal/follow/...", only: append([]string{module}, internal("follow", "compat", "call", "coalesce", "keepalive", "rpc", "balance", "transport", "wire", "backoff")...)},
+	{packages: "./internal/cowtree/...", only: internal("cowtree")},
+	{packages: "./internal/compat/...", only: internal("compat", "call", "rpc", "balance", "transport", "wire", "backoff")},
+	{packages: "./internal/peertest/...", only: internal("peertest", "transport", "wire")},
+	{packages: "./internal/leaktest/...", only: internal("leaktest")},
+	{packages: "./internal/exampletest/...", only: internal("exampletest")},
+	{packages: "./concurrency/...", only: recipes("concurrency"), never: forTests},
+	{packages: "./cache/...", only: recipes("cache"), never: forTests},
+	{packages: "./idempotent/...", only: recipes("idempotent", "concurrency"), never: forTests},
+	{packages: "./stm/...", only: recipes("stm", "idempotent", "concurrency"), never: forTests},
+	{packages: "./sequence/...", only: recipes("sequence", "stm", "idempotent", "concurrency"), never: forTests},
+	{packages: "./group/...", only: recipes("group", "concurrency"), never: forTests},
+	{packages: "./discovery/...", only: recipes("discovery", "concurrency"), never: forTests},
+	{packages: "./mirror/...", only: recipes("mirror"), never: forTests},
+	{packages: "./...", only: recipes("cache", "concurrency", "group", "idempotent", "queue", "stm", "sequence", "discovery", "mirror")},
+	{packages: "./queue/...", only: recipes("queue", "idempotent", "concurrency"), never: forTests},
+	{packages: ".", only: recipes(), never: forTests},
 
+	{packages: "./discovery/grpcresolver/...", sibling: true, never: append([]string{"go.etcd.io/etcd/..."}, forTests...)},
 	{packages: "./etcdtest/...", sibling: true, never: []string{module + "/v3compat/..."}},
 	{packages: "./v3compat/...", sibling: true, never: []string{"go.etcd.io/etcd/server/v3/..."}},
+	{packages: "./otel", sibling: true, never: []string{"go.etcd.io/...", "go.opentelemetry.io/otel/sdk/..."}},
+	{packages: "./prom", sibling: true, never: []string{"go.etcd.io/..."}},
+	{packages: "./lua", sibling: true, only: append(internal("call", "coalesce", "compat", "keepalive", "rpc", "balance", "transport", "wire", "backoff"),
+		module, module+"/lua", "github.com/yuin/gopher-lua/...")},
+}
+
+// forTests are packages that only tests import.
+var forTests = []string{module + "/internal/peertest/...", module + "/internal/leaktest/...", module + "/internal/exampletest/..."}
+
+// internal is packages below internal/ by name, with what transport needs.
+func internal(names ...string) (list []string) {
+	for _, name := range names {
+		list = append(list, module+"/internal/"+name+"/...")
+	}
+	if slices.Contains(names, "transport") {
+		list = append(list, "golang.org/x/net/http2/hpack")
+	}
+	return list
+}
+
+// recipes is what packages on top of the client may import: the client, and those of
+// them that are named.
+func recipes(names ...string) []string {
+	list := []string{module, module + "/internal/...", "golang.org/x/net/http2/hpack"}
+	for _, name := range names {
+		list = append(list, module+"/"+name)
+	}
+	return list
 }
 
 func TestLayout(t *testing.T) {
@@ -65,6 +111,29 @@ func TestExamplesUseThePublicPackage(t *testing.T) {
 		for _, path := range strings.Fields(imports) {
 			if strings.HasPrefix(path, module+"/internal/") {
 				t.Errorf("%s imports %s, which its readers can't", name, path)
+			}
+		}
+	}
+}
+
+// TestCompatIsForV3compat holds internal/compat to its one user, and that one to it.
+func TestCompatIsForV3compat(t *testing.T) {
+	packages := []string{"./..."}
+	if inWorkspace(t) {
+		for _, sibling := range []string{"bench", "conformance", "discovery/grpcresolver", "etcdtest", "examples", "lua", "otel", "prom", "robustness", "tools", "v3compat"} {
+			packages = append(packages, "./"+sibling+"/...")
+		}
+	}
+	for _, tree := range packages {
+		for _, line := range goList(t, "{{.ImportPath}} {{join .Imports \" \"}}", tree) {
+			name, imports, _ := strings.Cut(line, " ")
+			for _, path := range strings.Fields(imports) {
+				switch {
+				case path == module+"/internal/compat" && name != module && name != module+"/v3compat":
+					t.Errorf("%s imports %s, which is for v3compat", name, path)
+				case path != module+"/internal/compat" && strings.HasPrefix(path, module+"/internal/") && name == module+"/v3compat":
+					t.Errorf("%s imports %s; what it needs goes through internal/compat", name, path)
+				}
 			}
 		}
 	}

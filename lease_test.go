@@ -3,34 +3,41 @@ package etcd
 import (
 	"context"
 	"errors"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unsafe"
+
+	"silly.store/etcd/internal/peertest/leasetest"
 )
+
+// leaseClient makes a client of the first n members of a cluster.
+func leaseClient(t testing.TB, p *leasetest.Cluster, n int) *Client {
+	t.Helper()
+	return scripted(t, p.Cluster, Config{Endpoints: p.Addresses(n), RetrySleep: 10 * time.Millisecond})
+}
 
 // The answer of a Grant is lost: it is sent again with the same ID, and that the
 // lease exists then is its success.
 func TestGrantAnswerLost(t *testing.T) {
 	for _, id := range []LeaseID{0, 4711} {
 		synctest.Test(t, func(t *testing.T) {
-			p := newLessor()
-			c := p.client(t, 1)
-			p.noReply = 2
+			p := leasetest.NewCluster()
+			c := leaseClient(t, p, 1)
+			p.Set(func() { p.LoseAnswers = 2 })
 			start := time.Now()
 			l, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, ID: id})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(p.leases) != 1 || l.TTL != 10*time.Second || id != 0 && l.ID != id {
-				t.Errorf("%d leases after one Grant: %+v", len(p.leases), l)
+			if len(p.Leases) != 1 || l.TTL != 10*time.Second || id != 0 && l.ID != id {
+				t.Errorf("%d leases after one Grant: %+v", len(p.Leases), l)
 			}
-			if n := len(p.renewals(l.ID)); n != 1 {
+			if n := len(p.Renewals(int64(l.ID))); n != 1 {
 				t.Errorf("it was renewed %d times to learn its TTL", n)
 			}
-			if d := l.Deadline(); d.After(p.expires(l.ID)) || d.Before(start.Add(9*time.Second)) {
-				t.Errorf("Deadline %v, the server's is %v", d, p.expires(l.ID))
+			if d := l.Deadline(); d.After(p.Expires(int64(l.ID))) || d.Before(start.Add(9*time.Second)) {
+				t.Errorf("Deadline %v, the server's is %v", d, p.Expires(int64(l.ID)))
 			}
 			time.Sleep(time.Minute)
 			isAlive(t, l)
@@ -42,13 +49,13 @@ func TestGrantAnswerLost(t *testing.T) {
 // Grant before was rejected or not sent.
 func TestGrantExists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
-		p.leases[4711] = &lessorLease{ttl: time.Hour, expires: time.Now().Add(time.Hour)}
-		p.down["a:1"] = true
+		p := leasetest.NewCluster()
+		c := leaseClient(t, p, 1)
+		p.Put(4711, time.Hour)
+		p.Down(true)
 		go func() {
 			time.Sleep(15 * time.Millisecond)
-			p.set(func() { p.down["a:1"] = false })
+			p.Down(false)
 		}()
 		_, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, ID: 4711})
 		if !errors.Is(err, ErrLeaseExists) || MaybeApplied(err) {
@@ -60,14 +67,14 @@ func TestGrantExists(t *testing.T) {
 // Nobody knows what became of the Grant, and the error says so.
 func TestGrantUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
-		p.noReply = 100
+		p := leasetest.NewCluster()
+		c := leaseClient(t, p, 1)
+		p.Set(func() { p.LoseAnswers = 100 })
 		_, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second})
 		if !errors.Is(err, ErrUnavailable) || !MaybeApplied(err) {
 			t.Errorf("%v; MaybeApplied %v", err, MaybeApplied(err))
 		}
-		if len(c.leases.leases) != 0 {
+		if c.leases.Count() != 0 {
 			t.Error("the keeper has it")
 		}
 	})
@@ -77,12 +84,12 @@ func TestGrantUnknown(t *testing.T) {
 // handed out.
 func TestGrantTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
-		p.after = 1300 * time.Millisecond
+		p := leasetest.NewCluster()
+		c := leaseClient(t, p, 1)
+		p.Set(func() { p.After = 1300 * time.Millisecond })
 		go func() {
 			time.Sleep(1200 * time.Millisecond)
-			p.set(func() { p.after = 0 })
+			p.Set(func() { p.After = 0 })
 		}()
 		l, err := c.Grant(t.Context(), GrantRequest{TTL: 2 * time.Second})
 		if err != nil {
@@ -96,8 +103,8 @@ func TestGrantTakesLong(t *testing.T) {
 
 func TestNoKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
+		p := leasetest.NewCluster()
+		c := leaseClient(t, p, 1)
 		l, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, NoKeepAlive: true})
 		if err != nil {
 			t.Fatal(err)
@@ -109,10 +116,10 @@ func TestNoKeepAlive(t *testing.T) {
 			}
 			isAlive(t, l)
 		}
-		if n := len(p.renewals(l.ID)); n != 3 {
+		if n := len(p.Renewals(int64(l.ID))); n != 3 {
 			t.Errorf("%d renewals, want 3", n)
 		}
-		left := time.Until(p.expires(l.ID))
+		left := time.Until(p.Expires(int64(l.ID)))
 		start := time.Now()
 		if d := isLost(t, l, time.Minute, ErrLeaseExpired).Sub(start); d > left || d < left-20*time.Millisecond {
 			t.Errorf("lost after %v with %v left", d, left)
@@ -122,8 +129,8 @@ func TestNoKeepAlive(t *testing.T) {
 
 func TestAdopt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		before, after := p.client(t, 1), p.client(t, 1)
+		p := leasetest.NewCluster()
+		before, after := leaseClient(t, p, 1), leaseClient(t, p, 1)
 		l := kept(t, before, 10*time.Second)
 		time.Sleep(time.Minute)
 		_ = before.Close()
@@ -158,10 +165,10 @@ func TestAdopt(t *testing.T) {
 // A Revoke whose answer was lost meets its own success.
 func TestRevokeAnswerLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
+		p := leasetest.NewCluster()
+		c := leaseClient(t, p, 1)
 		l := kept(t, c, 10*time.Second)
-		p.set(func() { p.noReply = 1 })
+		p.Set(func() { p.LoseAnswers = 1 })
 		if _, err := c.Revoke(t.Context(), RevokeRequest{ID: l.ID}); err != nil {
 			t.Fatal(err)
 		}
@@ -176,19 +183,19 @@ func TestRevokeAnswerLost(t *testing.T) {
 // answer never came does not hide the loss.
 func TestRevokeFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
+		p := leasetest.NewCluster()
+		c := leaseClient(t, p, 1)
 		l := kept(t, c, 10*time.Second)
-		p.set(func() { p.down["a:1"] = true })
-		p.cut("")
+		p.Down(true)
+		p.Cut(nil)
 		if _, err := c.Revoke(t.Context(), RevokeRequest{ID: l.ID}); !errors.Is(err, ErrUnavailable) || MaybeApplied(err) {
 			t.Fatal(err)
 		}
-		p.set(func() { p.down["a:1"] = false })
+		p.Down(false)
 		time.Sleep(time.Minute)
 		isAlive(t, l)
 
-		p.set(func() { p.noReply = 100 })
+		p.Set(func() { p.LoseAnswers = 100 })
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 		defer cancel()
 		if _, err := c.Revoke(ctx, RevokeRequest{ID: l.ID}); !MaybeApplied(err) {
@@ -198,66 +205,19 @@ func TestRevokeFails(t *testing.T) {
 	})
 }
 
-// A renewal learns that the lease is gone while the Revoke that did it is under
-// way: the reason is the Revoke.
-func TestRevokeSeenByRenewalFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
-		l := kept(t, c, 2*time.Second)
-		done := make(chan error)
-		p.set(func() { p.after = 1900 * time.Millisecond })
-		go func() {
-			_, err := c.Revoke(t.Context(), RevokeRequest{ID: l.ID})
-			done <- err
-		}()
-		time.Sleep(time.Millisecond)
-		p.set(func() { p.after = 0 })
-		time.Sleep(1500 * time.Millisecond)
-		if len(p.renewals(l.ID)) == 0 {
-			t.Error("nothing was renewed")
-		}
-		isAlive(t, l)
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
-		isLost(t, l, time.Millisecond, ErrLeaseRevoked)
-	})
-}
-
-// The server has forgotten a lease, and its ID is granted again.
-func TestGrantSameIDAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
-		first, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, ID: 5})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.set(func() { p.revokeLocked(5) })
-		second, err := c.Grant(t.Context(), GrantRequest{TTL: 10 * time.Second, ID: 5})
-		if err != nil {
-			t.Fatal(err)
-		}
-		isLost(t, first, time.Millisecond, ErrLeaseExpired)
-		time.Sleep(time.Minute)
-		isAlive(t, second)
-	})
-}
-
 // Many calls share streams; one that ends a stream fails alone.
 func TestKeepAliveOnceShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		p.set(func() { p.before, p.service = time.Millisecond, 20*time.Microsecond })
-		c := p.client(t, 1)
+		p := leasetest.NewCluster()
+		p.Set(func() { p.Before, p.Service = time.Millisecond, 20*time.Microsecond })
+		c := leaseClient(t, p, 1)
 		const n = 2000
-		p.set(func() {
-			for id := LeaseID(1); id <= n; id++ {
-				p.leases[id] = &lessorLease{ttl: time.Minute, expires: time.Now().Add(time.Minute)}
+		p.Set(func() {
+			for id := int64(1); id <= n; id++ {
+				p.Leases[id] = &leasetest.Lease{TTL: time.Minute, Expires: time.Now().Add(time.Minute)}
 			}
-			p.forbidden[700] = true
-			delete(p.leases, 900)
+			p.Forbidden[700] = true
+			delete(p.Leases, 900)
 		})
 		errs := make([]error, n+1)
 		done := make(chan struct{})
@@ -282,7 +242,7 @@ func TestKeepAliveOnceShares(t *testing.T) {
 				t.Errorf("lease %d: %v, want %v", id, err, want)
 			}
 		}
-		if _, opened, _ := p.count(); opened > 12 {
+		if _, opened, _ := p.Count(); opened > 12 {
 			t.Errorf("%d streams were opened", opened)
 		}
 	})
@@ -290,16 +250,16 @@ func TestKeepAliveOnceShares(t *testing.T) {
 
 func TestKeepAliveOnceFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
-		p.leases[1] = &lessorLease{ttl: time.Hour, expires: time.Now().Add(time.Hour)}
+		p := leasetest.NewCluster()
+		c := leaseClient(t, p, 1)
+		p.Put(1, time.Hour)
 		once := func(d time.Duration) error {
 			ctx, cancel := context.WithTimeout(t.Context(), d)
 			defer cancel()
 			_, err := c.KeepAliveOnce(ctx, KeepAliveRequest{ID: 1})
 			return err
 		}
-		p.set(func() { p.silent = true })
+		p.Set(func() { p.Silent = true })
 		start := time.Now()
 		if err := once(3 * time.Second); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 3*time.Second {
 			t.Errorf("a silent server: %v after %v", err, time.Since(start))
@@ -308,12 +268,13 @@ func TestKeepAliveOnceFails(t *testing.T) {
 		if !errors.Is(err, ErrTimeout) {
 			t.Errorf("a silent server and no deadline: %v", err)
 		}
-		p.set(func() { p.silent = false; p.down["a:1"] = true })
-		p.cut("")
+		p.Set(func() { p.Silent = false })
+		p.Down(true)
+		p.Cut(nil)
 		if err := once(time.Minute); !errors.Is(err, ErrUnavailable) || time.Since(start) > 10*time.Minute {
 			t.Errorf("no server: %v", err)
 		}
-		p.set(func() { p.down["a:1"] = false })
+		p.Down(false)
 		if err := once(time.Minute); err != nil {
 			t.Error(err)
 		}
@@ -323,8 +284,8 @@ func TestKeepAliveOnceFails(t *testing.T) {
 // A context ends with its lease, its parent or its cancel, whatever comes first.
 func TestLeaseContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
+		p := leasetest.NewCluster()
+		c := leaseClient(t, p, 1)
 		l := kept(t, c, 6*time.Second)
 		type key struct{}
 		parent, endParent := context.WithCancel(context.WithValue(t.Context(), key{}, "v"))
@@ -346,7 +307,7 @@ func TestLeaseContext(t *testing.T) {
 			t.Errorf("after the parent: %v, and the other %v", context.Cause(child), held.Err())
 		}
 
-		p.set(func() { p.silent = true })
+		p.Set(func() { p.Silent = true })
 		deadline := l.Deadline()
 		<-held.Done()
 		if !errors.Is(context.Cause(held), ErrLeaseNotRenewed) || context.Cause(held) != l.Err() {
@@ -371,8 +332,8 @@ func TestLeaseContext(t *testing.T) {
 
 func TestLeaseRevoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newLessor()
-		c := p.client(t, 1)
+		p := leasetest.NewCluster()
+		c := leaseClient(t, p, 1)
 		l := kept(t, c, 6*time.Second)
 		var none context.Context
 		if err := l.Revoke(none); !errors.Is(err, ErrInvalidRequest) {
@@ -407,42 +368,13 @@ func TestGrantRequestWire(t *testing.T) {
 		ok      bool
 	}{
 		{0, 0, false}, {-1, 0, false}, {-1 << 63, 0, false},
-		{1, 1, true}, {time.Second, 1, true}, {time.Second + 1, 2, true},
+		{1, 0, false}, {time.Millisecond - 1, 0, false}, {time.Millisecond, 1, true}, {time.Second, 1, true}, {time.Second + 1, 2, true},
 		{maxLeaseTTL * time.Second, maxLeaseTTL, true}, {maxLeaseTTL*time.Second + 1, 0, false}, {1<<63 - 1, 0, false},
 	} {
 		w, err := (&GrantRequest{TTL: test.ttl}).wire()
 		if (err == nil) != test.ok || test.ok && w.TTL != test.seconds || w.ID < 0 {
 			t.Errorf("TTL %v: %+v, %v; want %d s, ok %v", test.ttl, w, err, test.seconds, test.ok)
 		}
-	}
-}
-
-func TestLeaseHeap(t *testing.T) {
-	var h leaseHeap
-	var leases []*Lease
-	for i := range 1000 {
-		l := &Lease{ID: LeaseID(i)}
-		leases = append(leases, l)
-		h.push(l, int64(i*7919%1000))
-	}
-	var want []int64
-	for i, l := range leases {
-		if i%3 == 0 {
-			l.leaveHeap()
-		} else {
-			want = append(want, int64(i*7919%1000))
-		}
-	}
-	slices.Sort(want)
-	for _, at := range want {
-		s := h.first()
-		if s.at != at {
-			t.Fatalf("%d comes out, want %d", s.at, at)
-		}
-		s.lease.leaveHeap()
-	}
-	if !h.empty() {
-		t.Error("not empty")
 	}
 }
 

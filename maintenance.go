@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
 )
 
 // Maintenance looks after the members of the cluster. Get it with
@@ -84,16 +87,16 @@ type DowngradeRequest struct {
 	Version string
 }
 
-// Status tells how a member is: its version, its database, what it knows of the
+// Status returns a member's state: its version, its database, what it knows of the
 // leader. A member answers also when it has no leader.
 //
-// Errors: ErrInvalidRequest and those of every call.
+// Errors: ErrInvalidRequest and those of every call (see [Error]).
 //
 // etcd: Maintenance/Status (since 3.0)
 func (m Maintenance) Status(ctx context.Context, req StatusRequest) (*StatusResponse, error) {
-	rpc, err := m.at(&rpcStatus, req.Endpoint)
+	member, err := m.member(req.Endpoint)
 	resp := new(StatusResponse)
-	if err := m.c.do(ctx, rpc, &statusRequest{}, err, resp); err != nil {
+	if err := m.c.doAt(ctx, rpc.Status, member, &statusRequest{}, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -101,12 +104,12 @@ func (m Maintenance) Status(ctx context.Context, req StatusRequest) (*StatusResp
 
 // Alarms lists the alarms that are raised.
 //
-// Errors: those of every call.
+// Errors: those of every call (see [Error]).
 //
 // etcd: Maintenance/Alarm (since 3.0)
 func (m Maintenance) Alarms(ctx context.Context) (*AlarmsResponse, error) {
 	resp := new(AlarmsResponse)
-	if err := m.c.do(ctx, &rpcAlarms, &alarmRequest{Action: alarmGet}, nil, resp); err != nil {
+	if err := m.c.do(ctx, rpc.Alarms, &alarmRequest{Action: alarmGet}, nil, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -116,8 +119,8 @@ func (m Maintenance) Alarms(ctx context.Context) (*AlarmsResponse, error) {
 // writes again. Where req leaves the member or the kind open, the alarms that are
 // raised are listed first, and those that fit are disarmed one by one.
 //
-// Errors: ErrInvalidRequest and those of every call. Alarms may have been
-// disarmed if [MaybeApplied] says so; after an error some of several may be, too.
+// Errors: ErrInvalidRequest and those of every call (see [Error]). Alarms may have
+// been disarmed if [MaybeApplied] says so; after an error some of several may be, too.
 //
 // etcd: Maintenance/Alarm (since 3.0)
 func (m Maintenance) Disarm(ctx context.Context, req DisarmRequest) (*DisarmResponse, error) {
@@ -125,7 +128,7 @@ func (m Maintenance) Disarm(ctx context.Context, req DisarmRequest) (*DisarmResp
 		return m.disarm(ctx, []AlarmMember{{req.MemberID, req.Alarm}})
 	}
 	raised := new(AlarmsResponse)
-	if err := m.c.do(ctx, &rpcDisarmList, &alarmRequest{Action: alarmGet}, req.Alarm.check(), raised); err != nil {
+	if err := m.c.do(ctx, rpc.DisarmList, &alarmRequest{Action: alarmGet}, req.Alarm.check(), raised); err != nil {
 		return nil, err
 	}
 	wanted := slices.DeleteFunc(raised.Alarms, func(a AlarmMember) bool {
@@ -143,7 +146,7 @@ func (m Maintenance) disarm(ctx context.Context, alarms []AlarmMember) (*DisarmR
 	for _, a := range alarms {
 		wire := alarmRequest{Action: alarmDeactivate, MemberID: a.MemberID, Alarm: a.Alarm}
 		var resp AlarmsResponse
-		if err := m.c.do(ctx, &rpcDisarm, &wire, a.Alarm.check(), &resp); err != nil {
+		if err := m.c.do(ctx, rpc.Disarm, &wire, a.Alarm.check(), &resp); err != nil {
 			return nil, err
 		}
 		out.Header = resp.Header
@@ -164,14 +167,14 @@ func (a AlarmType) check() error {
 // member after the other, the leader last. Config.Timeout does not bound it, only
 // ctx does.
 //
-// Errors: ErrInvalidRequest, ErrNotSupportedForLearner and those of every call.
-// If [MaybeApplied] says so the member may have done it, or be at it.
+// Errors: ErrInvalidRequest, ErrNotSupportedForLearner and those of every call (see
+// [Error]). If [MaybeApplied] says so the member may have done it, or be at it.
 //
 // etcd: Maintenance/Defragment (since 3.0)
 func (m Maintenance) Defragment(ctx context.Context, req DefragmentRequest) (*DefragmentResponse, error) {
-	rpc, err := m.atOne(&rpcDefragment, req.Endpoint)
+	member, err := m.one(req.Endpoint)
 	resp := new(DefragmentResponse)
-	if err := m.c.do(ctx, rpc, &defragmentRequest{}, err, resp); err != nil {
+	if err := m.c.doAt(ctx, rpc.Defragment, member, &defragmentRequest{}, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -181,13 +184,14 @@ func (m Maintenance) Defragment(ctx context.Context, req DefragmentRequest) (*De
 // members with the same data need not be the same: [Maintenance.HashKV] is the
 // one to compare them by. Config.Timeout does not bound it, only ctx does.
 //
-// Errors: ErrInvalidRequest, ErrNotSupportedForLearner and those of every call.
+// Errors: ErrInvalidRequest, ErrNotSupportedForLearner and those of every call (see
+// [Error]).
 //
 // etcd: Maintenance/Hash (since 3.0)
 func (m Maintenance) Hash(ctx context.Context, req HashRequest) (*HashResponse, error) {
-	rpc, err := m.atOne(&rpcHash, req.Endpoint)
+	member, err := m.one(req.Endpoint)
 	resp := new(HashResponse)
-	if err := m.c.do(ctx, rpc, &hashRequest{}, err, resp); err != nil {
+	if err := m.c.doAt(ctx, rpc.Hash, member, &hashRequest{}, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -199,16 +203,16 @@ func (m Maintenance) Hash(ctx context.Context, req HashRequest) (*HashResponse, 
 // only ctx does.
 //
 // Errors: ErrInvalidRequest, ErrCompacted, ErrFutureRevision (the member may be
-// behind), ErrNotSupportedForLearner and those of every call.
+// behind), ErrNotSupportedForLearner and those of every call (see [Error]).
 //
 // etcd: Maintenance/HashKV (since 3.3)
 func (m Maintenance) HashKV(ctx context.Context, req HashKVRequest) (*HashKVResponse, error) {
-	rpc, err := m.atOne(&rpcHashKV, req.Endpoint)
+	member, err := m.one(req.Endpoint)
 	if err == nil && req.Revision < 0 {
 		err = fmt.Errorf("Revision is negative: %d", req.Revision)
 	}
 	resp := new(HashKVResponse)
-	if err := m.c.do(ctx, rpc, &hashKVRequest{Revision: req.Revision}, err, resp); err != nil {
+	if err := m.c.doAt(ctx, rpc.HashKV, member, &hashKVRequest{Revision: req.Revision}, err, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -219,18 +223,18 @@ func (m Maintenance) HashKV(ctx context.Context, req HashKVRequest) (*HashKVResp
 //
 // Errors: ErrInvalidRequest, ErrInvalidDowngradeVersion, ErrDowngradeInProgress,
 // ErrNoDowngrade (etcd 3.5; later ones do nothing then), ErrClusterVersionUnknown
-// and those of every call. It may have been done if [MaybeApplied] says so:
-// [StatusResponse] tells. etcd 3.5 does it and then never answers, which ends with
+// and those of every call (see [Error]). It may have been done if [MaybeApplied] says so:
+// [StatusResponse] shows it. etcd 3.5 does it and then never answers, which ends with
 // ErrServerTimeout after some seconds.
 //
 // etcd: Maintenance/Downgrade (since 3.5; downgrades of members since 3.6)
 func (m Maintenance) Downgrade(ctx context.Context, req DowngradeRequest) (*DowngradeResponse, error) {
-	rpc := &rpcDowngrade
+	method := rpc.Downgrade
 	if req.Action == DowngradeValidate {
-		rpc = &rpcDowngradeValidate
+		method = rpc.DowngradeValidate
 	}
 	resp := new(DowngradeResponse)
-	if err := m.c.do(ctx, rpc, (*downgradeRequest)(&req), req.check(), resp); err != nil {
+	if err := m.c.do(ctx, method, (*downgradeRequest)(&req), req.check(), resp); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -248,24 +252,118 @@ func (r *DowngradeRequest) check() error {
 	return nil
 }
 
-// at is r, meant for one member unless endpoint is empty.
-func (m Maintenance) at(r *rpc, endpoint string) (*rpc, error) {
+// member is the one at endpoint; nil, which means any, if endpoint is empty.
+func (m Maintenance) member(endpoint string) (*balance.Endpoint, error) {
 	if endpoint == "" {
-		return r, nil
+		return nil, nil
 	}
 	e, err := balance.ParseEndpoint(endpoint, m.c.endpoints.tls)
 	if err != nil {
-		return r, fmt.Errorf("Endpoint %w", err)
+		return nil, fmt.Errorf("Endpoint %w", err)
 	}
-	named := *r
-	named.member = &e
-	return &named, nil
+	return &e, nil
 }
 
-// atOne is at for requests that make no sense without an endpoint.
-func (m Maintenance) atOne(r *rpc, endpoint string) (*rpc, error) {
+// one is member for requests that make no sense without an endpoint.
+func (m Maintenance) one(endpoint string) (*balance.Endpoint, error) {
 	if endpoint == "" {
-		return r, errors.New("Endpoint is empty; name the member that it is meant for")
+		return nil, errors.New("Endpoint is empty; name the member that it is meant for")
 	}
-	return m.at(r, endpoint)
+	return m.member(endpoint)
+}
+
+// leaderTries is how often the client looks for the leader while leadership moves.
+const leaderTries = 3
+
+// MoveLeader makes another member the leader and returns when that member leads. The
+// request has to reach the current leader. The client finds it by the leader's
+// advertised client URLs or, where these do not work from here, among its own
+// endpoints.
+//
+// Errors: ErrInvalidRequest, ErrBadLeaderTransferee, ErrNotLeader (the member at
+// req.Endpoint does not lead), ErrNoLeader, ErrServerTimeout and those of every call
+// (see [Error]). It may have been done if [MaybeApplied] says so.
+//
+// etcd: Maintenance/MoveLeader (since 3.3)
+func (m Maintenance) MoveLeader(ctx context.Context, req MoveLeaderRequest) (*MoveLeaderResponse, error) {
+	if req.Endpoint != "" || ctx == nil || req.check() != nil {
+		return m.moveLeader(ctx, &req, req.Endpoint)
+	}
+	for try := 1; ; try++ {
+		endpoint, err := m.leader(ctx)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := m.moveLeader(ctx, &req, endpoint)
+		if err == nil || try == leaderTries || !errors.Is(err, ErrNotLeader) {
+			return resp, err
+		}
+	}
+}
+
+func (m Maintenance) moveLeader(ctx context.Context, req *MoveLeaderRequest, endpoint string) (*MoveLeaderResponse, error) {
+	member, err := m.member(endpoint)
+	if err == nil {
+		err = req.check()
+	}
+	resp := new(MoveLeaderResponse)
+	if err := m.c.doAt(ctx, rpc.MoveLeader, member, &moveLeaderRequest{TargetID: req.TargetID}, err, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (r *MoveLeaderRequest) check() error {
+	if r.TargetID == 0 {
+		return errors.New("TargetID is 0, which is no member")
+	}
+	return nil
+}
+
+// leader finds an endpoint at which the leader answers.
+func (m Maintenance) leader(ctx context.Context) (string, error) {
+	var status StatusResponse
+	if err := m.c.do(ctx, rpc.FindLeader, &statusRequest{}, nil, &status); err != nil {
+		return "", err
+	}
+	var list MemberListResponse
+	if err := m.c.do(ctx, rpc.FindMembers, &memberListRequest{Linearizable: true}, nil, &list); err != nil {
+		return "", err
+	}
+	var urls []string
+	for _, member := range list.Members {
+		if member.ID == status.Leader {
+			urls = member.ClientURLs
+		}
+	}
+	for _, endpoint := range append(slices.Clone(urls), m.c.Endpoints()...) {
+		if m.answersAt(ctx, endpoint, status.Leader) {
+			return endpoint, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return "", &Error{
+		Op: rpc.MoveLeader.Op, Code: CodeUnavailable, Outcome: OutcomeNotSent, Attempts: 1, sentinel: ErrUnavailable, cause: ctx.Err(),
+		Message: fmt.Sprintf("the leader, member %x, answers neither at its client URLs %q nor at an endpoint of the client", status.Leader, urls),
+	}
+}
+
+// leaderPatience is how long the client waits for one address to answer while it looks for
+// the leader.
+const leaderPatience = 5 * time.Second
+
+// answersAt reports whether the member with that ID is the one at endpoint. It
+// asks once.
+func (m Maintenance) answersAt(ctx context.Context, endpoint string, id uint64) bool {
+	member, err := m.member(endpoint)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaderPatience)
+	defer cancel()
+	reply, e := m.c.engine.Once(ctx, call.Request{Method: rpc.FindLeaderAt, Member: member})
+	var resp StatusResponse
+	return e == nil && resp.decodeWire(reply) == nil && resp.Header.MemberID == id
 }

@@ -3,13 +3,18 @@ package etcd
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/keepalive"
+	"silly.store/etcd/internal/transport"
 )
 
-// observer is told what happens inside a client. It counts for Stats, calls the
+// observer sees what happens inside a client. It counts for Stats, calls the
 // user's hooks and writes the log. All methods may be called concurrently, and
 // none while a lock is held.
 type observer struct {
@@ -19,8 +24,11 @@ type observer struct {
 	attempts, failures, retries, hedges    atomic.Int64
 	connects, connectFailures, disconnects atomic.Int64
 	authentications, watchesResumed        atomic.Int64
-	batches, batchedCalls                  atomic.Int64
-	renewals, leasesLost                   atomic.Int64
+	batches, batchedCalls, hookPanics      atomic.Int64
+
+	// See inside.go: connections hears of each that has come up, has failed or has ended,
+	// leaderless of renewals that find no leader.
+	connections, leaderless listeners
 }
 
 // quiet reports whether a message of the level would not be written.
@@ -37,65 +45,108 @@ func (o *observer) write(level slog.Level, text string, attrs ...slog.Attr) {
 // why is the attribute for an error.
 func why(err error) slog.Attr { return slog.Any("error", err) }
 
-// attemptWatch is one attempt that is observed; the zero value is of one that
-// nobody but the counters wants to know of.
-type attemptWatch struct {
-	info  AttemptInfo
-	began time.Time
-	ended func(AttemptResult)
-}
-
-// attempt notes that a request is about to be sent.
-func (o *observer) attempt(ctx context.Context, r *rpc, endpoint string, hedge bool) attemptWatch {
+// AttemptBegins implements call.Observer. The observation stays empty when only the
+// counters need it.
+func (o *observer) AttemptBegins(ctx context.Context, a call.Attempt) call.Observation {
 	o.attempts.Add(1)
-	if hedge {
+	if a.Hedge {
 		o.hedges.Add(1)
 	}
+	if o.hooks.Call != nil {
+		o.noteAttempts(ctx, &a)
+	}
 	if o.hooks.Attempt == nil && o.quiet(slog.LevelDebug) {
-		return attemptWatch{}
+		return call.Observation{}
 	}
-	a := attemptWatch{info: AttemptInfo{Op: r.op, Endpoint: endpoint, Hedge: hedge, Calls: r.fate.size()}, began: time.Now()}
-	if o.hooks.Attempt != nil {
-		a.ended = o.hooks.Attempt(ctx, a.info)
+	observation := call.Observation{Attempt: a, Began: time.Now()}
+	if o.hooks.Attempt == nil {
+		return observation
 	}
-	return a
+	info := AttemptInfo{
+		Op: a.Op, Method: strings.TrimPrefix(a.Path, "/"), Endpoint: a.Endpoint, Hedge: a.Hedge, Calls: a.Calls, Shared: a.Contexts,
+		headers: new([]transport.Header),
+	}
+	ended := o.hooks.Attempt(ctx, info)
+	observation.Headers = *info.headers
+	if ended != nil {
+		observation.Ended = func(took time.Duration, err *call.Error) {
+			defer o.caught("Attempt")
+			ended(AttemptResult{Duration: took, Err: publicOrNil(err)})
+		}
+	}
+	return observation
 }
 
-// batch notes that so many calls share a request.
-func (o *observer) batch(calls int) {
-	o.batches.Add(1)
-	o.batchedCalls.Add(int64(calls))
+// noteAttempts notes an attempt for each of the calls that it is made for.
+func (o *observer) noteAttempts(ctx context.Context, a *call.Attempt) {
+	if len(a.Contexts) == 0 {
+		o.noteAttempt(ctx, a.Endpoint)
+	}
+	for _, shared := range a.Contexts {
+		o.noteAttempt(shared, a.Endpoint) //nolint:contextcheck // those of the calls that share the request
+	}
 }
 
-// attemptEnded notes what became of it.
-func (o *observer) attemptEnded(a attemptWatch, err *Error) {
+// hookPanicked notes that a hook has panicked.
+func (o *observer) hookPanicked(hook string, r any) {
+	o.hookPanics.Add(1)
+	o.write(slog.LevelError, "hook panicked", slog.String("hook", hook), slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+}
+
+// AttemptEnds implements call.Observer.
+func (o *observer) AttemptEnds(a call.Observation, err *call.Error) {
 	if err != nil {
 		o.failures.Add(1)
 	}
-	if a.began.IsZero() {
+	if a.Began.IsZero() {
 		return
 	}
-	took := time.Since(a.began)
-	if a.ended != nil {
-		a.ended(AttemptResult{Duration: took, Err: err})
+	took := time.Since(a.Began)
+	if a.Ended != nil {
+		a.Ended(took, err)
 	}
 	if err != nil && !o.quiet(slog.LevelDebug) {
-		o.write(slog.LevelDebug, "attempt failed", slog.String("op", a.info.Op), slog.String("endpoint", a.info.Endpoint),
-			slog.Duration("took", took), slog.String("outcome", err.Outcome.String()), why(err))
+		o.write(slog.LevelDebug, "attempt failed", slog.String("op", a.Attempt.Op), slog.String("endpoint", a.Attempt.Endpoint),
+			slog.Duration("took", took), slog.String("outcome", Outcome(err.Outcome).String()), why(public(err)))
 	}
 }
 
-// retry notes that a request is sent again after a pause.
-func (o *observer) retry(op string, attempt int, pause time.Duration, err *Error) {
+// publicOrNil is public for an error that need not be there.
+func publicOrNil(err *call.Error) *Error {
+	if err == nil {
+		return nil
+	}
+	return public(err)
+}
+
+// loudRetries is how many retries of one request are logged at info level. Ready
+// tries as long as its context lasts.
+const loudRetries = 10
+
+// Retrying implements call.Observer.
+func (o *observer) Retrying(op string, attempt int, pause time.Duration, err *call.Error) {
 	o.retries.Add(1)
 	if o.hooks.Retry != nil {
-		o.hooks.Retry(RetryInfo{Op: op, Attempt: attempt, Pause: pause, Err: err})
+		o.hooks.Retry(RetryInfo{Op: op, Attempt: attempt, Pause: pause, Err: public(err)})
 	}
-	if o.quiet(slog.LevelInfo) {
+	level := slog.LevelInfo
+	if attempt > loudRetries {
+		level = slog.LevelDebug
+	}
+	if o.quiet(level) {
 		return
 	}
-	o.write(slog.LevelInfo, "trying again", slog.String("op", op), slog.Int("attempt", attempt),
-		slog.Duration("pause", pause), why(err))
+	o.write(level, "retrying", slog.String("op", op), slog.Int("attempt", attempt),
+		slog.Duration("pause", pause), why(public(err)))
+}
+
+// Authenticated implements call.Observer.
+func (o *observer) Authenticated() { o.authentications.Add(1) }
+
+// batched notes that a request carries so many calls.
+func (o *observer) batched(calls int) {
+	o.batches.Add(1)
+	o.batchedCalls.Add(int64(calls))
 }
 
 // Connected implements balance.Observer.
@@ -105,21 +156,22 @@ func (o *observer) Connected(c balance.Connected) {
 	} else {
 		o.connectFailures.Add(1)
 	}
+	o.connections.tell()
 	if o.hooks.Connected != nil {
 		o.hooks.Connected(ConnectInfo{
-			Endpoint: c.Endpoint, Purpose: purposeOf(c.Lane), Duration: c.Took, Err: c.Err, Failures: c.Failures,
+			Endpoint: c.Endpoint, Address: c.Address, Purpose: purposeOf(c.Lane), Duration: c.Took, Err: c.Err, Failures: c.Failures,
 		})
 	}
 	if o.log == nil {
 		return
 	}
-	endpoint, purpose := slog.String("endpoint", c.Endpoint), slog.String("for", string(purposeOf(c.Lane)))
+	endpoint, purpose := at(c.Endpoint, c.Address), slog.String("for", string(purposeOf(c.Lane)))
 	switch {
 	case c.Err == nil:
 		o.write(slog.LevelInfo, "connected", endpoint, purpose, slog.Duration("took", c.Took))
 	case c.Failures == 1:
 		o.write(slog.LevelWarn, "cannot connect", endpoint, purpose, why(c.Err))
-	default: // it goes on: a member that is down for an hour is worth one line
+	default: // a member that stays down for an hour is worth one line
 		o.write(slog.LevelDebug, "still cannot connect", endpoint, purpose, slog.Int("failures", c.Failures), why(c.Err))
 	}
 }
@@ -127,15 +179,24 @@ func (o *observer) Connected(c balance.Connected) {
 // Disconnected implements balance.Observer.
 func (o *observer) Disconnected(d balance.Disconnected) {
 	o.disconnects.Add(1)
+	o.connections.tell()
 	if o.hooks.Disconnected != nil {
-		o.hooks.Disconnected(DisconnectInfo{Endpoint: d.Endpoint, Purpose: purposeOf(d.Lane), Lived: d.Lived, Err: d.Err})
+		o.hooks.Disconnected(DisconnectInfo{Endpoint: d.Endpoint, Address: d.Address, Purpose: purposeOf(d.Lane), Lived: d.Lived, Err: d.Err})
 	}
 	level := slog.LevelWarn
 	if d.Ordinary {
 		level = slog.LevelInfo
 	}
-	o.write(level, "disconnected", slog.String("endpoint", d.Endpoint), slog.String("for", string(purposeOf(d.Lane))),
+	o.write(level, "disconnected", at(d.Endpoint, d.Address), slog.String("for", string(purposeOf(d.Lane))),
 		slog.Duration("lived", d.Lived), why(d.Err))
+}
+
+// at is the attribute for an endpoint, with the address that its name stands for.
+func at(endpoint, address string) slog.Attr {
+	if address != "" {
+		endpoint += " (" + address + ")"
+	}
+	return slog.String("endpoint", endpoint)
 }
 
 func purposeOf(lane balance.Lane) Purpose {
@@ -148,7 +209,7 @@ func purposeOf(lane balance.Lane) Purpose {
 	return ForCalls
 }
 
-// watchResumed notes that a watch goes on on another stream.
+// watchResumed notes that another stream has resumed a watch.
 func (o *observer) watchResumed(info WatchResumeInfo) {
 	o.watchesResumed.Add(1)
 	if o.hooks.WatchResumed != nil {
@@ -158,8 +219,40 @@ func (o *observer) watchResumed(info WatchResumeInfo) {
 		slog.Int64("revision", info.Revision), slog.Int64("behind", info.Behind), slog.Duration("interrupted", info.Interrupted))
 }
 
-// leaseLost notes that a lease is over and was not revoked by this client.
-func (o *observer) leaseLost(id LeaseID, err *Error) {
-	o.leasesLost.Add(1)
-	o.write(slog.LevelWarn, "lease lost", slog.String("lease", id.String()), why(err))
+// wantsStale reports whether anybody is to be told of stale watches.
+func (o *observer) wantsStale() bool { return o.hooks.WatchStale != nil || !o.quiet(slog.LevelWarn) }
+
+// watchesStale notes watches that no member has served for long. They are often many, and
+// for one reason, which is worth one line.
+func (o *observer) watchesStale(stale []WatchStaleInfo) {
+	if len(stale) == 0 {
+		return
+	}
+	if o.hooks.WatchStale != nil {
+		for _, info := range stale {
+			o.hooks.WatchStale(info)
+		}
+	}
+	o.write(slog.LevelWarn, "watches are stale", slog.Int("watches", len(stale)),
+		slog.Duration("interrupted", stale[0].Interrupted), why(stale[0].Err))
+}
+
+// leases is what the keeper of the leases reports.
+func (o *observer) leases() keepalive.Config {
+	config := keepalive.Config{
+		Reason: func(reason *call.Error) error { return public(reason) },
+		Lost: func(id int64, reason error) {
+			if o.hooks.LeaseLost != nil {
+				o.hooks.LeaseLost(LeaseLossInfo{ID: LeaseID(id), Err: reason})
+			}
+			o.write(slog.LevelWarn, "lease lost", slog.String("lease", LeaseID(id).String()), why(reason))
+		},
+		Leaderless: o.leaderless.tell,
+	}
+	if o.hooks.LeaseRenewed != nil {
+		config.Renewed = func(r keepalive.Renewal) {
+			o.hooks.LeaseRenewed(LeaseRenewInfo{ID: LeaseID(r.ID), Endpoint: r.Endpoint, TTL: r.TTL, Margin: r.Margin})
+		}
+	}
+	return config
 }

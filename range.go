@@ -7,8 +7,14 @@ import (
 	"iter"
 	"time"
 
+	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
 	"silly.store/etcd/internal/transport"
 )
+
+// RangeStream sends its header with the last piece, so the revision is learned by a first
+// small page and pinned. The server makes pieces of 1.5 MiB; a Range holds two at most.
 
 // Range is a range of keys at one revision, read piece by piece, so that its
 // size in memory does not depend on how many keys there are. Make it with
@@ -47,12 +53,12 @@ const (
 // [Range.All] for all of them. Use it in place of [Client.Get] for ranges that
 // may be large. Pairs come in ascending order of their keys.
 //
-// ctx also bounds the loop; Config.Timeout bounds only what Range itself does.
-// Req.Limit is the most pairs to read in all. Orders other than ascending by
-// key, and CountOnly, are for Get.
+// ctx also bounds the loop; Config.Timeout bounds only the call of Range. req.Limit is the
+// largest number of pairs to read in all. Use Get for orders other than ascending by key,
+// and for CountOnly.
 //
-// Errors: ErrInvalidRequest, ErrCompacted, ErrFutureRevision and those of every
-// call.
+// Errors: ErrInvalidRequest, ErrCompacted, ErrFutureRevision and those of every call
+// (see [Error]).
 //
 // etcd: KV/Range, and KV/RangeStream where the server has it (since 3.7)
 func (c *Client) Range(ctx context.Context, req GetRequest) (*Range, error) {
@@ -69,15 +75,21 @@ func (c *Client) Range(ctx context.Context, req GetRequest) (*Range, error) {
 	if err != nil {
 		return nil, invalid("Range", err)
 	}
+	wire.enter(&c.space)
 	r := &Range{c: c, ctx: ctx, req: wire}
 	wire.Limit = firstPage
 	if req.Limit > 0 {
 		wire.Limit = min(req.Limit, firstPage)
 	}
 	// On the lane of unary calls: most ranges are small and end here.
-	if err := c.page(ctx, rangeRPC(&wire), &wire, &r.first); err != nil {
+	first := rpc.RangeFirst
+	if wire.Serializable {
+		first = rpc.RangeFirstLocal
+	}
+	if err := c.do(ctx, first, &wire, nil, &r.first); err != nil {
 		return nil, err
 	}
+	r.first.leave(&c.space)
 	r.revision = r.first.Header.Revision
 	if req.Revision > 0 {
 		r.revision = req.Revision
@@ -97,36 +109,26 @@ func checkRange(w *rangeRequest) error {
 	return nil
 }
 
-// page reads one page into resp.
-func (c *Client) page(ctx context.Context, rpc *rpc, req *rangeRequest, resp *GetResponse) error {
-	err := c.do(ctx, rpc, req, nil, resp)
-	var e *Error
-	if errors.As(err, &e) {
-		e.Op = "Range"
-	}
-	return err
-}
-
 // Revision is the revision at which the range is read.
 func (r *Range) Revision() int64 { return r.revision }
 
-// Header says who has answered first. Its Revision is that of the store, also
-// when the Range reads an older one.
+// Header is that of the first answer. Its Revision is the store's, even when the Range
+// reads an older one.
 func (r *Range) Header() ResponseHeader { return r.first.Header }
 
-// Count is how many keys the range has at its revision, whatever Limit and the
-// filters say.
+// Count is how many keys the range has at its revision, without regard to Limit and the
+// filters.
 func (r *Range) Count() int64 { return r.first.Count }
 
-// All yields the pairs of the range. An error is yielded last, with a zero
-// KeyValue; what was yielded before it is right. A connection that is lost on
-// the way is replaced, and reading goes on behind the last key.
+// All yields the pairs of the range. It yields an error last, with a zero KeyValue; the
+// pairs before it are right. When a connection is lost, reading continues after the last
+// key over another one.
 //
-// Pairs belong to the caller. A pair that is kept keeps the piece of the range
-// that it came with in memory, about 1.5 MiB: use [KeyValue.Clone].
+// Pairs belong to the caller. A pair that is kept keeps the piece of the range that it
+// came with in memory, about 1.5 MiB: use [KeyValue.Clone].
 func (r *Range) All() iter.Seq2[KeyValue, error] {
 	return func(yield func(KeyValue, error) bool) {
-		s := &scan{r: r, req: r.req, limit: r.limit, yield: yield, pageSize: nextPageSize(&r.first)}
+		s := &scan{r: r, ctx: r.ctx, req: r.req, limit: r.limit, yield: yield, pageSize: nextPageSize(&r.first)}
 		if err := s.run(); err != nil {
 			yield(KeyValue{}, err)
 		}
@@ -136,8 +138,9 @@ func (r *Range) All() iter.Seq2[KeyValue, error] {
 // scan is one loop over a range.
 type scan struct {
 	r     *Range
-	req   rangeRequest // of the rest
-	limit int64        // 0: no limit
+	ctx   context.Context // that of the Range, as Hooks.Call has returned it
+	req   rangeRequest    // of the rest
+	limit int64           // 0: no limit
 	yield func(KeyValue, error) bool
 
 	yielded  int64
@@ -145,25 +148,27 @@ type scan struct {
 	pageSize int64 // pairs of the next page, where there is no RangeStream
 }
 
-func (s *scan) run() error {
-	more := s.r.first.More
+func (s *scan) run() (err error) {
 	s.page(&s.r.first)
-	for failures := 0; more && !s.over(); {
-		before := s.yielded
+	if !s.r.first.More || s.over() {
+		return nil
+	}
+	var begun begun
+	s.ctx, begun = s.r.c.observer.begin(s.r.ctx, CallInfo{Op: rpc.RangePage.Op, Key: s.req.Key, Operations: 1})
+	defer func() { begun.end(err, nil) }()
+	return s.rest()
+}
+
+// rest reads what follows the first page.
+func (s *scan) rest() error {
+	for more := true; more && !s.over(); {
 		var err error
 		if s.mayStream() {
-			more, err = s.stream()
+			more, err = s.streamOn()
 		} else {
 			more, err = s.nextPage()
 		}
-		if err == nil {
-			continue
-		}
-		if s.yielded > before {
-			failures = 0
-		}
-		failures++
-		if err := s.afterError(err, failures); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -192,8 +197,8 @@ func (s *scan) page(p *GetResponse) {
 	}
 }
 
-// rest is the limit of what follows; 0 means none.
-func (s *scan) rest() int64 {
+// left is the limit of what follows; 0 means none.
+func (s *scan) left() int64 {
 	if s.limit == 0 {
 		return 0
 	}
@@ -211,116 +216,115 @@ func (s *scan) mayStream() bool {
 	return since == 0 || time.Since(time.Unix(0, since)) > streamMissingFor
 }
 
-// afterError decides about an error in the middle of a scan: nil to go on behind
-// the last pair, after a pause.
-func (s *scan) afterError(err error, failures int) error {
-	c, ctx := s.r.c, s.r.ctx
-	var e *Error
-	if !errors.As(err, &e) {
-		return err
+// streamOn reads on from the last pair, as one stream. When that fails for a passing
+// reason and has brought something, it is over for now without an error: there is
+// more, and the next stream goes on there.
+func (s *scan) streamOn() (more bool, err error) {
+	c := s.r.c
+	failed := c.engine.Begin(s.ctx, call.Request{Method: rpc.RangeStream}, func() (failed *call.Error) {
+		before := s.yielded
+		more, failed = s.stream()
+		switch {
+		case failed == nil:
+			return nil
+		case failed.Code == transport.Unimplemented:
+			c.streamMissingSince.Store(time.Now().UnixNano())
+			return nil
+		case failed.Sentinel == ErrFutureRevision && s.req.Serializable:
+			// The member lags behind the one that named the revision.
+			s.req.Serializable = false
+			return nil
+		case failed.Transient && s.yielded > before:
+			return nil
+		}
+		return failed
+	})
+	if failed != nil {
+		return false, public(failed)
 	}
-	e.Attempts = failures
-	switch {
-	case e.Code == CodeUnimplemented && s.mayStream():
-		c.streamMissingSince.Store(time.Now().UnixNano())
-		return nil
-	case e.sentinel == ErrFutureRevision && s.req.Serializable:
-		// A member that lags behind the one that named the revision.
-		s.req.Serializable = false
-		return nil
-	case failures <= c.maxMoves(&rpcRangeStream, e):
-		return nil
-	case !e.transient || failures > c.retries:
-		return e
-	}
-	pause := time.Duration(0)
-	if failures > 1 {
-		pause = jitter(c.retrySleep, c.retrySleep/5)
-	}
-	if end := c.pause(ctx, pause, e); end != nil {
-		return end
-	}
-	return nil
+	return more, nil
 }
 
 // stream reads the rest of the range as one stream. It reports whether there is
 // more, which only an error leaves open.
-func (s *scan) stream() (more bool, err error) {
-	c, ctx := s.r.c, s.r.ctx
+func (s *scan) stream() (more bool, err *call.Error) {
+	engine, ctx := s.r.c.engine, s.ctx
 	req := s.req
-	req.Limit = s.rest()
+	req.Limit = s.left()
 	m := newMessage()
 	defer m.release()
 	m.bytes = req.appendWire(m.bytes)
-
-	token, noToken := c.tokens.get(ctx, &rpcRangeStream)
-	if noToken != nil {
-		return true, noToken
-	}
-	conn, err := c.pick(ctx, &rpcRangeStream, c.bound(ctx, &rpcRangePage))
-	if err != nil {
-		return true, callError(&rpcRangeStream, "", err)
+	method := rpc.RangeStream
+	if req.Serializable {
+		method = rpc.RangeStreamLocal
 	}
 	reading, leave := context.WithCancel(ctx)
 	defer leave()
-	leaveIfBetter := func() {
-		if c.set.Elsewhere(conn, rpcRangeStream.lane) {
-			c.set.SetAside(conn)
+	leaveIfBetter := func(conn balance.Picked) {
+		if engine.GiveUpOn(conn, method) {
 			leave()
 		}
 	}
-	stream, err := conn.Open(ctx, transport.Request{
-		Path: rpcRangeStream.path, Message: m.bytes, Token: token.value(), RequireLeader: !req.Serializable, CloseSend: true,
-		OnSuspect: leaveIfBetter,
+	stream, failed := engine.Open(ctx, call.Request{Method: method, Message: m.bytes}, call.StreamOptions{
+		CloseSend: true, OnSuspect: leaveIfBetter,
 	})
-	if err != nil {
-		return true, callError(&rpcRangeStream, conn.Endpoint, err).atDeadline(ctx)
+	if failed != nil {
+		return true, failed
 	}
 	defer stream.Close()
-	late := time.AfterFunc(pieceLate, leaveIfBetter)
+	late := time.AfterFunc(pieceLate, func() { leaveIfBetter(stream.Conn) })
 	defer late.Stop()
-	for !s.over() {
-		late.Reset(pieceLate)
-		reply, err := stream.Recv(reading)
-		late.Stop() // what the loop's body takes does not count
-		if err == io.EOF {
-			return false, nil
-		}
-		if err != nil && reading.Err() != nil && ctx.Err() == nil {
-			return true, &Error{
-				Op: "Range", Endpoint: conn.Endpoint, Code: CodeUnavailable, sentinel: ErrUnavailable, transient: true,
-				Message: "the member does not go on with the range",
-			}
-		}
-		if err != nil {
-			e := callError(&rpcRangeStream, conn.Endpoint, err).atDeadline(ctx)
-			e.resend = c.tokens.rejected(token, e)
-			return true, e
-		}
-		var piece rangeStreamResponse
-		if err := piece.decodeWire(reply); err != nil {
-			return true, undecodable(&rpcRangeStream, err)
-		}
-		s.page(&piece.RangeResponse)
+	for more = true; more && err == nil && !s.over(); {
+		more, err = s.nextPiece(reading, stream, late)
 	}
-	return false, nil
+	return more && err != nil, err
+}
+
+// nextPiece reads a piece of the stream. late looks for a better member when the piece
+// takes long.
+func (s *scan) nextPiece(reading context.Context, stream *call.Stream, late *time.Timer) (more bool, failed *call.Error) {
+	ctx := s.ctx
+	late.Reset(pieceLate)
+	reply, err := stream.Recv(reading)
+	late.Stop() // the time that the loop's body takes does not count
+	switch {
+	case err == io.EOF:
+		return false, nil
+	case err != nil && reading.Err() != nil && ctx.Err() == nil:
+		return true, stream.Broken("member stalled during the range stream")
+	case err != nil:
+		return true, stream.Fail(ctx, err) //nolint:contextcheck // the context of the range is the parent of reading
+	}
+	var piece rangeStreamResponse
+	if err := piece.decodeWire(reply); err != nil {
+		return true, call.Undecodable(rpc.RangeStream, err)
+	}
+	piece.RangeResponse.leave(&s.r.c.space)
+	s.page(&piece.RangeResponse)
+	return true, nil
 }
 
 // nextPage reads a page. Its size follows the weight of the pairs before it.
 func (s *scan) nextPage() (more bool, err error) {
 	req := s.req
 	req.Limit = s.pageSize
-	if rest := s.rest(); rest > 0 {
+	if rest := s.left(); rest > 0 {
 		req.Limit = min(req.Limit, rest)
 	}
 	var page GetResponse
-	rpc := &rpcRangePage
+	method := rpc.RangePage
 	if req.Serializable {
-		rpc = &rpcPageLocal
+		method = rpc.RangePageLocal
 	}
-	if err := s.r.c.page(s.r.ctx, rpc, &req, &page); err != nil {
+	err = s.r.c.request(s.ctx, method, nil, &req, nil, &page)
+	if errors.Is(err, ErrFutureRevision) && s.req.Serializable {
+		s.req.Serializable = false // the member lags behind the one that named the revision
+		return true, nil
+	}
+	if err != nil {
 		return true, err
 	}
+	page.leave(&s.r.c.space)
 	s.pageSize = nextPageSize(&page)
 	s.page(&page)
 	return page.More, nil

@@ -7,8 +7,13 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"os"
+	"path/filepath"
+	"runtime"
 	"sync/atomic"
 
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
 	"silly.store/etcd/internal/transport"
 )
 
@@ -17,8 +22,8 @@ import (
 type SnapshotRequest struct {
 	// Endpoint is the member whose database is read; empty means any.
 	Endpoint string
-	// Progress, when not nil, is called after each piece, by the goroutine that
-	// reads: with the bytes read so far, and those of the whole snapshot.
+	// Progress, when not nil, is called after each piece by the goroutine that reads,
+	// with the number of bytes read so far and the size of the whole snapshot.
 	Progress func(read, total int64)
 }
 
@@ -29,9 +34,8 @@ type SnapshotRequest struct {
 // Read may be called by one goroutine at a time, all else concurrently.
 type Snapshot struct {
 	ctx      context.Context
-	r        *rpc
-	stream   transport.Stream
-	endpoint string
+	method   *rpc.Method
+	stream   *call.Stream
 	header   ResponseHeader
 	version  string
 	total    int64
@@ -46,60 +50,53 @@ type Snapshot struct {
 }
 
 // Snapshot reads the database of a member. It returns once the first piece is
-// there; [Snapshot.Read] yields the rest. Until then another member may be
-// tried, if req leaves it open which; afterwards never, since the databases of
-// two members are not the same file.
+// there; [Snapshot.Read] yields the rest. Until then the client may try another
+// member, unless req names one; afterwards it never does, because the databases of
+// two members are different files, and only the digest at the end would show it.
 //
 // ctx bounds the reading too; Config.Timeout does not. Close the Snapshot when
 // done.
 //
-// Errors: ErrInvalidRequest and those of every call. With authentication on, the
-// user needs the role root.
+// Errors: ErrInvalidRequest and those of every call (see [Error]). With authentication
+// on, the user needs the role root.
 //
 // etcd: Maintenance/Snapshot (since 3.3)
 func (m Maintenance) Snapshot(ctx context.Context, req SnapshotRequest) (*Snapshot, error) {
-	return m.snapshot(ctx, &rpcSnapshot, req)
+	return m.snapshot(ctx, rpc.Snapshot, req)
 }
 
-func (m Maintenance) snapshot(ctx context.Context, r *rpc, req SnapshotRequest) (*Snapshot, error) {
+func (m Maintenance) snapshot(ctx context.Context, method *rpc.Method, req SnapshotRequest) (*Snapshot, error) {
 	if ctx == nil {
-		return nil, invalid(r.op, errNilContext)
+		return nil, invalid(method.Op, errNilContext)
 	}
-	r, err := m.at(r, req.Endpoint)
+	member, err := m.member(req.Endpoint)
 	if err != nil {
-		return nil, invalid(r.op, within("SnapshotRequest", err))
+		return nil, invalid(method.Op, within("SnapshotRequest", err))
 	}
+	ctx, begun := m.c.observer.begin(ctx, CallInfo{Op: method.Op, Operations: 1})
+	r := call.Request{Method: method, Message: []byte{}, Member: member}
 	var s *Snapshot
-	_, err = m.c.resending(ctx, r, nil, func() (e *Error) {
-		for resends := 0; ; resends++ {
-			s, e = m.c.openSnapshot(ctx, r)
-			if e == nil || resends == maxResends || !e.unseen() {
-				return e
-			}
-		}
+	failed := m.c.engine.Begin(ctx, r, func() (err *call.Error) {
+		s, err = openSnapshot(ctx, m.c.engine, r)
+		return err
 	})
-	if err != nil {
+	if failed != nil {
+		err := public(failed)
+		begun.end(err, nil)
 		return nil, err
 	}
+	begun.end(nil, nil)
 	s.progress = req.Progress
 	return s, nil
 }
 
 // openSnapshot opens the stream and waits for its first piece.
-func (c *Client) openSnapshot(ctx context.Context, r *rpc) (*Snapshot, *Error) {
-	token, noToken := c.tokens.get(ctx, r)
-	if noToken != nil {
-		return nil, noToken
+func openSnapshot(ctx context.Context, engine *call.Engine, r call.Request) (*Snapshot, *call.Error) {
+	stream, failed := engine.Open(ctx, r, call.StreamOptions{CloseSend: true})
+	if failed != nil {
+		return nil, failed
 	}
-	conn, err := c.pick(ctx, r, c.bound(ctx, r))
-	if err != nil {
-		return nil, callError(r, "", err)
-	}
-	stream, err := conn.Open(ctx, transport.Request{Path: r.path, Message: []byte{}, Token: token.value(), CloseSend: true})
-	if err != nil {
-		return nil, callError(r, conn.Endpoint, err).atDeadline(ctx)
-	}
-	s := &Snapshot{ctx: ctx, r: r, stream: stream, endpoint: conn.Endpoint, digest: digest{hash: sha256.New()}}
+	s := &Snapshot{ctx: ctx, method: r.Method, stream: stream, digest: digest{hash: sha256.New()}}
 	first, err := s.receive()
 	if err != nil {
 		stream.Close()
@@ -107,9 +104,7 @@ func (c *Client) openSnapshot(ctx context.Context, r *rpc) (*Snapshot, *Error) {
 		if !errors.As(err, &te) {
 			return nil, s.broken(err)
 		}
-		e := callError(r, conn.Endpoint, err).atDeadline(ctx)
-		e.resend = c.tokens.rejected(token, e)
-		return nil, e
+		return nil, stream.Fail(ctx, err)
 	}
 	s.header, s.version = first.Header, first.Version
 	s.total = int64(len(s.piece)) + int64(first.RemainingBytes) + sha256.Size
@@ -122,8 +117,8 @@ func (s *Snapshot) Size() int64 { return s.total }
 // Received is how many bytes Read has returned so far.
 func (s *Snapshot) Received() int64 { return s.read.Load() }
 
-// Header says which member's database it is, and how far the member was when it
-// began to send it.
+// Header names the member whose database it is, and the revision that the member had
+// reached when it began to send it.
 func (s *Snapshot) Header() ResponseHeader { return s.header }
 
 // StorageVersion is the version of the database's format, like "3.6.0". Empty
@@ -132,15 +127,15 @@ func (s *Snapshot) StorageVersion() string { return s.version }
 
 // Endpoint is the member whose database it is, as written in Config.Endpoints or
 // SnapshotRequest.Endpoint.
-func (s *Snapshot) Endpoint() string { return s.endpoint }
+func (s *Snapshot) Endpoint() string { return s.stream.Endpoint() }
 
 // Read reads the next bytes. The end is io.EOF only if the snapshot is whole and
-// its SHA-256 is right: bytes that were read before are not to be trusted until
-// then. Any other end is final, and to be begun anew.
+// its SHA-256 is right: do not trust the bytes before that. After any other error,
+// take a new snapshot.
 //
-// Errors: ErrSnapshotCorrupt for one that was cut short (with ErrUnavailable and
-// so on when the connection was) or whose SHA-256 is wrong, the context's error,
-// ErrStreamClosed after Close, and those of every call.
+// Errors: ErrSnapshotCorrupt for one that was cut short (with ErrUnavailable and so on
+// when the connection was) or whose SHA-256 is wrong, the context's error,
+// ErrStreamClosed after Close, and those of every call (see [Error]).
 func (s *Snapshot) Read(p []byte) (int, error) {
 	if s.err == nil && s.closed.Load() {
 		s.piece, s.err = nil, s.streamClosed()
@@ -194,19 +189,19 @@ func (s *Snapshot) end(err error) error {
 		return s.streamClosed()
 	}
 	if s.ctx.Err() != nil {
-		return callError(s.r, s.endpoint, err)
+		return public(s.stream.Fail(s.ctx, err))
 	}
-	return s.broken(err)
+	return public(s.broken(err))
 }
 
-// broken is the error of a stream that is over, by err, without being a snapshot.
-func (s *Snapshot) broken(err error) *Error {
-	out := &Error{Op: s.r.op, Endpoint: s.endpoint, Code: CodeDataLoss, Attempts: 1, sentinel: ErrSnapshotCorrupt}
+// broken is the error of a stream that err has ended before the snapshot was whole.
+func (s *Snapshot) broken(err error) *call.Error {
+	out := &call.Error{Op: s.method.Op, Endpoint: s.Endpoint(), Code: transport.DataLoss, Attempts: 1, Sentinel: ErrSnapshotCorrupt}
 	switch received := s.digest.n; {
 	case err != io.EOF:
-		e := callError(s.r, s.endpoint, err)
-		out.Code, out.cause = e.Code, e
-		out.Message = fmt.Sprintf("snapshot cut short after %d of %d bytes: %s", received, s.total, e.text())
+		e := call.FromTransport(s.method, s.Endpoint(), err)
+		out.Code, out.Cause = e.Code, e
+		out.Message = fmt.Sprintf("snapshot cut short after %d of %d bytes: %s", received, s.total, e.Text())
 	case received < s.total || s.total == 0:
 		out.Message = fmt.Sprintf("snapshot cut short after %d of %d bytes", received, s.total)
 	default:
@@ -216,7 +211,7 @@ func (s *Snapshot) broken(err error) *Error {
 }
 
 func (s *Snapshot) streamClosed() error {
-	return &Error{Op: s.r.op, Endpoint: s.endpoint, Code: CodeCanceled, Attempts: 1, Message: "the snapshot is closed", sentinel: ErrStreamClosed}
+	return &Error{Op: s.method.Op, Endpoint: s.Endpoint(), Code: CodeCanceled, Attempts: 1, Message: "the snapshot is closed", sentinel: ErrStreamClosed}
 }
 
 // Close ends the stream, also when it was not read to its end, and what waits in
@@ -253,4 +248,105 @@ func (d *digest) write(p []byte) {
 // right reports whether the stream so far is whole.
 func (d *digest) right() bool {
 	return len(d.tail) == sha256.Size && string(d.hash.Sum(nil)) == string(d.tail)
+}
+
+// SaveSnapshotResponse is the answer of [Maintenance.SaveSnapshot].
+type SaveSnapshotResponse struct {
+	// Size is the size of the file in bytes.
+	Size int64
+	// StorageVersion is the version of the database's format, like "3.6.0".
+	// Empty before etcd 3.6.
+	StorageVersion string
+	// Endpoint is the member whose database it is.
+	Endpoint string
+}
+
+// SaveSnapshot saves the database of a member to a file that only its owner may
+// read and that "etcdutl snapshot restore" accepts. The file replaces an older one at
+// path only when it is whole, its SHA-256 is right and it is on the disk. After an
+// error, or when the process is killed, path is as it was before; a killed process may
+// leave a file named .path.*.tmp in the folder. If only the folder could not be synced,
+// the error says so: the file is there and whole, but may be gone after a crash of the
+// machine.
+//
+// ctx bounds all of it; Config.Timeout does not.
+//
+// Errors: ErrInvalidRequest, ErrSnapshotCorrupt, errors of the file system, which
+// errors.Is finds too (fs.ErrPermission and so on), and those of every call (see [Error]).
+//
+// etcd: Maintenance/Snapshot (since 3.3)
+func (m Maintenance) SaveSnapshot(ctx context.Context, req SnapshotRequest, path string) (*SaveSnapshotResponse, error) {
+	method := rpc.SaveSnapshot
+	if path == "" {
+		return nil, invalid(method.Op, errors.New("path is empty"))
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, invalid(method.Op, errors.New("path is a folder; give the name of a file in it"))
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp") // of mode 0600
+	if err != nil {
+		return nil, fileError(method, err)
+	}
+	resp, err := m.fill(ctx, method, req, file)
+	if err == nil {
+		err = publish(method, file, path)
+	}
+	if err != nil {
+		_ = file.Close() // twice does no harm
+		_ = os.Remove(file.Name())
+		return nil, err
+	}
+	return resp, nil
+}
+
+// fill reads a snapshot into file.
+func (m Maintenance) fill(ctx context.Context, method *rpc.Method, req SnapshotRequest, file *os.File) (*SaveSnapshotResponse, error) {
+	s, err := m.snapshot(ctx, method, req)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	if _, err := io.Copy(file, s); err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			err = fileError(method, err)
+		}
+		return nil, err
+	}
+	return &SaveSnapshotResponse{Size: s.Received(), StorageVersion: s.version, Endpoint: s.Endpoint()}, nil
+}
+
+// publish puts a file that is complete on the disk, under its name.
+func publish(method *rpc.Method, file *os.File, path string) error {
+	for _, step := range []func() error{
+		file.Sync,
+		file.Close,
+		func() error { return os.Rename(file.Name(), path) },
+	} {
+		if err := step(); err != nil {
+			return fileError(method, err)
+		}
+	}
+	if err := syncFolder(filepath.Dir(path)); err != nil {
+		return fileError(method, fmt.Errorf("%s is saved, but may be gone after a crash: %w", path, err))
+	}
+	return nil
+}
+
+// syncFolder makes a new name in a folder survive a crash.
+func syncFolder(name string) error {
+	if runtime.GOOS == "windows" {
+		return nil // folders cannot be synced there, and names need not be
+	}
+	//nolint:G304 // the caller says where the file shall be
+	folder, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
+}
+
+func fileError(method *rpc.Method, err error) error {
+	return &Error{Op: method.Op, Code: CodeUnknown, cause: err}
 }

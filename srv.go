@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,7 +89,7 @@ func isNotFound(err error) bool {
 	return !errors.As(err, &dns) || dns.IsNotFound
 }
 
-// discover asks DNS and makes the set use what it says. Its error, never nil, is
+// discover asks DNS and makes the set use the result. Its error, never nil, is
 // that of the connection that was asked for; where DNS has named other members
 // than before, those are tried next.
 func (e *endpoints) discover(ctx context.Context) error {
@@ -99,7 +100,7 @@ func (e *endpoints) discover(ctx context.Context) error {
 	return &transport.Error{Code: transport.Unavailable, Outcome: transport.NotSent, Cause: err}
 }
 
-// resolve asks DNS and makes the set use what it says. When that fails the
+// resolve asks DNS and makes the set use the result. When that fails the
 // endpoints stay as they are.
 func (e *endpoints) resolve(ctx context.Context) error {
 	e.mu.Lock()
@@ -181,7 +182,7 @@ func isName(s string) bool {
 	})
 }
 
-// first is what the set begins with.
+// first returns the endpoints with which the set begins.
 func (c *Config) first(parsed []balance.Endpoint) []balance.Endpoint {
 	if d := c.discovery(); d != nil {
 		return []balance.Endpoint{d.endpoint()}
@@ -193,9 +194,26 @@ func (c *Config) discovery() *discovery {
 	if c.DiscoverySRV == "" {
 		return nil
 	}
-	resolver := c.Resolver
-	if resolver == nil {
-		resolver = net.DefaultResolver
+	return &discovery{c.DiscoverySRV, c.DiscoverySRVName, c.resolver()}
+}
+
+// lookUp looks up the hosts of endpoints; nil leaves them to DialContext.
+func (c *Config) lookUp() balance.Resolver {
+	if c.DialContext != nil {
+		return nil
 	}
-	return &discovery{c.DiscoverySRV, c.DiscoverySRVName, resolver}
+	r := c.resolver()
+	return func(ctx context.Context, host string) ([]netip.Addr, error) { return r.LookupNetIP(ctx, "ip", host) }
+}
+
+// resolver asks DNS. It is the user's, with what its Dial returns checked.
+func (c *Config) resolver() *net.Resolver {
+	r := c.Resolver
+	switch {
+	case r == nil:
+		return net.DefaultResolver
+	case r.Dial == nil:
+		return r
+	}
+	return &net.Resolver{PreferGo: r.PreferGo, StrictErrors: r.StrictErrors, Dial: transport.Checked("Config.Resolver.Dial", r.Dial)}
 }

@@ -9,7 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"silly.store/etcd/internal/backoff"
 	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
 )
 
 // SyncResponse is what [Client.Sync] has found.
@@ -37,7 +40,7 @@ type SkippedEndpoint struct {
 
 // Sync asks the cluster for its members and uses the addresses that they
 // advertise beside those that were given, which it never drops. An address is
-// used only once its member has answered there: what is advertised is often not
+// used only once its member has answered there: advertised addresses are often not
 // reachable from everywhere. A learned address that no member advertises any
 // longer is dropped. Several addresses of one member count as one when calls are
 // spread, and the given one comes first.
@@ -49,7 +52,7 @@ type SkippedEndpoint struct {
 //
 // ctx bounds all of it; each address has 5 s to answer.
 //
-// Errors: those of every call. The endpoints are then as they were.
+// Errors: those of every call (see [Error]). The endpoints are then as they were.
 //
 // etcd: Cluster/MemberList (since 3.0)
 func (c *Client) Sync(ctx context.Context) (*SyncResponse, error) {
@@ -64,12 +67,12 @@ func (c *Client) Sync(ctx context.Context) (*SyncResponse, error) {
 	given, changes := e.given, e.changes
 	e.mu.Unlock()
 	var list MemberListResponse
-	if err := c.do(ctx, &rpcSync, &memberListRequest{Linearizable: true}, nil, &list); err != nil {
+	if err := c.do(ctx, rpc.Sync, &memberListRequest{Linearizable: true}, nil, &list); err != nil {
 		return nil, err
 	}
 	found := e.probe(ctx, given, list.Members)
 	if ctx.Err() != nil {
-		return nil, &Error{Op: rpcSync.op, Code: codeOfContext(ctx), Outcome: NotSent, cause: ctx.Err()}
+		return nil, public(call.ContextEnded(ctx, rpc.Sync, ""))
 	}
 	resp := &SyncResponse{Header: list.Header}
 	var learned []learnedEndpoint
@@ -81,13 +84,13 @@ func (c *Client) Sync(ctx context.Context) (*SyncResponse, error) {
 		learned = append(learned, learnedEndpoint{f.endpoint, f.member})
 	}
 	if !e.learn(learned, list.Members, changes) {
-		return nil, clientClosed(rpcSync.op)
+		return nil, public(call.Closed(rpc.Sync.Op))
 	}
 	resp.Endpoints = c.Endpoints()
 	return resp, nil
 }
 
-// advertised is an address that a member advertises, and what is there.
+// advertised is an address that a member advertises, and what answers there.
 type advertised struct {
 	url      string
 	member   uint64
@@ -101,7 +104,7 @@ func (e *endpoints) probe(ctx context.Context, given []balance.Endpoint, members
 	found := advertisedBy(members, given, e.tls)
 	var asking sync.WaitGroup
 	for _, g := range given {
-		asking.Go(func() { _, _ = e.c.set.Identify(ctx, g) })
+		asking.Go(func() { _, _ = e.c.engine.Set.Identify(ctx, g) })
 	}
 	for _, f := range found {
 		if f.err == nil {
@@ -114,10 +117,10 @@ func (e *endpoints) probe(ctx context.Context, given []balance.Endpoint, members
 
 // ask returns why f is not to be used.
 func (e *endpoints) ask(ctx context.Context, f *advertised) error {
-	id, err := e.c.set.Identify(ctx, f.endpoint)
+	id, err := e.c.engine.Set.Identify(ctx, f.endpoint)
 	switch {
 	case err != nil:
-		return callError(&rpcSync, f.url, err)
+		return public(call.FromTransport(rpc.Sync, f.url, err))
 	case id.Learner:
 		return ErrNotSupportedForLearner
 	case id.Member != 0 && id.Member != f.member:
@@ -127,7 +130,7 @@ func (e *endpoints) ask(ctx context.Context, f *advertised) error {
 }
 
 // advertisedBy lists the addresses that members advertise, without those that
-// are given. What is known not to be of use has an error.
+// are given. An address that cannot be used has an error.
 func advertisedBy(members []Member, given []balance.Endpoint, config *tls.Config) []*advertised {
 	var list []*advertised
 	taken := slices.Clone(given)
@@ -148,7 +151,7 @@ func advertisedBy(members []Member, given []balance.Endpoint, config *tls.Config
 	return list
 }
 
-// learn makes the set use what has answered, and what has answered before and is
+// learn makes the set use the addresses that have answered now, or before and are
 // still advertised. It does nothing when the given endpoints have changed since.
 // It reports false when the client is closed.
 func (e *endpoints) learn(answered []learnedEndpoint, members []Member, changes int) bool {
@@ -186,7 +189,7 @@ func (e *endpoints) close() {
 
 // syncAgain is the goroutine of Config.SyncInterval.
 func (e *endpoints) syncAgain(interval time.Duration) {
-	for sleep(e.ctx, jitter(interval, interval/10)) {
+	for call.Sleep(e.ctx, backoff.Jitter(interval, interval/10)) {
 		resp, err := e.c.Sync(e.ctx)
 		if e.ctx.Err() != nil {
 			return

@@ -30,7 +30,7 @@ type TLSFiles struct {
 }
 
 // Config builds a configuration from the files, for other uses than
-// [Config.TLSFiles]. Its client certificate is read anew for each connection; its
+// [Config.TLSFiles]. Its client certificate is read again for each connection; its
 // authorities stay what they are now. TLS 1.2 is the least it accepts.
 //
 // Errors: ErrInvalidConfig; the text names the file and what is wrong with it.
@@ -42,7 +42,7 @@ func (f TLSFiles) Config() (*tls.Config, error) {
 	return t.over(nil), nil
 }
 
-// tlsFiles is what was read last that made sense of the files. Its methods may be
+// tlsFiles holds the last usable content of the files. Its methods may be
 // called concurrently.
 type tlsFiles struct {
 	TLSFiles
@@ -64,7 +64,7 @@ func loadTLSFiles(f TLSFiles) (*tlsFiles, error) {
 	return t, t.readPair()
 }
 
-// over is base, nil for none, with what the files say.
+// over returns base, which may be nil, with the content of the files.
 func (t *tlsFiles) over(base *tls.Config) *tls.Config {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if base != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"silly.store/etcd/internal/rpc"
 )
 
 // TxnRequest is a transaction: if every compare of If holds, the operations of
@@ -17,8 +19,8 @@ type TxnRequest struct {
 	If []Compare
 	// Then and Else hold the operations. Either may be empty.
 	Then, Else []Op
-	// Serializable lets the member evaluate a transaction that only reads from
-	// what it has, without asking the leader: faster, and possibly behind. Every
+	// Serializable lets the member evaluate a transaction that only reads from its
+	// local state, without asking the leader: faster, and possibly behind. Every
 	// GetRequest in it counts as serializable then, and it must hold no writes.
 	//
 	// Without it a transaction is linearizable, compares included, whatever its
@@ -32,12 +34,13 @@ type Op interface {
 	wireOp() (requestOp, error)
 }
 
-// Compare is one condition of a transaction. The Compare… functions make those
-// for single keys; set Prefix, FromKey or RangeEnd to have it hold for every
-// key of a range (also when there is none).
+// Compare is one condition of a transaction. [Missing], [Exists], [Unchanged] and
+// the Compare… functions make those for single keys; set Prefix, FromKey or RangeEnd
+// to have it hold for every key of a range.
 //
 // A key that does not exist has version, revisions and lease 0. A condition on
-// its value is false.
+// its value is false. A range without keys, also one whose RangeEnd is not above
+// Key, is compared like one key that does not exist.
 type Compare struct {
 	// Key is required unless Prefix or FromKey is set, as in [GetRequest].
 	Key string
@@ -83,40 +86,68 @@ func CompareLease(key string, result CompareResult, lease LeaseID) Compare {
 	return Compare{Key: key, Target: TargetLease, Result: result, Lease: lease}
 }
 
-// Txn applies a transaction. Succeeded tells whether the compares held;
+// Missing is the condition that the key does not exist.
+func Missing(key string) Compare { return CompareCreateRevision(key, Equal, 0) }
+
+// Exists is the condition that the key exists.
+func Exists(key string) Compare { return CompareCreateRevision(key, Greater, 0) }
+
+// Unchanged is the condition that no client has put or deleted the key since kv was
+// read: its ModRevision is still that of kv.
+//
+// Use [Missing] for a key that was not found: the zero KeyValue that
+// [GetResponse.First] returns then has no Key, and a Txn refuses it with
+// ErrInvalidRequest. [CompareModRevision] covers both. Use Missing also for the KV
+// of an [EventDelete].
+func Unchanged(kv KeyValue) Compare { return CompareModRevision(kv.Key, Equal, kv.ModRevision) }
+
+// Txn applies a transaction. Succeeded reports whether the compares held;
 // Responses has one entry for each operation of the branch that was taken.
 //
 // A transaction that only reads is retried like a read, any other like a write.
 //
 // Errors: ErrInvalidRequest, ErrTooManyOps, ErrDuplicateKey, ErrCompacted,
-// ErrFutureRevision, ErrLeaseNotFound, ErrKeyNotFound, ErrRequestTooLarge,
-// ErrNoSpace and those of every call. No part of a transaction is ever applied
+// ErrFutureRevision, ErrLeaseNotFound, ErrKeyNotFound, ErrRequestTooLarge, ErrNoSpace
+// and those of every call (see [Error]). No part of a transaction is ever applied
 // alone. It may have been applied if [MaybeApplied] says so.
 //
 // etcd: KV/Txn (since 3.0; nesting and range compares 3.3)
 func (c *Client) Txn(ctx context.Context, req TxnRequest) (*TxnResponse, error) {
+	if ctx == nil || c.observer.hooks.Call == nil {
+		return c.txn(ctx, req)
+	}
+	ctx, begun := c.observer.begin(ctx, CallInfo{Op: rpc.Txn.Op, Operations: max(len(req.Then), len(req.Else))})
+	resp, err := c.txn(ctx, req)
+	begun.end(err, resp)
+	return resp, err
+}
+
+// txn is Txn as a part of a call.
+func (c *Client) txn(ctx context.Context, req TxnRequest) (*TxnResponse, error) {
 	resp := new(TxnResponse)
 	wire, err := req.wire()
-	r := &rpcTxn
+	method := rpc.Txn
 	added := false
 	if err == nil && wire.readOnly() {
-		r = &rpcTxnRead
+		method = rpc.TxnRead
 		if req.Serializable {
-			r = &rpcTxnLocal
+			method = rpc.TxnLocal
 			wire.makeSerializable()
 		} else {
 			added = wire.makeLinearizable()
 			if len(wire.Compare)+len(wire.Success)+len(wire.Failure) == 0 {
-				r = &rpcTxnEmpty
+				method = rpc.TxnEmpty
 			}
 		}
 	}
-	if err == nil && req.Serializable && r != &rpcTxnLocal {
+	if err == nil && req.Serializable && method != rpc.TxnLocal {
 		err = errors.New("Serializable is set, but the transaction writes")
 	}
-	if err := c.do(ctx, r, &wire, err, resp); err != nil {
+	wire.enter(&c.space)
+	if err := c.request(ctx, method, nil, &wire, err, resp); err != nil {
 		return nil, err
 	}
+	resp.leave(&c.space)
 	if added && !resp.Succeeded && len(resp.Responses) > 0 {
 		resp.Responses = nil // the answer to the read that makeLinearizable added
 	}
@@ -204,6 +235,9 @@ func (c Compare) wire() (compare, error) {
 	w := compare{
 		Target: c.Target, Result: c.Result, Version: c.Version, CreateRevision: c.CreateRevision,
 		ModRevision: c.ModRevision, Value: c.Value, Lease: c.Lease,
+	}
+	if c.Key == "" && !c.Prefix && !c.FromKey && c.Target == TargetModRevision && c.ModRevision == 0 {
+		return w, errors.New("Key is empty; for Unchanged of a key that was not found use Missing")
 	}
 	var err error
 	if w.Key, w.RangeEnd, err = interval(c.Key, c.Prefix, c.FromKey, c.RangeEnd); err != nil {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
+
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
 )
 
-// WatchRequest is what [Client.Watch] watches.
+// WatchRequest is the argument of [Client.Watch].
 //
 // Key alone watches one key. At most one of Prefix, FromKey and RangeEnd widens
 // that to a range.
@@ -20,45 +22,60 @@ type WatchRequest struct {
 	Prefix bool
 	// FromKey watches all keys that are not less than Key.
 	FromKey bool
-	// RangeEnd watches the keys from Key up to, but not including, RangeEnd.
+	// RangeEnd watches the keys from Key up to, but not including, RangeEnd. It must
+	// be above Key.
 	RangeEnd string
 
-	// Revision is the first revision whose events are delivered. History is
-	// replayed as far as it is not compacted; a revision that does not exist
-	// yet is waited for. 0 means from now: everything that happens after Watch
+	// Revision is the first revision whose events are delivered. The server replays
+	// history as far as it is not compacted, and the watch waits for a revision that
+	// does not exist yet; but it ends with ErrHistoryReset if the store turns out to have
+	// fewer revisions than this client has seen. 0 means from now: every event after Watch
 	// was called.
 	Revision int64
-	// PrevKV asks for each key's pair before the event. It is missing where the
+	// PrevKV asks for each key's pair before the event. The pair is missing where the
 	// history before the event is compacted.
 	PrevKV bool
-	// NoPut leaves puts out, NoDelete deletions. With both only progress,
-	// compaction and errors are reported.
+	// NoPut leaves puts out, NoDelete deletions. With both, the watch reports only
+	// progress, compaction and errors.
 	NoPut, NoDelete bool
-	// ProgressNotify asks for a response without events now and then (the
-	// server's --watch-progress-notify-interval, --experimental-… before 3.6, 10
-	// minutes unless configured) while nothing happens, see [WatchResponse.IsProgress].
-	// The server sends none before the store has come to the watch's first revision:
-	// to a watch from now, none before the next change of any key.
+	// ProgressNotify asks for a response without events at intervals while nothing
+	// happens (the server's --watch-progress-notify-interval, --experimental-… before
+	// 3.6, 10 minutes unless configured), see [WatchResponse.IsProgress]. The server
+	// sends none to a watch that is ahead of the store, as one from now is before the next
+	// change of any key. The client answers such a watch from a read, at once and then
+	// about every minute.
 	ProgressNotify bool
 
-	// Fragment asks the server to cut responses above its request limit (1.5 MiB
-	// and a half) into pieces from the first on. Without it that is done only for
-	// a watch whose responses prove too large to be held whole, because the time
-	// that etcd takes for it grows with the square of the events in a piece. Set
-	// it where history has values of megabytes: etcd replays up to a thousand
-	// revisions in a response, and one above 2 GiB never leaves the server.
-	// Revisions are delivered whole either way.
+	// NotifyResume asks for a response without events each time another stream has taken
+	// the watch over, see [WatchResponse.Resumed].
+	NotifyResume bool
+
+	// Fragment asks the server to cut responses above 1.5 times its request limit
+	// (1.5 MiB unless configured) into pieces from the start. Without it the client asks
+	// for pieces only when a watch's responses prove too large to be held whole, because
+	// the time that etcd takes for cutting grows with the square of the events in a
+	// piece. Set it where history has values of megabytes: etcd replays up to a thousand
+	// revisions in a response, and a response above 2 GiB never leaves the server. The
+	// watch delivers revisions whole either way.
 	Fragment bool
 
-	// EndWithoutLeader ends the watch with ErrNoLeader when the member that it is
-	// on loses its leader and the next one has none either. Without it the watch
-	// waits for a leader, and misses nothing: [Watcher.State] shows that it does.
+	// OwnStream gives the watch a stream that it shares with no other watch, for as long as
+	// it lives. An answer to [Watcher.RequestProgress] then depends on this watch alone, and
+	// the client repeats a question that the server drops after milliseconds, not after a
+	// second. It costs a stream of the connection and two goroutines, so it is for few
+	// watches, such as that of a cache. A watch whose reader is slow makes its own server
+	// stream wait.
+	OwnStream bool
+
+	// EndWithoutLeader ends the watch with ErrNoLeader when the member that serves it
+	// loses its leader and the next member has none either. Without it the watch waits
+	// for a leader and misses nothing; [Watcher.State] shows the wait.
 	EndWithoutLeader bool
 
-	// BufferBytes is about how many bytes of events are kept for a reader that
-	// falls behind. Beyond it the server is made to wait, and nothing is lost.
-	// One or two responses of the server come on top of it: a few MiB, or more
-	// for revisions of many small events. 0 means 4 MiB.
+	// BufferBytes is about how many bytes of events the client keeps for a slow reader.
+	// Beyond it the client makes the server wait, and loses nothing. One or two
+	// responses of the server come on top of it: a few MiB, or more for revisions of
+	// many small events. 0 means 4 MiB.
 	BufferBytes int
 }
 
@@ -70,19 +87,33 @@ type WatchResponse struct {
 	// that of the last event.
 	Header ResponseHeader
 	// Events are in the order in which they happened. All events of one
-	// revision are in one response. A watch that is to go on behind them, in
-	// another process say, starts from the ModRevision of the last and one. Not
-	// from Header.Revision, unless IsProgress: more may follow below that.
+	// revision are in one response. To continue after them, in another process for
+	// example, start a watch at the last event's ModRevision plus one. Do not start it at
+	// Header.Revision, unless IsProgress: events below that may still follow.
 	Events []Event
+	// Unreliable: the response reports progress, and its member is older than etcd 3.5.13
+	// or did not tell its version. Such a member may send events at or below
+	// Header.Revision after it.
+	Unreliable bool
+
+	// Resumed: the watch has moved to another stream, and what is read after this
+	// response comes from there. There are no events, and Header is that of the member's
+	// confirmation: its Revision is the member's and does not say what has been delivered.
+	// Only with WatchRequest.NotifyResume.
+	//
+	// A member before 3.5.16 may leave out a deletion at exactly the revision of a
+	// compaction, and a cluster that was restored from a backup may have reached the
+	// watch's revision again. Whoever must find out reads the keys again.
+	Resumed bool
 }
 
 // IsProgress reports whether the response only says that everything up to
-// Header.Revision has been delivered.
-func (r *WatchResponse) IsProgress() bool { return len(r.Events) == 0 }
+// Header.Revision has been delivered; see Unreliable for old servers.
+func (r *WatchResponse) IsProgress() bool { return len(r.Events) == 0 && !r.Resumed }
 
-// CompactedError ends a watch whose next revision has been compacted away:
-// events are lost to it. Read the keys anew and watch from behind the revision
-// of that read. errors.Is finds ErrCompacted.
+// CompactedError ends a watch whose next revision has been compacted away: the watch
+// has lost events. Read the keys again and watch from the revision after that read.
+// errors.Is finds ErrCompacted.
 type CompactedError struct {
 	// Revision is the oldest revision that is left.
 	Revision int64
@@ -95,13 +126,12 @@ func (e *CompactedError) Error() string {
 // Is makes errors.Is(err, ErrCompacted) true.
 func (e *CompactedError) Is(target error) bool { return target == ErrCompacted }
 
-// HistoryLost reports whether err has ended a watch because events are lost to it:
+// HistoryLost reports whether err has ended a watch because the watch has lost events:
 // their revisions are compacted (ErrCompacted), the cluster was restored from a
 // backup (ErrHistoryReset), or a revision was too large to be kept
-// (ErrRevisionTooLarge). A copy of the keys is then made good by reading them all
-// anew and watching from behind the revision of that read; a watch from where this
-// one has ended would end again, or miss changes. It is false for nil and for every
-// other error.
+// (ErrRevisionTooLarge). To repair a copy of the keys, read all keys again and watch from
+// the revision after that read. A watch from the revision at which this one ended would
+// end again, or miss changes. HistoryLost is false for nil and for every other error.
 func HistoryLost(err error) bool {
 	return errors.Is(err, ErrCompacted) || errors.Is(err, ErrHistoryReset) || errors.Is(err, ErrRevisionTooLarge)
 }
@@ -114,7 +144,7 @@ func (r *WatchRequest) wire() (watchCreateRequest, error) {
 		ProgressNotify: true, // it moves the point from which a watch resumes
 	}
 	var err error
-	if w.Key, w.RangeEnd, err = interval(r.Key, r.Prefix, r.FromKey, r.RangeEnd); err != nil {
+	if w.Key, w.RangeEnd, err = filledInterval(r.Key, r.Prefix, r.FromKey, r.RangeEnd); err != nil {
 		return w, err
 	}
 	if r.NoPut {
@@ -136,47 +166,49 @@ func (r *WatchRequest) wire() (watchCreateRequest, error) {
 // server has confirmed the watch; from then on every event from
 // [Watcher.Revision] on is delivered exactly once and in order, until the watch
 // is closed or ends with one error. When a connection is lost or a member goes
-// silent the watch moves to another and goes on behind the last event.
+// silent, the watch moves to another member and continues after the last event.
 //
-// ctx bounds Watch only, not the watch: end that with [Watcher.Close].
-// Config.Timeout bounds the waiting for the server when ctx has no deadline.
+// ctx bounds only the call of Watch; [Watcher.Close] ends the watch. When ctx has no
+// deadline, Config.Timeout bounds the wait for the server.
 //
-// Errors: ErrInvalidRequest, ErrPermissionDenied and those of every call. A
-// revision that is compacted is reported by Read, as *[CompactedError].
+// Errors: ErrInvalidRequest, ErrPermissionDenied and those of every call (see
+// [Error]). A revision that is compacted is reported by Read, as *[CompactedError].
 //
-// Who keeps a copy of the keys reads them first and watches from behind the
-// revision of that read, and does both anew when the watch ends and [HistoryLost]
-// says so.
+// To maintain a copy of the keys, read them first and watch from the revision after that
+// read. When the watch ends and [HistoryLost] is true, do both again.
 //
 // etcd: Watch/Watch (since 3.0; Fragment 3.4), KV/Range for the revision
 func (c *Client) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) {
 	if ctx == nil {
-		return nil, invalid(rpcWatch.op, errNilContext)
+		return nil, invalid(rpc.Watch.Op, errNilContext)
 	}
 	wire, err := req.wire()
 	if err != nil {
-		return nil, invalid(rpcWatch.op, within("WatchRequest", err))
+		return nil, invalid(rpc.Watch.Op, within("WatchRequest", err))
 	}
-	var now int64
-	if wire.StartRevision == 0 {
-		if now, err = c.watches.now.read(ctx, wire.Key); err != nil {
+	wire.enter(&c.space)
+	ctx, begun := c.observer.begin(ctx, CallInfo{Op: rpc.Watch.Op, Key: wire.Key, Operations: 1})
+	w, err := c.watch(ctx, &req, wire)
+	begun.end(err, nil)
+	return w, err
+}
+
+func (c *Client) watch(ctx context.Context, req *WatchRequest, wire watchCreateRequest) (*Watcher, error) {
+	var seen int64
+	var err error
+	if wire.StartRevision != 0 {
+		seen = c.engine.SeenBefore(wire.StartRevision)
+	} else {
+		if seen, err = c.watches.now.read(ctx, wire.key()); err != nil {
 			return nil, err
 		}
-		wire.StartRevision = now + 1
+		wire.StartRevision = seen + 1
 	}
-	w := newWatcher(c.watches, &req, wire, now)
+	w := newWatcher(c.watches, req, wire, seen)
 	if err := c.watches.add(ctx, w); err != nil {
 		return nil, err
 	}
 	return w, nil
-}
-
-// createTimeout bounds the wait for a watch to be confirmed when ctx does not.
-func (c *Client) createTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok || c.timeout == 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeoutCause(ctx, c.timeout*time.Duration(c.retries+1), ErrTimeout)
 }
 
 // nowReader learns the current revision for watches that start from now. The
@@ -184,7 +216,7 @@ func (c *Client) createTimeout(ctx context.Context) (context.Context, context.Ca
 // which events came before. Concurrent callers share a read, but never one that
 // was sent before they asked: it might miss what they know to have happened.
 type nowReader struct {
-	c *Client
+	engine *call.Engine
 
 	mu   sync.Mutex // guards the fields below
 	sent *nowRead   // on its way
@@ -221,15 +253,15 @@ func (r *nowReader) read(ctx context.Context, key string) (int64, error) {
 	case <-flight.done:
 		return r.result(ctx, flight, key, false)
 	case <-ctx.Done():
-		return 0, &Error{Op: rpcWatch.op, Code: codeOfContext(ctx), Outcome: NotSent, cause: ctx.Err()}
+		return 0, public(call.ContextEnded(ctx, rpc.Watch, ""))
 	}
 }
 
-// readNext makes the read that follows before, for all who have joined flight.
+// readNext makes the read that follows before, for all callers that have joined flight.
 func (r *nowReader) readNext(ctx context.Context, before, flight *nowRead, key string) (int64, error) {
 	select {
 	case <-before.done:
-	case <-ctx.Done(): // the others who have joined learn it from the read's failure
+	case <-ctx.Done(): // the others that have joined learn it from the read's failure
 	}
 	r.mu.Lock()
 	r.next = nil
@@ -253,13 +285,15 @@ func (r *nowReader) fly(ctx context.Context, flight *nowRead, key string) {
 // own reads the revision for this caller alone: a point read of the watch's own
 // key, so that it asks for no permission that the watch does not need.
 func (r *nowReader) own(ctx context.Context, key string) (int64, error) {
-	var resp GetResponse
-	err := r.c.do(ctx, &rpcWatchNow, &rangeRequest{Key: key, CountOnly: true}, nil, &resp)
-	return resp.Header.Revision, err
+	h, err := r.engine.Revision(ctx, key)
+	if err != nil {
+		return 0, public(err)
+	}
+	return h.Revision, nil
 }
 
-// result is flight's result. A failure counts only for the one who made the
-// read: it may be due to that one's context or key, so the others read again.
+// result is flight's result. A failure counts only for the caller that made the read: its
+// context or key may be to blame, so the others read again.
 func (r *nowReader) result(ctx context.Context, flight *nowRead, key string, mine bool) (int64, error) {
 	if flight.err != nil && !mine {
 		return r.own(ctx, key)

@@ -6,6 +6,10 @@ import (
 	"iter"
 	"sync"
 	"time"
+
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
+	"silly.store/etcd/internal/transport"
 )
 
 // Watcher is one watch, made by [Client.Watch]. Read it from one goroutine at a
@@ -14,27 +18,25 @@ type Watcher struct {
 	hub    *watchHub
 	create watchCreateRequest // StartRevision is that of the first creation
 	// progress: the user asked for progress responses.
-	progress  bool
+	progress bool
+	// own: the user asked for a stream of its own.
+	own bool
+	// resumes: the user asked for a response when another stream takes it over.
+	resumes   bool
 	maxBuffer int
 	// endLeaderless: the user asked for the end when there is no leader.
 	endLeaderless bool
 
 	mu sync.Mutex // guards the fields below
 
-	stream  *watchStream // nil while it waits for one
-	id      int64        // on stream
-	next    int64        // the next revision to be delivered; where it resumes
-	seen    int64        // the highest revision that it knows to have existed; 0: none
-	created bool         // confirmed at least once
-	header  ResponseHeader
-	left    time.Time // when it was taken off the stream before this one
-	leftErr error     // why
-	place   placement // on stream
-	intake  intake    // how it takes large responses
-	// alone: its reader is slow, so it has a stream of its own.
-	alone      bool
-	aloneSince time.Time
-	asked      bool // for progress, by RequestProgress
+	life   life
+	next   int64  // the next revision to be delivered; where it resumes
+	seen   int64  // the highest revision that it knows to have existed; 0: none
+	told   int64  // the highest revision of a response that is queued or was read
+	intake intake // how it takes large responses
+	asked  bool   // for progress, by RequestProgress
+	// newsDue is when the client may say that nothing was missed, if the server does not.
+	newsDue time.Time
 
 	queue    []watchItem // complete responses
 	buffered int         // their bytes
@@ -43,8 +45,7 @@ type Watcher struct {
 	// values.
 	incomplete uint8
 
-	err    error         // the terminal error; nil while the watch lives
-	notify chan struct{} // capacity 1: something changed; nil until somebody waits
+	notify chan struct{} // capacity 1: something changed; nil until a goroutine waits
 	room   chan struct{} // capacity 1: the reader made room; nil until a stream waits
 }
 
@@ -52,14 +53,16 @@ type Watcher struct {
 type watchItem struct {
 	resp  *WatchResponse
 	bytes int
+	came  time.Time
 }
 
-// newWatcher makes a watcher; seen is the revision behind which it starts from
-// now, 0 when the user gave the revision.
+// newWatcher makes a watcher; seen is the highest revision that the client knows to have
+// existed: a store that has fewer has another history.
 func newWatcher(hub *watchHub, req *WatchRequest, create watchCreateRequest, seen int64) *Watcher {
 	w := &Watcher{
-		hub: hub, create: create, progress: req.ProgressNotify,
-		maxBuffer: req.BufferBytes, endLeaderless: req.EndWithoutLeader, next: create.StartRevision, seen: seen, left: time.Now(),
+		hub: hub, create: create, progress: req.ProgressNotify, resumes: req.NotifyResume, own: req.OwnStream,
+		maxBuffer: req.BufferBytes, endLeaderless: req.EndWithoutLeader, next: create.StartRevision, seen: seen,
+		life: life{left: time.Now()},
 	}
 	if w.maxBuffer == 0 {
 		w.maxBuffer = defaultWatchBuffer
@@ -70,23 +73,23 @@ func newWatcher(hub *watchHub, req *WatchRequest, create watchCreateRequest, see
 	return w
 }
 
-// Revision is the first revision whose events are delivered: the one that was
-// asked for, or the first after Watch was called.
+// Revision is the first revision whose events are delivered: that of the request, or the
+// first one after Watch was called.
 func (w *Watcher) Revision() int64 { return w.create.StartRevision }
 
-// Header is of the answer by which a member first confirmed the watch. Its Revision
-// is the store's at that time; events from [Watcher.Revision] on are delivered,
-// whatever it is. It is zero for a watch that was confirmed by none, because its
+// Header is that of the answer by which a member first confirmed the watch. Its Revision
+// is the store's at that time and says nothing of the events that follow: these begin at
+// [Watcher.Revision]. Header is zero for a watch that no member has confirmed, because its
 // revision is compacted.
 func (w *Watcher) Header() ResponseHeader {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.header
+	return w.life.header
 }
 
-// Read waits for the next response. An error of ctx leaves the watch as it is.
-// Any other error ends it: it comes after everything that was delivered before,
-// and every later Read returns it again.
+// Read waits for the next response. An error of ctx leaves the watch as it is. Any other
+// error is the end of the watch: Read returns it after everything that was delivered
+// before, and every later Read returns it again.
 //
 // Errors: ErrWatchClosed after Close, ErrClosed after the client's Close,
 // *[CompactedError], ErrPermissionDenied, ErrHistoryReset, ErrRevisionTooLarge,
@@ -98,20 +101,22 @@ func (w *Watcher) Read(ctx context.Context) (*WatchResponse, error) {
 	for {
 		w.mu.Lock()
 		if len(w.queue) > 0 {
-			resp := w.popLocked()
+			item := w.popLocked()
 			w.mu.Unlock()
-			return resp, nil
+			stripEvents(item.resp.Events, w.create.space)
+			w.delivered(&item)
+			return item.resp, nil
 		}
-		if w.err != nil {
+		if w.life.err != nil {
 			defer w.mu.Unlock()
-			return nil, w.err
+			return nil, w.life.err
 		}
 		notify := w.notifyLocked()
 		w.mu.Unlock()
 		select {
 		case <-notify:
 		case <-ctx.Done():
-			return nil, &Error{Op: "Watch", Code: codeOfContext(ctx), cause: ctx.Err()}
+			return nil, public(call.ContextEnded(ctx, rpc.Watch, ""))
 		}
 	}
 }
@@ -129,27 +134,26 @@ func (w *Watcher) All(ctx context.Context) iter.Seq2[*WatchResponse, error] {
 	}
 }
 
-// Close ends the watch and a Read that waits. What has been delivered can still
-// be read; after it Read returns ErrWatchClosed. Close does not block, and may
-// be called again; its error is always nil.
+// Close ends the watch and a Read that waits. Read still returns what was delivered
+// before, and then ErrWatchClosed. Close does not block, and may be called again; its
+// error is always nil.
 func (w *Watcher) Close() error {
-	w.hub.remove(w, &Error{Op: "Watch", Code: CodeCanceled, sentinel: ErrWatchClosed})
+	w.hub.remove(w, errWatchClosed)
 	return nil
 }
 
-// RequestProgress asks the server to confirm how far the watch is. The answer
-// is a response without events, see [WatchResponse.IsProgress]. It may be a while
-// in coming: the server is silent while any watch that shares the stream is
-// behind or waits for a future revision. The question is asked again every second,
-// also of other members, until it has been answered; further calls meanwhile are
-// answered with it. A watch that is ahead of the store, as one from now is until the
-// next change, is answered from a read.
+// RequestProgress asks the server to confirm how far the watch is. The answer is a
+// response without events, see [WatchResponse.IsProgress]. It may take a while: the server
+// is silent while any watch on the same stream is behind or waits for a future revision.
+// The client asks again every second, other members too, until it has an answer, which
+// serves all calls until then. For a watch that is ahead of the store, as a watch from now
+// is until the next change, the client answers from a read.
 //
 // etcd: Watch/Watch (since 3.4; reliable since 3.5.13)
 func (w *Watcher) RequestProgress() {
 	w.mu.Lock()
 	w.asked = true
-	stream := w.stream
+	stream := w.life.stream
 	w.mu.Unlock()
 	if stream != nil {
 		stream.requestProgress()
@@ -169,18 +173,10 @@ func (w *Watcher) notifyLocked() chan struct{} {
 	return w.notify
 }
 
-// wakeLocked wakes who waits for the watcher. It never blocks.
-func (w *Watcher) wakeLocked() { signal(w.notify) }
+// wakeLocked wakes the goroutine that waits for the watcher. It never blocks.
+func (w *Watcher) wakeLocked() { call.Signal(w.notify) }
 
-// signal sends on a channel of capacity 1 that may be nil. It never blocks.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-func (w *Watcher) popLocked() *WatchResponse {
+func (w *Watcher) popLocked() watchItem {
 	item := w.queue[0]
 	w.queue[0] = watchItem{}
 	w.queue = w.queue[1:]
@@ -189,42 +185,35 @@ func (w *Watcher) popLocked() *WatchResponse {
 	}
 	w.buffered -= item.bytes
 	if w.buffered <= w.maxBuffer/2 {
-		signal(w.room)
+		call.Signal(w.room)
 	}
-	return item.resp
+	return item
 }
 
-// end ends the watch with err; the first end counts. It reports whether this
-// was the first, and the stream that the watcher was on.
-func (w *Watcher) end(err error) (stream *watchStream, id int64, first bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return nil, 0, false
+// delivered tells the hook of a response that its reader has now.
+func (w *Watcher) delivered(item *watchItem) {
+	hook, n := w.hub.observer.hooks.WatchDelivered, len(item.resp.Events)
+	if hook == nil || n == 0 {
+		return
 	}
-	w.err = err
-	w.partial = partialRevision{}
-	stream, id = w.stream, w.id
-	if stream != nil {
-		w.stream, w.left = nil, time.Now()
-	}
-	w.wakeLocked()
-	signal(w.room)
-	return stream, id, true
+	hook(WatchDeliverInfo{
+		Key: w.create.Key, Events: n, Bytes: item.bytes, Lag: time.Since(item.came),
+		Behind: max(item.resp.Header.Revision-item.resp.Events[n-1].KV.ModRevision, 0),
+	})
 }
 
 // waitCreated waits until the watch is confirmed, has ended or ctx does.
 func (w *Watcher) waitCreated(ctx context.Context) error {
 	for {
 		w.mu.Lock()
-		if w.created || w.err != nil && errors.Is(w.err, ErrCompacted) {
+		if w.life.begun || w.life.err != nil && errors.Is(w.life.err, ErrCompacted) {
 			w.wakeLocked() // a response may be there already
 			w.mu.Unlock()
-			return nil // Read tells of the compaction
+			return nil // Read reports the compaction
 		}
-		if w.err != nil {
+		if w.life.err != nil {
 			defer w.mu.Unlock()
-			return w.err
+			return w.life.err
 		}
 		notify := w.notifyLocked()
 		w.mu.Unlock()
@@ -236,76 +225,34 @@ func (w *Watcher) waitCreated(ctx context.Context) error {
 	}
 }
 
-func (w *Watcher) isCreated() bool {
+func (w *Watcher) hasBegun() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.created
+	return w.life.begun
 }
 
-// placement is what is known of a watch on one stream.
-type placement struct {
-	// confirmed: the server has created it, and was at revision then.
-	confirmed bool
-	revision  int64
-	// doubt is how many progress responses that are for all watches of the stream
-	// may still come that were made before this one was created, and do not know
-	// of it.
-	doubt int
-	// prevCame: the server has sent a previous value, so it knows that it should.
-	prevCame bool
-}
-
-// covers reports whether a progress response for all watches of the stream, at
-// the given revision, counts for this one. The server holds events back until
-// their watch is confirmed, but not progress; and progress does not wait for
-// confirmations either. A progress response that is older than the watch is of
-// no higher revision than its confirmation; and the server answers in order.
-func (p *placement) covers(revision int64) bool {
-	if p.confirmed && revision > p.revision {
-		p.doubt = 0
-	}
-	if p.doubt > 0 {
-		p.doubt--
-		return false
-	}
-	return p.confirmed
-}
-
-// confirm notes that the server has created the watch.
-// It reports what a watch has missed that was confirmed before, on another
-// stream.
-func (w *Watcher) confirm(h ResponseHeader) (info WatchResumeInfo, resumed bool) {
+func (w *Watcher) hasEnded() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.place.confirmed, w.place.revision = true, h.Revision
-	w.seen = max(w.seen, h.Revision)
-	if !w.created {
-		w.created, w.header = true, h
-		w.wakeLocked()
-		return WatchResumeInfo{}, false
-	}
-	return WatchResumeInfo{
-		Key: w.create.Key, Revision: w.next,
-		Behind: max(h.Revision-w.next+1, 0), Interrupted: time.Since(w.left),
-	}, true
+	return w.life.phase == phaseEnded
 }
 
 // deliver takes a response with events off the stream.
-func (w *Watcher) deliver(r *watchResponse, weight int) (delivery, error) {
+func (w *Watcher) deliver(s *watchStream, r *watchResponse, weight int) (delivery, *call.Error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
+	if !w.onStreamLocked(s) {
 		return taken, nil
 	}
-	if !w.alone && w.buffered+weight > w.maxBuffer && len(w.queue) > 0 {
-		// What is buffered stays; the rest comes again from next on.
+	if !w.isAloneLocked() && w.buffered+weight > w.maxBuffer && len(w.queue) > 0 {
+		// The buffered events stay; the others come again from next on.
 		w.partial = partialRevision{}
 		return overflowed, nil
 	}
 	events := fromRevision(r.Events, w.next)
 	events, weight = w.partial.add(events, weight, r.Fragment)
 	if w.partial.bytes > maxRevisionBytes {
-		return taken, &Error{Op: "Watch", Code: CodeResourceExhausted, sentinel: ErrRevisionTooLarge}
+		return taken, &call.Error{Op: rpc.Watch.Op, Code: transport.ResourceExhausted, Sentinel: ErrRevisionTooLarge}
 	}
 	if len(events) == 0 {
 		return taken, nil
@@ -314,9 +261,12 @@ func (w *Watcher) deliver(r *watchResponse, weight int) (delivery, error) {
 		w.partial = partialRevision{}
 		return incomplete, nil
 	}
-	w.seen = events[len(events)-1].KV.ModRevision
-	w.next = w.seen + 1
+	last := events[len(events)-1].KV.ModRevision
+	w.seen, w.next, w.told = max(w.seen, last), last+1, last
 	w.pushLocked(&WatchResponse{Header: r.Header, Events: events}, weight)
+	if w.life.phase == phaseConfirmed {
+		return resumed, nil
+	}
 	return taken, nil
 }
 
@@ -325,6 +275,8 @@ type delivery uint8
 
 const (
 	taken delivery = iota
+	// resumed: they were taken, and are the first since the watch was interrupted.
+	resumed
 	// overflowed: the reader is too far behind for a stream that others share.
 	overflowed
 	// incomplete: previous values are missing that the watch has asked for.
@@ -340,16 +292,16 @@ const maxIncomplete = 3
 // sends what happens between the two without; so this is in doubt until the first
 // previous value has come on a stream.
 func (w *Watcher) prevComeLocked(events []Event) bool {
-	if !w.create.PrevKV || w.place.prevCame {
+	if !w.create.PrevKV || w.life.place.prevCame {
 		return true
 	}
 	for i := range events {
 		ev := &events[i]
 		switch {
 		case ev.PrevKV != nil:
-			w.place.prevCame, w.incomplete = true, 0
+			w.life.place.prevCame, w.incomplete = true, 0
 			return true
-		case ev.Type == Put && ev.KV.Version == 1: // there was none
+		case ev.Type == EventPut && ev.KV.Version == 1: // there was none
 		case w.incomplete < maxIncomplete:
 			w.incomplete++
 			return false
@@ -359,18 +311,46 @@ func (w *Watcher) prevComeLocked(events []Event) bool {
 }
 
 func (w *Watcher) pushLocked(resp *WatchResponse, weight int) {
-	w.queue = append(w.queue, watchItem{resp, weight})
+	now := time.Now()
+	w.queue = append(w.queue, watchItem{resp, weight, now})
 	w.buffered += weight
+	w.newsDue = now.Add(progressPause)
 	w.wakeLocked()
 }
 
+// pushProgressLocked queues a response that says that nothing was missed up to a revision,
+// unless the reader knows of a later one: a member that lags says what it knows.
+func (w *Watcher) pushProgressLocked(h ResponseHeader, unreliable bool) {
+	if h.Revision < w.told {
+		return
+	}
+	w.asked, w.told = false, h.Revision
+	w.pushQuietLocked(&WatchResponse{Header: h, Unreliable: unreliable})
+}
+
+// pushQuietLocked queues a response without events. It takes the place of one of its kind
+// that waits as the last, so that a reader who does not read costs no more memory.
+func (w *Watcher) pushQuietLocked(resp *WatchResponse) {
+	const weight = 64
+	if n := len(w.queue); n > 0 {
+		last := w.queue[n-1].resp
+		if len(last.Events) == 0 && last.Resumed == resp.Resumed {
+			if resp.Resumed || resp.Header.Revision >= last.Header.Revision {
+				last.Header, last.Unreliable = resp.Header, resp.Unreliable
+			}
+			w.newsDue = time.Now().Add(progressPause)
+			return
+		}
+	}
+	w.pushLocked(resp, weight)
+}
+
 // progressed takes a response without events: everything up to its revision has
-// been delivered. trusted: the server keeps that promise. all: it is for all
-// watches of the stream.
-func (w *Watcher) progressed(h ResponseHeader, trusted, all bool) {
+// been delivered. trusted: the server keeps that promise.
+func (w *Watcher) progressed(s *watchStream, h ResponseHeader, trusted bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil || h.Revision < w.next-1 || all && !w.place.covers(h.Revision) {
+	if !w.onStreamLocked(s) || h.Revision < w.next-1 {
 		return
 	}
 	w.seen = max(w.seen, h.Revision)
@@ -378,8 +358,7 @@ func (w *Watcher) progressed(h ResponseHeader, trusted, all bool) {
 		w.next = h.Revision + 1
 	}
 	if w.progress || w.asked {
-		w.asked = false
-		w.pushLocked(&WatchResponse{Header: h}, 64)
+		w.pushProgressLocked(h, !trusted)
 	}
 }
 
@@ -387,7 +366,7 @@ func (w *Watcher) progressed(h ResponseHeader, trusted, all bool) {
 func (w *Watcher) waitRoom(ctx context.Context) {
 	for {
 		w.mu.Lock()
-		if w.err != nil || w.buffered <= w.maxBuffer/2 || len(w.queue) == 0 {
+		if w.life.phase == phaseEnded || w.buffered <= w.maxBuffer/2 || len(w.queue) == 0 {
 			w.mu.Unlock()
 			return
 		}
@@ -446,3 +425,55 @@ func (p *partialRevision) add(events []Event, weight int, fragment bool) ([]Even
 	p.events, p.bytes = events[cut:], weight-whole
 	return events[:cut:cut], whole
 }
+
+// WatchState is the state of a watch, see [Watcher.State].
+type WatchState struct {
+	// Endpoint is the member that serves the watch; empty while none does. A member that
+	// has confirmed the watch again serves it once it has answered a linearizable read or
+	// sent events: one without a leader does neither.
+	Endpoint string
+	// Err is nil while a member serves the watch. While none does, it is why the last
+	// member no longer does, or why no other one can; after the watch has ended, it is the
+	// last error of Read.
+	Err error
+	// Since is when the last member ceased to serve the watch; zero while one does. It
+	// stays while members confirm the watch without serving it.
+	Since time.Time
+	// NextRevision is the first revision whose events have not arrived.
+	NextRevision int64
+	// BufferedBytes is the size of the responses that wait for Read.
+	BufferedBytes int
+	// SlowReader: the reader fell so far behind that the watch has a stream to itself,
+	// on which the client makes the server wait.
+	SlowReader bool
+}
+
+// State returns the state of the watch: which member serves it, or since when and why
+// none does. While all members are down, a watch tries again until it is closed; State
+// shows that. It does not wait. See also [Hooks.WatchStale], [Hooks.WatchResumed] and
+// [Client.Stats].
+func (w *Watcher) State() WatchState {
+	trouble := w.hub.trouble()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	state := WatchState{NextRevision: w.next, BufferedBytes: w.buffered, SlowReader: w.life.isolated}
+	switch w.life.phase {
+	case phaseEnded:
+		state.Err, state.Since = w.life.err, w.life.left
+	case phaseServed:
+		state.Endpoint = w.life.stream.Endpoint()
+	default:
+		state.Err, state.Since = public(w.unservedLocked(trouble)), w.life.left
+	}
+	return state
+}
+
+// errIncomplete is the state of a watch that begins again because the server has left
+// something out.
+var errIncomplete = &call.Error{Op: rpc.Watch.Op, Code: transport.Unavailable, Message: "the server sent events without their previous values", Transient: true}
+
+// errWatchWaits is the state of a watch before anything has gone wrong.
+var errWatchWaits = &call.Error{Op: rpc.Watch.Op, Code: transport.Unavailable, Message: "not confirmed by a member yet", Transient: true}
+
+// errWatchClosed is how a watch ends that its user closes.
+var errWatchClosed = &call.Error{Op: rpc.Watch.Op, Code: transport.Canceled, Sentinel: ErrWatchClosed}

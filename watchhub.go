@@ -1,25 +1,86 @@
 package etcd
 
+// Watches, for whoever changes them.
+//
+// A Watcher is what the user has (watcher.go); its life is a state machine
+// (watchlife.go). The hub puts watchers on streams (this file), a watchStream is one
+// stream with its sender and receiver (watchstream.go), and a watchConn looks after all
+// streams of one connection (watchconn.go). watchprogress.go says whose progress counts,
+// watchintake.go how large responses are taken, watch.go from where a watch begins,
+// watchstale.go which watches are reported because no member serves them.
+//
+//   - A watch from now starts at an explicit revision. The server fills the header of its
+//     confirmation after it has registered the watcher, so the client learns the revision
+//     first, by a read that is shared only with calls that came before it was sent
+//     (nowReader).
+//   - Creations are matched in order, and the ID is that of the confirmation: a proxy numbers
+//     watches itself. A creation that the server refuses has ID -1 in its answer.
+//   - A watch resumes at the revision behind the last complete one. The fragments of a
+//     revision that it has received are dropped with the stream.
+//   - Fragments are asked for only when needed. etcd measures the whole piece again for each
+//     event that it adds, so a piece of ten thousand small events takes it seconds. A watch
+//     begins without; a response above its stream's limit ends the stream before it is
+//     received, and the head of it says which watch it is for and whether its events are
+//     large (then fragments are cheap) or small (then it is taken whole, up to 256 MiB). The
+//     other watches of the stream just resume. A response above 2 GiB, a thousand revisions
+//     of more than 2 MiB each, is not found: etcd fails to send it and says nothing more on
+//     that stream.
+//   - A confirmation below the highest revision that the client has seen means a store that
+//     has lost its history, or a member that is behind. The watchConn's linearizable read
+//     tells which, so it is asked before anything is concluded.
+//   - A member without a leader opens streams, may even confirm watches, and ends the stream
+//     a moment later. So a watch that was interrupted counts as served when a linearizable
+//     read has been answered, which its history needs anyway, or when events have come.
+//   - Progress responses of servers before 3.5.13 may overtake events, so they move the point
+//     of resumption only when the member's version is known to be newer.
+//   - An answer to RequestProgress may be older than a watch. How many are out when a watch
+//     is created is counted, and so many answers do not count for it. The server drops the
+//     question while any watch of the stream is behind, so it is repeated.
+//   - The server is silent about progress on a stream with a watch that is ahead of the store,
+//     as a watch from now is until the next change. Its watchConn answers from a read.
+//   - The first events of a watch may lack their previous values: the server notes PrevKV a
+//     moment after it has begun the watch. Such events are not taken, and the watch is created
+//     again from them; three times at most, since a compaction loses previous values too.
+//   - A watch with OwnStream has a stream to itself for good, as a slow reader's has for a
+//     while. Nothing but its own lag keeps the server from answering a question for
+//     progress there, so these are repeated after 2 to 50 ms.
+//   - The server queues up to 128 responses per stream; beyond that every change on a key that
+//     all watch takes its slow path. So a stream has up to 100 watches.
+//   - A slow reader's watch gets a stream to itself, which is read only while its buffer has
+//     room; flow control then makes the server wait for that stream only. The watch goes back
+//     to a shared stream when its reader has kept up for a minute.
+//   - A server may allow fewer streams than there are watch streams
+//     (--max-concurrent-streams). The rest would wait in the transport for good, and so would
+//     the watchConn's read, which is how it finds out: the streams that the server has taken
+//     then serve more than their 100 watches.
+//   - One read per connection proves its quiet streams alive, not one per stream: it finds a
+//     member that answers PINGs and has stopped inside.
+//   - The server catches watches up every 100 ms, so one that resumes behind the current
+//     revision may be silent that long.
+
 import (
 	"context"
 	"errors"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
+	"silly.store/etcd/internal/backoff"
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
 	"silly.store/etcd/internal/transport"
 )
 
 // watchHub puts watchers on streams: new ones, those whose stream has ended, and
-// those that need one of their own.
+// those that need one to themselves.
 //
 // Locks are taken in the order hub.mu, watchStream.mu, Watcher.mu. A watcher is
 // put on a stream by the hub, and taken off by that stream's receiver or by its
 // own end; so once it is off, nothing of the old stream reaches it.
 type watchHub struct {
-	c        *Client
+	engine   *call.Engine
+	observer *observer
 	now      nowReader
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -28,18 +89,20 @@ type watchHub struct {
 	mu      sync.Mutex // guards the fields below
 	closed  bool
 	streams map[*watchStream]struct{}
-	probers map[transport.Conn]*watchProber
+	conns   map[transport.Conn]*watchConn
 	waiting []*Watcher // for a stream, in order
 	opening bool       // the opener runs
-	room    int        // how many watchers a stream takes
-	// failures in a row of streams that ended before they had confirmed
-	// anything, and why the last one did.
-	failures int
-	lastErr  error
-	// stuck is a member that answers PINGs but no reads, as found last; it is
-	// avoided until stuckUntil if there is another.
-	stuck      string
-	stuckUntil time.Time
+	inHand  []*Watcher // a copy of those that the opener has taken out of waiting
+	// interrupted are watches that have left their member and may become stale.
+	interrupted map[*Watcher]struct{}
+	patrolling  bool // the patrol runs
+	room        int  // how many watchers a stream takes
+	// failures counts streams, in a row, that could not be opened, or ended soon and
+	// had delivered nothing. lastErr is why the last one did, failedAt when, and notBefore when the next one
+	// may be opened.
+	failures            int
+	lastErr             *call.Error
+	failedAt, notBefore time.Time
 }
 
 const (
@@ -49,25 +112,26 @@ const (
 	// creationsPerStream is when a stream takes no new watchers: the server
 	// never quite forgets a cancelled one.
 	creationsPerStream = 10_000
-	// Opening streams backs off between these while it fails.
-	watchBackoffFirst = 20 * time.Millisecond
-	watchBackoffCap   = 2 * time.Second
-	// stuckFor is how long a stuck member is avoided, and stuckPicks how often
-	// another one is asked for, stuckPause apart.
-	stuckFor   = 30 * time.Second
-	stuckPicks = 20
-	stuckPause = 10 * time.Millisecond
+	// watchStable is how long a stream must have lived for its end to be no failure
+	// although it has delivered nothing.
+	watchStable = time.Second
 )
 
-func newWatchHub(c *Client) *watchHub {
-	h := &watchHub{c: c, room: watchersPerStream, now: nowReader{c: c}, streams: make(map[*watchStream]struct{}), probers: make(map[transport.Conn]*watchProber)}
+// watchBackoff is how long no stream is opened while that fails.
+var watchBackoff = backoff.Backoff{First: 20 * time.Millisecond, Cap: 2 * time.Second}
+
+func newWatchHub(engine *call.Engine, observer *observer) *watchHub {
+	h := &watchHub{
+		engine: engine, observer: observer, now: nowReader{engine: engine}, room: watchersPerStream,
+		streams: make(map[*watchStream]struct{}), conns: make(map[transport.Conn]*watchConn), interrupted: make(map[*Watcher]struct{}),
+	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
 
 // add puts a new watcher on a stream and waits until it is confirmed.
 func (h *watchHub) add(ctx context.Context, w *Watcher) error {
-	bounded, cancel := h.c.createTimeout(ctx)
+	bounded, cancel := h.engine.BoundAll(ctx)
 	defer cancel()
 	if err := h.place(w); err != nil {
 		return err
@@ -80,30 +144,25 @@ func (h *watchHub) add(ctx context.Context, w *Watcher) error {
 	if errors.As(err, &own) {
 		return err
 	}
-	h.remove(w, &Error{Op: "Watch", Code: CodeCanceled, sentinel: ErrWatchClosed})
+	h.remove(w, errWatchClosed)
 	return h.giveUp(ctx, bounded)
 }
 
 // giveUp is the error of a Watch whose time ran out before it was confirmed.
 func (h *watchHub) giveUp(ctx, bounded context.Context) error {
-	e := &Error{Op: "Watch", Code: codeOfContext(bounded), cause: context.Cause(bounded)}
+	e := call.Abandoned(bounded, rpc.Watch, "")
 	if ctx.Err() == nil {
-		e.sentinel = ErrTimeout
+		e.Message, e.Sentinel, e.Cause, e.Transient = context.Cause(bounded).Error(), ErrTimeout, nil, true
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.lastErr != nil {
-		e.Message = e.cause.Error() + "; last error: " + h.lastErr.Error()
-	}
-	return e
+	return public(e.After(h.trouble()))
 }
 
-// place puts w on a stream with room, or in line for one.
+// place puts w on a stream with room, or has it wait for one.
 func (h *watchHub) place(w *Watcher) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return clientClosed("Watch")
+		return public(call.Closed(rpc.Watch.Op))
 	}
 	if len(h.waiting) > 0 || !h.shareLocked(w) {
 		h.waitLocked(w)
@@ -114,16 +173,17 @@ func (h *watchHub) place(w *Watcher) error {
 // shareLocked puts w on a stream that is there already, if one has room.
 func (h *watchHub) shareLocked(w *Watcher) bool {
 	for s := range h.streams {
-		if s.conn.State() == transport.Ready && s.attach(w) {
+		if s.Conn.State() == transport.Ready && s.attach(w) {
 			return true
 		}
 	}
 	return false
 }
 
-// waitLocked puts w in line and sees that somebody opens a stream for it.
+// waitLocked has w wait, and sees that the opener runs.
 func (h *watchHub) waitLocked(w *Watcher) {
 	h.waiting = append(h.waiting, w)
+	h.interruptedLocked(w)
 	if !h.opening {
 		h.opening = true
 		h.routines.Go(h.open)
@@ -137,7 +197,7 @@ func (h *watchHub) open() {
 		if batch == nil {
 			return
 		}
-		if pause > 0 && !sleep(h.ctx, pause) {
+		if pause > 0 && !call.Sleep(h.ctx, pause) {
 			h.endAll(batch)
 			return
 		}
@@ -154,12 +214,13 @@ func (h *watchHub) open() {
 	}
 }
 
-// nextBatch takes watchers that will share a stream out of the line, with the
-// stream's kind and how long to wait before opening it. It ends the opener when
+// nextBatch takes watchers that will share a stream out of those that wait, with the
+// stream's kind and how long to pause before opening it. It ends the opener when
 // there are none.
 func (h *watchHub) nextBatch() ([]*Watcher, streamKind, time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.inHand = nil
 	if len(h.waiting) == 0 || h.closed {
 		h.opening = false
 		return nil, streamKind{}, 0
@@ -174,11 +235,8 @@ func (h *watchHub) nextBatch() ([]*Watcher, streamKind, time.Duration) {
 	if len(h.waiting) == 0 {
 		h.waiting = nil
 	}
-	if h.failures == 0 {
-		return batch, kind, 0
-	}
-	span := min(watchBackoffFirst<<min(h.failures-1, 10), watchBackoffCap)
-	return batch, kind, rand.N(span) + 1
+	h.inHand = slices.Clone(batch)
+	return batch, kind, time.Until(h.notBefore)
 }
 
 // share returns those of a batch for which no stream has room.
@@ -191,24 +249,19 @@ func (h *watchHub) share(batch []*Watcher) []*Watcher {
 			left = append(left, w)
 		}
 	}
+	h.inHand = slices.Clone(left)
 	return left
 }
 
 // openStream opens a stream to a member.
-func (h *watchHub) openStream(kind streamKind) (*watchStream, error) {
-	token, noToken := h.c.tokens.get(h.ctx, &rpcWatch)
-	if noToken != nil {
-		return nil, noToken
+func (h *watchHub) openStream(kind streamKind) (*watchStream, *call.Error) {
+	stream, err := h.engine.Open(h.ctx, call.Request{Method: rpc.Watch}, call.StreamOptions{
+		MaxMessage: kind.maxMessage, OnSuspect: h.suspect,
+	})
+	if err != nil {
+		return nil, err
 	}
-	for picks := 1; ; picks++ {
-		conn, err := h.c.pick(h.ctx, &rpcWatch, h.c.bound(h.ctx, &rpcRange))
-		if err != nil {
-			return nil, callError(&rpcWatch, "", err)
-		}
-		if picks >= stuckPicks || !h.isStuck(conn.Endpoint) || !sleep(h.ctx, stuckPause) {
-			return newWatchStream(h, conn, token, kind)
-		}
-	}
+	return newWatchStream(h, stream, kind), nil
 }
 
 func (h *watchHub) roomNow() int {
@@ -217,28 +270,16 @@ func (h *watchHub) roomNow() int {
 	return h.room
 }
 
-// foundStuck notes that a member answers no reads.
-func (h *watchHub) foundStuck(endpoint string) {
-	h.mu.Lock()
-	h.stuck, h.stuckUntil = endpoint, time.Now().Add(stuckFor)
-	h.mu.Unlock()
-}
-
-func (h *watchHub) isStuck(endpoint string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.stuck == endpoint && time.Now().Before(h.stuckUntil)
-}
-
 // start puts a batch on a new stream and starts its goroutines.
 func (h *watchHub) start(s *watchStream, batch []*Watcher) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		s.stream.Close()
+		s.Close()
 		h.endAll(batch)
 		return
 	}
+	h.inHand = nil
 	h.streams[s] = struct{}{}
 	h.joinLocked(s)
 	for _, w := range batch {
@@ -251,24 +292,17 @@ func (h *watchHub) start(s *watchStream, batch []*Watcher) {
 	h.mu.Unlock()
 }
 
-// requeue puts a batch back in line after err. Those that were never confirmed
-// are told when there is no hope; a watch that has run goes on trying, unless the
-// user is locked out.
-func (h *watchHub) requeue(batch []*Watcher, err error) {
-	if hopeless(err) {
-		kept := batch[:0]
-		for _, w := range batch {
-			if w.isCreated() && !h.lockedOut(err) {
-				kept = append(kept, w)
-			} else {
-				w.end(err)
-			}
-		}
-		batch = kept
+// requeue has a batch wait again after err. Those that were never confirmed end when
+// there is no hope; a watch that has run goes on trying, unless the user is locked
+// out.
+func (h *watchHub) requeue(batch []*Watcher, err *call.Error) {
+	if err.Hopeless() {
+		batch = endHopeless(batch, err, !h.lockedOut(err))
 	}
 	batch = endLeaderless(batch, err)
 	h.mu.Lock()
 	closed := h.closed
+	h.inHand = nil
 	if !closed {
 		h.waiting = append(batch, h.waiting...)
 	}
@@ -278,57 +312,91 @@ func (h *watchHub) requeue(batch []*Watcher, err error) {
 	}
 }
 
-// failed notes that a stream could not be opened, or ended at once.
-func (h *watchHub) failed(err error) {
+// endHopeless ends those of a batch that no further stream would serve. With keep it
+// returns those that a member has served before.
+func endHopeless(batch []*Watcher, err *call.Error, keep bool) []*Watcher {
+	return slices.DeleteFunc(batch, func(w *Watcher) bool {
+		if keep && w.hasBegun() {
+			return false
+		}
+		w.end(err)
+		return true
+	})
+}
+
+// failed notes that a stream could not be opened, ended at once, or has refused a watch.
+func (h *watchHub) failed(err *call.Error) {
 	h.mu.Lock()
-	h.failures++
-	h.lastErr = err
+	h.failedLocked(err)
 	h.mu.Unlock()
 }
 
-// worked notes that a stream has confirmed a watch.
+func (h *watchHub) failedLocked(err *call.Error) {
+	now := time.Now()
+	if now.Sub(h.failedAt) > 2*watchBackoff.Cap {
+		h.failures = 0
+	}
+	h.lastErr, h.failedAt, h.notBefore = err, now, now.Add(watchBackoff.Jittered(h.failures))
+	h.failures++
+}
+
+// trouble is why no stream can be had; nil when the last one that was opened works.
+func (h *watchHub) trouble() *call.Error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lastErr
+}
+
+// worked notes that a stream has delivered something.
 func (h *watchHub) worked() {
 	h.mu.Lock()
-	h.failures, h.lastErr = 0, nil
+	h.failures, h.lastErr, h.notBefore = 0, nil, time.Time{}
 	h.mu.Unlock()
 }
 
-// resume takes the watchers of a stream that has ended and puts them in line.
-func (h *watchHub) resume(s *watchStream, err error) {
+// isFailure reports whether the end of the stream has the next one wait. Where the
+// connection is lost, the wait for another one will do.
+func (s *watchStream) isFailure(confirmed bool) bool {
+	lost := s.Conn.State() >= transport.Draining
+	return !confirmed || !s.proven && !lost && time.Since(s.opened) < watchStable
+}
+
+// resume takes the watchers of a stream that has ended and has them wait for another.
+// What resets the backoff is a stream that has lived or delivered, and never a
+// confirmation alone: a proxy that confirms and ends at once would be asked in a loop.
+func (h *watchHub) resume(s *watchStream, err *call.Error) {
 	deserted := s.isEnded()
-	orphans := s.detachAll(err)
-	if !s.confirmed {
+	confirmed := s.isTaken()
+	orphans := s.release(err)
+	if !confirmed {
 		orphans = endLeaderless(orphans, err)
+	}
+	if err.Hopeless() {
+		// A learner may get a vote, or other endpoints come. Nothing else changes.
+		orphans = endHopeless(orphans, err, err.Sentinel == ErrNotSupportedForLearner)
 	}
 	h.mu.Lock()
 	delete(h.streams, s)
 	h.leaveLocked(s)
-	if !s.confirmed && !deserted {
-		h.failures++
-		h.lastErr = err
+	if !deserted && s.isFailure(confirmed) && s.opened.After(h.failedAt) {
+		h.failedLocked(err) // streams that end together are one failure
 	}
 	closed := h.closed
-	if !closed && !hopeless(err) {
+	if !closed {
 		for _, w := range orphans {
 			h.waitLocked(w)
 		}
-		orphans = nil
 	}
 	h.mu.Unlock()
-	switch {
-	case closed:
+	if closed {
 		h.endAll(orphans)
-	default:
-		for _, w := range orphans {
-			w.end(err)
-		}
 	}
 }
 
 // endLeaderless ends those of a batch that are not to wait for a leader, when a
 // stream has had none from the beginning, and returns the others.
-func endLeaderless(batch []*Watcher, err error) []*Watcher {
-	if !errors.Is(err, ErrNoLeader) {
+func endLeaderless(batch []*Watcher, err *call.Error) []*Watcher {
+	if err.Sentinel != ErrNoLeader {
 		return batch
 	}
 	return slices.DeleteFunc(batch, func(w *Watcher) bool {
@@ -339,23 +407,10 @@ func endLeaderless(batch []*Watcher, err error) []*Watcher {
 	})
 }
 
-// hopeless: another stream would end in the same way.
-func hopeless(err error) bool {
-	var e *Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	switch e.Code {
-	case CodeUnimplemented, CodePermissionDenied, CodeUnauthenticated, CodeInvalidArgument:
-		return true
-	}
-	return e.sentinel == ErrResponseTooLarge || e.sentinel == ErrBadEndpoint
-}
-
 // lockedOut: the server does not accept the user's name and password, and the
 // client will have no others.
-func (h *watchHub) lockedOut(err error) bool {
-	return !h.c.tokens.mayChange() && (errors.Is(err, ErrAuthFailed) || errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrInvalidAuthToken))
+func (h *watchHub) lockedOut(err *call.Error) bool {
+	return err.BlamesUser() && !h.engine.CredentialsMayChange()
 }
 
 // historyReset ends the watches that have seen revisions beyond the one to
@@ -366,11 +421,33 @@ func (h *watchHub) historyReset(revision int64) {
 	streams := slices.Collect(maps.Keys(h.streams))
 	h.mu.Unlock()
 	for _, s := range streams {
-		s.endBeyond(s.seen(), revision)
+		h.endBeyond(s.seen(), s.Endpoint(), revision)
 	}
 }
 
-// move puts one watcher that has been taken off its stream in line.
+// seen is, for each watcher, the highest revision of which it knows.
+func (s *watchStream) seen() map[*Watcher]int64 {
+	seen := make(map[*Watcher]int64)
+	for _, w := range s.all() {
+		w.mu.Lock()
+		seen[w] = w.seen
+		w.mu.Unlock()
+	}
+	return seen
+}
+
+// endBeyond ends those of the watchers that have seen more than is left, of which a
+// member has learned.
+func (h *watchHub) endBeyond(seen map[*Watcher]int64, endpoint string, revision int64) {
+	for w, seen := range seen {
+		if seen > revision {
+			h.engine.HistoryReported()
+			h.remove(w, &call.Error{Op: rpc.Watch.Op, Endpoint: endpoint, Code: transport.OutOfRange, Sentinel: ErrHistoryReset})
+		}
+	}
+}
+
+// move has a watcher wait that has left its stream.
 func (h *watchHub) move(w *Watcher) {
 	h.mu.Lock()
 	closed := h.closed
@@ -383,30 +460,35 @@ func (h *watchHub) move(w *Watcher) {
 	}
 }
 
-// remove ends a watch with err, if it has not ended, and tells the server.
-func (h *watchHub) remove(w *Watcher, err error) {
-	stream, id, first := w.end(err)
-	if first && stream != nil {
-		stream.detach(id)
+// remove ends a watch with err, if it has not ended, and has the server cancel it.
+func (h *watchHub) remove(w *Watcher, err *call.Error) {
+	if stream, first := w.end(err); first && stream != nil {
+		stream.forget(w)
 	}
 }
 
 func (h *watchHub) endAll(watchers []*Watcher) {
 	for _, w := range watchers {
-		w.end(clientClosed("Watch"))
+		w.end(call.Closed(rpc.Watch.Op))
 	}
 }
 
-// count is how many watches live, on how many streams, and how many of them wait
-// for one.
-func (h *watchHub) count() (watches, streams, waiting int) {
+// count is how many watches live, on how many streams, and how many of them no member
+// serves.
+func (h *watchHub) count() (watches, streams, unserved int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	watches = len(h.waiting)
-	for s := range h.streams {
-		watches += s.count()
+	for _, w := range slices.Concat(h.waiting, h.inHand) {
+		if !w.hasEnded() {
+			watches++
+		}
 	}
-	return watches, len(h.streams), len(h.waiting)
+	unserved = watches
+	for s := range h.streams {
+		all, waiting := s.count()
+		watches, unserved = watches+all, unserved+waiting
+	}
+	return watches, len(h.streams), unserved
 }
 
 // close ends every watch with ErrClosed and waits for the goroutines.
@@ -420,7 +502,7 @@ func (h *watchHub) close() {
 	h.cancel()
 	h.endAll(waiting)
 	for _, s := range streams {
-		s.stream.Close() // its receiver hands the watchers to resume
+		s.Close() // its receiver hands the watchers to resume
 	}
 	h.routines.Wait()
 }

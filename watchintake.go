@@ -3,6 +3,8 @@ package etcd
 import (
 	"errors"
 
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
 	"silly.store/etcd/internal/transport"
 	"silly.store/etcd/internal/wire"
 )
@@ -35,8 +37,8 @@ const (
 // streamKind is what the watchers of one stream have in common.
 type streamKind struct {
 	intake     intake
-	alone      bool
-	maxMessage int // 0: that of the connection
+	alone      bool // it has one watcher
+	maxMessage int  // 0: that of the connection
 }
 
 // kind is the kind of stream that w needs.
@@ -47,17 +49,21 @@ func (w *Watcher) kind() streamKind {
 }
 
 func (w *Watcher) kindLocked() streamKind {
-	k := streamKind{intake: w.intake, alone: w.alone}
+	k := streamKind{intake: w.intake, alone: w.isAloneLocked()}
 	switch {
 	case w.intake == intakeLarge:
 		k.maxMessage = maxRevisionBytes
-	case w.intake == intakeWhole && w.alone:
+	case w.intake == intakeWhole && w.life.isolated:
 		k.maxMessage = max(w.maxBuffer, leastWhole)
 	case w.intake == intakeWhole:
 		k.maxMessage = wholeResponse
 	}
 	return k
 }
+
+// isAloneLocked reports whether w has a stream to itself: for its user, or because its
+// reader is slow.
+func (w *Watcher) isAloneLocked() bool { return w.own || w.life.isolated }
 
 // widen prepares the watcher whose response was too large for the stream to take
 // it on the next one, and reports whether that was why the stream ended.
@@ -69,13 +75,14 @@ func (s *watchStream) widen(err error) bool {
 	id, eventBytes := peekWatchResponse(te.Head)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, w := range s.watchers {
-		if id == 0 { // it may be any of them
+	if w := s.confirmed[id]; w != nil {
+		w.widen(eventBytes)
+		return true
+	}
+	if id == 0 { // the head does not say: it may be for any of them
+		for _, w := range s.confirmed {
 			w.widen(0)
 		}
-	}
-	if w := s.watchers[id]; w != nil {
-		w.widen(eventBytes)
 	}
 	return true
 }
@@ -93,10 +100,10 @@ func (w *Watcher) widen(eventBytes int) {
 }
 
 // tooLarge is why a stream has ended that widen has dealt with.
-func tooLarge(endpoint string) error {
-	return &Error{
-		Op: rpcWatch.op, Endpoint: endpoint, Code: CodeResourceExhausted,
-		Message: "a response was too large for its stream", transient: true,
+func tooLarge(endpoint string) *call.Error {
+	return &call.Error{
+		Op: rpc.Watch.Op, Endpoint: endpoint, Code: transport.ResourceExhausted,
+		Message: "a response was too large for its stream", Transient: true,
 	}
 }
 

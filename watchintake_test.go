@@ -30,8 +30,8 @@ func TestLargeResponses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := newWatchPeer("127.0.0.1:1")
-				c := scripted(t, Config{}, m)
+				m := newWatchMember("127.0.0.1:1")
+				c := watched(t, Config{}, m)
 				test.req.Key, test.req.Revision = "a", 3
 				w, s, create := begin(t, c, m, test.req)
 				var other *Watcher
@@ -47,7 +47,7 @@ func TestLargeResponses(t *testing.T) {
 						s, create = nextOf(t, m, "a")
 						continue
 					}
-					streams := map[string]*watchPeerStream{}
+					streams := map[string]*watchMemberStream{}
 					for range 2 {
 						s := m.next(t)
 						again := s.created(t)
@@ -112,7 +112,7 @@ func TestWiden(t *testing.T) {
 }
 
 // nextOf is the next stream on which the watch of a key is made.
-func nextOf(t testing.TB, m *watchPeer, key string) (*watchPeerStream, watchCreateRequest) {
+func nextOf(t testing.TB, m *watchMember, key string) (*watchMemberStream, watchCreateRequest) {
 	t.Helper()
 	s := m.next(t)
 	create := s.created(t)

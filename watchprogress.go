@@ -1,17 +1,16 @@
 package etcd
 
 import (
-	"errors"
+	"slices"
 	"strconv"
 	"strings"
-
-	"silly.store/etcd/internal/transport"
+	"time"
 )
 
 // progressTrust is what is known of a member's progress responses. Those of
 // servers before 3.5.13 may come before events that they claim to follow; a
 // watch that resumed behind them would lose these events.
-type progressTrust uint8
+type progressTrust uint32
 
 const (
 	progressUnknown progressTrust = iota
@@ -19,89 +18,117 @@ const (
 	progressKnownBad
 )
 
-// answerAhead answers those who have asked for progress and are ahead of the store,
-// as a watch from now is until the next change: the server says nothing of progress
-// on a stream with such a watch. A read that finds nothing for them to deliver says
-// the same.
-func (s *watchStream) answerAhead() {
-	ahead := s.askingAhead(s.hub.c.cluster.now().seen)
-	if len(ahead) == 0 {
+// trustPatience bounds the question for the version, behind which others wait.
+const trustPatience = 2 * time.Second
+
+// trust says whether a progress response of the member moves the point from which a
+// watch resumes.
+func (c *watchConn) trust() progressTrust { return progressTrust(c.known.Load()) }
+
+// learnTrust asks the member for its version, once in the life of the connection.
+// While the version cannot be learned, as from a member that is shutting down, trust
+// stays unknown.
+func (c *watchConn) learnTrust() {
+	if c.trust() != progressUnknown {
 		return
 	}
-	token, err := s.hub.c.tokens.get(s.ctx, &rpcWatchNow)
-	if err != nil {
-		return // asked again soon
+	status, err := c.hub.engine.AskStatus(c.ctx, c.conn, trustPatience)
+	switch {
+	case err == nil && progressReliable(status.Version):
+		c.known.Store(uint32(progressKnownGood))
+	case err == nil, err.Answered && !err.Passing():
+		c.known.Store(uint32(progressKnownBad))
+	default:
+		return
 	}
-	now, readErr := s.now(ahead[0].create.Key, token)
-	if readErr != nil {
-		return // likewise
-	}
-	for _, w := range ahead {
-		w.nothingUpTo(now)
+	for _, s := range c.all() {
+		s.releaseHeld()
 	}
 }
 
-// askingAhead returns the watchers that have asked for progress and wait for
-// revisions above the given one.
-func (s *watchStream) askingAhead(seen int64) (ahead []*Watcher) {
+// heldProgress is a progress response that came before it was known whether it can be
+// trusted, with the watches for which it counts.
+type heldProgress struct {
+	watchers []*Watcher
+	header   ResponseHeader
+}
+
+// maxHeld is how many are kept; then the oldest is dropped, which only costs a later
+// resumption some events that it skips.
+const maxHeld = 16
+
+// hold keeps progress until the member's version is known, and reports false when it is
+// known by now. Until then nobody learns of it: a reader could see next that a revision
+// before it is compacted.
+func (s *watchStream) hold(watchers []*Watcher, h ResponseHeader) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.asking {
-		return nil
+	if s.conn.trust() != progressUnknown {
+		return false
 	}
-	for _, w := range s.watchers {
-		w.mu.Lock()
-		if w.asked && w.next > seen {
-			ahead = append(ahead, w)
-		}
-		w.mu.Unlock()
+	if len(s.held) == maxHeld {
+		s.held = slices.Delete(s.held, 0, 1)
 	}
-	return ahead
+	s.held = append(s.held, heldProgress{watchers, h})
+	return true
 }
 
-// nothingUpTo takes the revision of the store; below next there is nothing left to
-// be delivered.
+func (s *watchStream) releaseHeld() {
+	s.mu.Lock()
+	held := s.held
+	s.held = nil
+	s.mu.Unlock()
+	for _, p := range held {
+		s.progressed(p.watchers, p.header)
+	}
+}
+
+// progressed hands a response without events to the watches for which it counts.
+func (s *watchStream) progressed(watchers []*Watcher, h ResponseHeader) {
+	trust := s.conn.trust()
+	if trust == progressUnknown {
+		if s.hold(watchers, h) {
+			return
+		}
+		trust = s.conn.trust()
+	}
+	for _, w := range watchers {
+		w.progressed(s, h, trust == progressKnownGood)
+	}
+}
+
+// progressPause is how long a watch with ProgressNotify that is ahead of the store goes
+// without a response before the client tells it that it has missed nothing.
+const progressPause = time.Minute
+
+// wantsNewsLocked reports whether the watch waits to hear that it has missed nothing up to
+// the revision of the store, which it is ahead of.
+func (w *Watcher) wantsNewsLocked(store int64) bool {
+	switch {
+	case w.next <= store:
+		return false // the server says it
+	case w.asked:
+		return true
+	}
+	return w.progress && w.isConfirmedLocked() && !time.Now().Before(w.newsDue)
+}
+
+func (w *Watcher) wantsNews(store int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wantsNewsLocked(store)
+}
+
+// nothingUpTo takes the revision of the store for a watch that is ahead of it: below
+// next there is nothing left to be delivered.
 func (w *Watcher) nothingUpTo(h ResponseHeader) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil || !w.asked || h.Revision >= w.next {
+	if w.life.phase == phaseEnded || !w.wantsNewsLocked(h.Revision) {
 		return
 	}
 	w.seen = max(w.seen, h.Revision)
-	w.asked = false
-	w.pushLocked(&WatchResponse{Header: h}, 64)
-}
-
-// progressTrust tells whether a progress response moves the point from which a
-// watch resumes. It asks the member for its version when the first one comes;
-// they are minutes apart. While the version cannot be learned, as from a member
-// that is shutting down, progress is unknown and not told to anybody: a reader who
-// was told of it could be told afterwards that a revision before it is compacted.
-func (s *watchStream) progressTrust() progressTrust {
-	if s.progress == progressUnknown {
-		version, err := s.version()
-		var e *Error
-		switch {
-		case err == nil && progressReliable(version):
-			s.progress = progressKnownGood
-		case err == nil, errors.As(err, &e) && e.answered && !e.transient:
-			s.progress = progressKnownBad
-		}
-	}
-	return s.progress
-}
-
-// version asks the stream's member for its version.
-func (s *watchStream) version() (string, error) {
-	reply, err := s.conn.Call(s.ctx, transport.Request{Path: rpcStatus.path, Token: s.hub.c.tokens.peek().value(), Timeout: watchProbe})
-	if err != nil {
-		return "", callError(&rpcStatus, s.conn.Endpoint, err)
-	}
-	var resp StatusResponse
-	if err := resp.decodeWire(reply); err != nil {
-		return "", undecodable(&rpcStatus, err)
-	}
-	return resp.Version, nil
+	w.pushProgressLocked(h, false) // there is nothing that could follow
 }
 
 // progressReliable: 3.5.13 and newer, and all of 3.6.

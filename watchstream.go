@@ -1,80 +1,75 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/backoff"
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
 	"silly.store/etcd/internal/transport"
 )
 
 // watchStream is one watch stream to a member, with the watchers on it. It has
 // two goroutines: send writes requests in the order of the outbox, receive
-// reads responses and hands them out.
+// reads responses and hands them out. Neither makes a call: what a stream wants to
+// know of its member, its watchConn asks.
 type watchStream struct {
+	*call.Stream
 	hub    *watchHub
-	conn   balance.Picked
-	sent   sent // what was known of the history when it was opened
-	stream transport.Stream
+	conn   *watchConn // that looks after it
 	kind   streamKind
-	token  *token          // what it was opened with, and keeps
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
 	wake   chan struct{} // capacity 1: there is something in outbox
-	// suspected has capacity 1: the connection has turned suspect.
-	suspected chan struct{}
+	opened time.Time
 
-	// confirmed: the server has created a watch on it. Only the receiver writes it.
-	confirmed bool
-	// progress is what is known of the member's progress responses. Only the
-	// receiver uses it.
-	progress progressTrust
+	// proven: it has confirmed a watch and delivered something. Only the receiver uses
+	// it.
+	proven bool
 
 	mu sync.Mutex // guards the fields below
 
 	ended    bool
-	asking   bool               // progress is asked for until it has been answered
-	outdated bool               // its token is no longer accepted: it takes no new watchers
-	reason   error              // why we have ended it; nil when the server has
-	works    bool               // the server has answered a creation
-	room     int                // for so many watchers
-	resumed  bool               // it has watchers whose history must be checked
-	alone    *Watcher           // the only one it may have
-	watchers map[int64]*Watcher // by watch id
-	lastID   int64              // ids are never reused on a stream
-	outbox   []watchRequest
-	// creations that the server has not answered. It answers in order; a
-	// creation that it refuses has no id in its answer.
-	unanswered []int64
+	asking   bool        // progress is asked for until it has been answered
+	outdated bool        // its token is no longer accepted: it takes no new watchers
+	reason   *call.Error // why the client has ended it; nil when the server has
+	answers  bool        // the server has answered a creation
+	room     int         // for so many watchers
+	// unchecked: it has watchers whose history must be checked: those that another
+	// stream had before, and those that know of revisions which the member has not.
+	unchecked bool
+	alone     *Watcher // the only one it may have
+	seats     int64    // how many watchers it has had
+	// creating are the watchers whose creation the server has not answered, in the
+	// order in which it will; nil stands for one that has left. confirmed are the
+	// others, by the server's ID.
+	creating  []*Watcher
+	confirmed map[int64]*Watcher
+	outbox    []watchRequest
 	// progressOpen counts requests for progress without an answer; there need
 	// never be one.
 	progressOpen int
 	heard        time.Time // when the last response came
+	held         []heldProgress
 }
 
-func newWatchStream(h *watchHub, conn balance.Picked, token *token, kind streamKind) (*watchStream, error) {
-	sent, suspected := h.c.cluster.now(), make(chan struct{}, 1)
-	stream, err := conn.Open(h.ctx, transport.Request{
-		Path: rpcWatch.path, Token: token.value(), RequireLeader: true, MaxMessage: kind.maxMessage,
-		OnSuspect: func() { signal(suspected) },
-	})
-	if err != nil {
-		return nil, callError(&rpcWatch, conn.Endpoint, err)
-	}
+func newWatchStream(h *watchHub, stream *call.Stream, kind streamKind) *watchStream {
 	s := &watchStream{
-		hub: h, conn: conn, sent: sent, stream: stream, kind: kind, token: token, suspected: suspected,
-		wake:     make(chan struct{}, 1),
-		room:     h.roomNow(),
-		watchers: make(map[int64]*Watcher),
-		heard:    time.Now(),
+		Stream: stream, hub: h, kind: kind,
+		wake:      make(chan struct{}, 1),
+		opened:    time.Now(),
+		room:      h.roomNow(),
+		confirmed: make(map[int64]*Watcher),
+		heard:     time.Now(),
 	}
 	s.ctx, s.cancel = context.WithCancel(h.ctx)
-	return s, nil
+	return s
 }
 
 // attach puts w on the stream and queues its creation. It reports false when
@@ -82,94 +77,127 @@ func newWatchStream(h *watchHub, conn balance.Picked, token *token, kind streamK
 func (s *watchStream) attach(w *Watcher) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.outdated || s.alone != nil || len(s.watchers) >= s.room || s.lastID >= creationsPerStream {
+	if s.ended || s.outdated || s.alone != nil || s.sizeLocked() >= s.room || s.seats >= creationsPerStream {
 		return false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
-		return true // it has ended meanwhile: nothing to do
+	if w.life.phase == phaseEnded {
+		return true // meanwhile: nothing to do
 	}
 	switch {
 	case w.kindLocked() != s.kind:
 		return false
-	case w.alone && len(s.watchers) > 0:
+	case s.kind.alone && s.sizeLocked() > 0:
 		return false
-	case w.alone:
+	case s.kind.alone:
 		s.alone = w
 	}
-	s.lastID++
-	w.stream, w.id = s, s.lastID
-	w.partial = partialRevision{}
-	w.place = placement{doubt: s.progressOpen}
+	s.seats++
+	w.placeLocked(s, s.seats, s.progressOpen)
 	create := w.create
-	create.WatchID = w.id
+	create.WatchID = s.seats // a wish: a proxy numbers watches itself
 	create.StartRevision = w.next
 	create.Fragment = w.intake == intakeFragments
-	s.watchers[w.id] = w
-	s.resumed = s.resumed || w.created
+	s.creating = append(s.creating, w)
+	s.unchecked = s.unchecked || w.life.begun
 	s.outbox = append(s.outbox, watchRequest{Create: &create})
 	if w.asked {
 		s.askProgressLocked()
 	}
-	signal(s.wake)
+	call.Signal(s.wake)
 	return true
 }
 
-// detach forgets a watcher and has the server cancel it. The last one takes the
-// stream with it.
-func (s *watchStream) detach(id int64) {
-	s.mu.Lock()
-	delete(s.watchers, id)
-	last := len(s.watchers) == 0
-	if last {
-		s.ended = true
-	} else {
-		s.outbox = append(s.outbox, watchRequest{Cancel: &watchCancelRequest{WatchID: id}})
-		signal(s.wake)
+// sizeLocked is how many watchers it has.
+func (s *watchStream) sizeLocked() int {
+	n := len(s.confirmed)
+	for _, w := range s.creating {
+		if w != nil {
+			n++
+		}
 	}
+	return n
+}
+
+// allLocked are its watchers, in the order in which they came.
+func (s *watchStream) allLocked() []*Watcher {
+	all := slices.AppendSeq(make([]*Watcher, 0, len(s.confirmed)+len(s.creating)), maps.Values(s.confirmed))
+	for _, w := range s.creating {
+		if w != nil {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+func (s *watchStream) all() []*Watcher {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.allLocked()
+}
+
+// forget drops a watcher that has left the stream, and has the server cancel it. The
+// last one takes the stream with it.
+func (s *watchStream) forget(w *Watcher) {
+	s.mu.Lock()
+	if i := slices.Index(s.creating, w); i >= 0 {
+		s.creating[i] = nil // cancelled when it is confirmed
+	} else if id, ok := s.idLocked(w); ok {
+		delete(s.confirmed, id)
+		s.cancelLocked(id)
+	}
+	last := s.sizeLocked() == 0
+	s.ended = s.ended || last
 	s.mu.Unlock()
 	if last {
-		s.stream.Close()
+		s.Close()
 	}
 }
 
-// isEnded: the last watcher has left it, so that we have closed it.
+func (s *watchStream) idLocked(w *Watcher) (id int64, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id = w.life.id
+	return id, s.confirmed[id] == w
+}
+
+func (s *watchStream) cancelLocked(id int64) {
+	s.outbox = append(s.outbox, watchRequest{Cancel: &watchCancelRequest{WatchID: id}})
+	call.Signal(s.wake)
+}
+
+// isEnded: the last watcher has left it, so that the client has closed it.
 func (s *watchStream) isEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ended
 }
 
-// detachAll takes every watcher off a stream that has ended.
-func (s *watchStream) detachAll(reason error) []*Watcher {
+// release takes every watcher off a stream that has ended, in the order in which they
+// came, which is the order in which their users wait.
+func (s *watchStream) release(reason *call.Error) []*Watcher {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
-	orphans := make([]*Watcher, 0, len(s.watchers))
-	// In the order in which they were created, which is the order in which
-	// their users wait.
-	for id := int64(1); id <= s.lastID && len(orphans) < len(s.watchers); id++ {
-		w, ok := s.watchers[id]
-		if !ok {
-			continue
-		}
-		w.mu.Lock()
-		if w.err == nil && w.stream == s {
-			w.stream, w.left, w.leftErr = nil, time.Now(), reason
-			w.alone = w.alone && w.buffered > w.maxBuffer/2 // it may have caught up
-			orphans = append(orphans, w)
-		}
-		w.mu.Unlock()
-	}
-	s.watchers = nil
-	return orphans
+	all := s.allLocked()
+	s.ended, s.creating, s.confirmed = true, nil, nil
+	s.mu.Unlock()
+	all = slices.DeleteFunc(all, func(w *Watcher) bool { return !w.leaveEnded(s, reason) })
+	slices.SortFunc(all, func(a, b *Watcher) int { return cmp.Compare(a.life.seat, b.life.seat) })
+	return all
 }
 
-func (s *watchStream) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.watchers)
+// count is how many watches the stream has, and how many of them its member does not
+// serve yet.
+func (s *watchStream) count() (all, unserved int) {
+	for _, w := range s.all() {
+		w.mu.Lock()
+		if w.life.phase != phaseServed {
+			unserved++
+		}
+		w.mu.Unlock()
+		all++
+	}
+	return all, unserved
 }
 
 func (s *watchStream) requestProgress() {
@@ -177,71 +205,81 @@ func (s *watchStream) requestProgress() {
 	defer s.mu.Unlock()
 	if !s.ended {
 		s.askProgressLocked()
+		call.Signal(s.wake)
 	}
 }
 
+// askProgressLocked queues a question for the sender, which it does not wake.
 func (s *watchStream) askProgressLocked() {
 	s.asking = true
 	s.progressOpen++
 	s.outbox = append(s.outbox, watchRequest{Progress: &watchProgressRequest{}})
-	signal(s.wake)
 }
 
-// askAgain asks for progress once more if a watcher still waits for an answer.
+// askAgain asks for progress once more if a watcher still waits for an answer. The sender
+// calls it.
 func (s *watchStream) askAgain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.asking || s.ended {
 		return
 	}
-	s.asking = false
-	for _, w := range s.watchers {
-		if w.wantsProgress() {
-			s.askProgressLocked()
-			return
-		}
+	s.asking = slices.ContainsFunc(s.allLocked(), (*Watcher).wantsProgress)
+	if s.asking {
+		s.askProgressLocked()
 	}
 }
 
-// unfinished: something is to be asked again after a while.
-func (s *watchStream) unfinished() bool {
+func (s *watchStream) isAsking() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asking || s.resumed || s.conn.State() == transport.Suspect
+	return s.asking
+}
+
+// watchAgain is how long a stream waits before it asks again what was not answered.
+const watchAgain = time.Second
+
+// ownAgain is how long it waits when it has one watch for good: nothing but that watch's
+// own lag keeps the server from answering, and its user waits for the answer.
+var ownAgain = backoff.Backoff{First: 2 * time.Millisecond, Cap: 50 * time.Millisecond}
+
+// pause is how long the stream waits for an answer about progress when it has asked so
+// many times in a row.
+func (s *watchStream) pause(asked int) time.Duration {
+	if w := s.solitary(); w != nil && w.own {
+		return ownAgain.Span(asked)
+	}
+	return watchAgain
 }
 
 // send is the sender.
 func (s *watchStream) send() {
 	m := newMessage()
 	defer m.release()
+	asked, looked := 0, time.Time{} // how often in a row it has asked for progress; when its conn last looked
 	for {
 		for _, req := range s.takeOutbox() {
 			m.bytes = req.appendWire(m.bytes[:0])
-			if err := s.stream.Send(s.ctx, m.bytes); err != nil {
+			if err := s.Send(s.ctx, m.bytes); err != nil {
 				return // the receiver learns it too
 			}
 		}
-		if s.takeResumed() {
-			s.checkHistory()
-		}
-		s.answerAhead()
 		var again <-chan time.Time
-		if s.unfinished() {
-			again = time.After(watchAgain)
+		if s.isAsking() {
+			if time.Since(looked) >= watchAgain {
+				s.conn.look() // a watcher may be ahead of the store
+				looked = time.Now()
+			}
+			again = time.After(s.pause(asked))
+		} else {
+			asked, looked = 0, time.Time{}
 		}
 		select {
 		case <-s.wake:
+			looked = time.Time{} // it may be another watcher that asks
 		case <-again:
+			asked++
 			s.askAgain()
-			s.flee()
-		case <-s.suspected:
-			s.flee()
-		case <-s.conn.Removed():
-			s.end(&Error{
-				Op: rpcWatch.op, Endpoint: s.conn.Endpoint, Code: CodeUnavailable,
-				Message: "the endpoint was removed from the client", sentinel: ErrUnavailable, transient: true,
-			})
-			return
 		case <-s.ctx.Done():
 			return
 		}
@@ -253,116 +291,20 @@ func (s *watchStream) takeOutbox() []watchRequest {
 	defer s.mu.Unlock()
 	out := s.outbox
 	s.outbox = nil
-	for i := range out {
-		if out[i].Create != nil {
-			s.unanswered = append(s.unanswered, out[i].Create.WatchID)
-		}
+	if s.unchecked {
+		s.conn.look()
 	}
 	return out
 }
 
-// watchAgain is how long a stream waits before it asks again what was not answered.
-const watchAgain = time.Second
-
-func (s *watchStream) takeResumed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	resumed := s.resumed
-	s.resumed = false
-	return resumed
-}
-
-// checkHistory ends the watchers that have seen revisions which the cluster no
-// longer has. Such a watcher would wait in silence until the revisions are
-// reached again, and then deliver another history.
-func (s *watchStream) checkHistory() {
-	w := s.anyWatcher()
-	if w == nil {
-		return
-	}
-	before := s.seen()
-	token, noToken := s.hub.c.tokens.get(s.ctx, &rpcWatchNow)
-	if noToken != nil {
-		return // the next stream will have to have one
-	}
-	now, err := s.now(w.create.Key, token)
-	if err != nil {
-		var e *Error
-		if errors.As(err, &e) && (e.transient || e.resend) {
-			s.mu.Lock()
-			s.resumed = true // asked again
-			s.mu.Unlock()
-		}
-		return
-	}
-	s.endBeyond(before, now.Revision)
-}
-
-// endBeyond ends those of the watchers that have seen more than is left.
-func (s *watchStream) endBeyond(seen map[*Watcher]int64, revision int64) {
-	for w, seen := range seen {
-		if seen > revision {
-			s.hub.c.cluster.told()
-			s.hub.remove(w, &Error{Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeOutOfRange, sentinel: ErrHistoryReset})
-		}
-	}
-}
-
-// seen is, for each watcher, the highest revision of which it knows.
-func (s *watchStream) seen() map[*Watcher]int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make(map[*Watcher]int64, len(s.watchers))
-	for _, w := range s.watchers {
-		w.mu.Lock()
-		out[w] = w.seen
-		w.mu.Unlock()
-	}
-	return out
-}
-
-func (s *watchStream) anyWatcher() *Watcher {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, w := range s.watchers {
-		return w
-	}
-	return nil
-}
-
-// end ends the stream from our side; its watchers go elsewhere.
-func (s *watchStream) end(reason error) {
+// end ends the stream from this side; its watchers go elsewhere.
+func (s *watchStream) end(reason *call.Error) {
 	s.mu.Lock()
 	if s.reason == nil {
 		s.reason = reason
 	}
 	s.mu.Unlock()
-	s.stream.Close()
-}
-
-// now reads the current revision from the stream's member, and who that is.
-func (s *watchStream) now(key string, token *token) (ResponseHeader, error) {
-	m := newMessage()
-	defer m.release()
-	m.bytes = (&rangeRequest{Key: key, CountOnly: true}).appendWire(m.bytes)
-	c, sent := s.hub.c, s.hub.c.cluster.now()
-	reply, err := s.conn.Call(s.ctx, transport.Request{
-		Path: rpcWatchNow.path, Message: m.bytes, Token: token.value(), RequireLeader: true, Timeout: watchProbe,
-	})
-	if err != nil {
-		e := callError(&rpcWatchNow, s.conn.Endpoint, err)
-		e.resend = s.hub.c.tokens.rejected(token, e)
-		return ResponseHeader{}, e
-	}
-	var resp GetResponse
-	if err := resp.decodeWire(reply); err != nil {
-		return ResponseHeader{}, undecodable(&rpcWatchNow, err)
-	}
-	if err := c.heard(&rpcWatchNow, s.conn, sent, resp.Header); err != nil {
-		return ResponseHeader{}, err
-	}
-	c.checkHistory(sent, resp.Header.Revision, false)
-	return resp.Header, nil
+	s.Close()
 }
 
 // receive is the receiver. When the stream ends it hands its watchers back.
@@ -374,29 +316,26 @@ func (s *watchStream) receive() {
 		err = s.reason
 	}
 	s.mu.Unlock()
-	s.stream.Close()
+	s.Close()
 	s.hub.resume(s, err)
 }
 
-func (s *watchStream) receiveAll() error {
+func (s *watchStream) receiveAll() *call.Error {
 	for {
 		if w := s.solitary(); w != nil {
 			w.waitRoom(s.ctx)
 		}
-		reply, err := s.stream.Recv(s.ctx)
-		if err == io.EOF {
-			return &Error{Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeUnavailable, Message: "the server ended the watch stream", transient: true}
-		}
+		reply, err := s.Recv(s.ctx)
 		switch {
 		case err == nil:
 		case s.widen(err):
-			return tooLarge(s.conn.Endpoint)
+			return tooLarge(s.Endpoint())
 		default:
-			return callError(&rpcWatch, s.conn.Endpoint, err)
+			return s.Fail(s.ctx, err)
 		}
 		var r watchResponse
 		if err := r.decodeWire(reply); err != nil {
-			return undecodable(&rpcWatch, err)
+			return call.Undecodable(rpc.Watch, err)
 		}
 		if err := s.dispatch(&r, weigh(&r, len(reply))); err != nil {
 			return err
@@ -418,36 +357,29 @@ func (s *watchStream) solitary() *Watcher {
 }
 
 // dispatch hands a response to the watcher that it is for.
-func (s *watchStream) dispatch(r *watchResponse, weight int) error {
-	if err := s.hub.c.heard(&rpcWatch, s.conn, s.sent, r.Header); err != nil {
+func (s *watchStream) dispatch(r *watchResponse, weight int) *call.Error {
+	if err := s.Heard(call.Header(r.Header)); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.heard = time.Now()
-	w := s.watchers[r.WatchID]
+	w := s.confirmed[r.WatchID]
 	s.mu.Unlock()
 	switch {
 	case r.Created:
 		return s.answered(r)
 	case r.WatchID == allWatches && len(r.Events) == 0 && !r.Canceled:
+		s.proves()
 		s.broadcast(r.Header)
-	case w == nil: // cancelled by us
+	case w == nil: // cancelled by the client
 	case r.Canceled || r.CompactRevision != 0:
 		s.canceled(w, r)
 	case len(r.Events) == 0:
-		if trust := s.progressTrust(); trust != progressUnknown {
-			w.progressed(r.Header, trust == progressKnownGood, false)
-		}
+		s.proves()
+		s.progressed([]*Watcher{w}, r.Header)
 	default:
-		what, err := w.deliver(r, weight)
-		switch {
-		case err != nil:
-			s.hub.remove(w, err)
-		case what == overflowed:
-			s.isolate(w)
-		case what == incomplete && s.release(w, errIncomplete):
-			s.hub.move(w)
-		}
+		s.proves()
+		s.deliver(w, r, weight)
 	}
 	return nil
 }
@@ -455,120 +387,136 @@ func (s *watchStream) dispatch(r *watchResponse, weight int) error {
 // allWatches is the watch id of responses that are for no watch in particular.
 const allWatches = -1
 
-// answered takes the answer to the oldest creation without one.
-func (s *watchStream) answered(r *watchResponse) error {
-	if !s.confirmed {
-		s.confirmed = true
+// proves notes that the stream has delivered something.
+func (s *watchStream) proves() {
+	if !s.proven {
+		s.proven = true
 		s.hub.worked()
 	}
-	s.mu.Lock()
-	if len(s.unanswered) == 0 || !r.Canceled && r.WatchID != s.unanswered[0] {
-		s.mu.Unlock()
-		return &Error{
-			Op: "Watch", Endpoint: s.conn.Endpoint, Code: CodeInternal,
-			Message: fmt.Sprintf("the server confirms watch %d, which is not the next one", r.WatchID),
-		}
+}
+
+// deliver hands events to w, and w to another stream if it needs one.
+func (s *watchStream) deliver(w *Watcher, r *watchResponse, weight int) {
+	what, err := w.deliver(s, r, weight)
+	switch {
+	case err != nil:
+		s.hub.remove(w, err)
+	case what == resumed:
+		s.serves(w)
+	case what == overflowed && w.leaveAlone(s), what == incomplete && w.leave(s, errIncomplete):
+		s.forget(w)
+		s.hub.move(w)
 	}
-	s.works = true
-	w := s.watchers[s.unanswered[0]]
-	s.unanswered = s.unanswered[1:]
+}
+
+// serves notes that the stream's member serves w.
+func (s *watchStream) serves(w *Watcher) {
+	if info, resumed := w.serve(s); resumed {
+		s.hub.observer.watchResumed(info)
+	}
+}
+
+// answered takes the answer to the oldest creation without one.
+func (s *watchStream) answered(r *watchResponse) *call.Error {
+	s.mu.Lock()
+	if len(s.creating) == 0 {
+		s.mu.Unlock()
+		return s.Broken("the server confirms a watch that it was not asked for")
+	}
+	w := s.creating[0]
+	s.creating = s.creating[1:]
+	s.answers = true
+	switch {
+	case r.Canceled:
+	case w == nil: // it has left meanwhile
+		s.cancelLocked(r.WatchID)
+	default:
+		s.confirmed[r.WatchID] = w
+	}
 	s.mu.Unlock()
 	switch {
-	case w == nil: // closed meanwhile; its cancellation follows its creation
+	case w == nil:
 	case r.Canceled:
 		s.canceled(w, r)
 	default:
-		if info, resumed := w.confirm(r.Header); resumed {
-			info.Endpoint = s.conn.Endpoint
-			s.hub.c.observer.watchResumed(info)
+		if info, resumed := w.confirm(s, r.WatchID, r.Header); resumed {
+			s.hub.observer.watchResumed(info)
+		}
+		switch {
+		case w.knowsMore():
+			s.checkHistory()
+		case w.wantsNews(s.hub.engine.Seen()):
+			s.conn.look() // it is ahead of the store
 		}
 	}
 	return nil
 }
 
+// checkHistory has the history of its watchers checked.
+func (s *watchStream) checkHistory() {
+	s.mu.Lock()
+	s.unchecked = true
+	s.mu.Unlock()
+	s.conn.look()
+}
+
+// broadcast takes a progress response for all watches of the stream that it covers.
 func (s *watchStream) broadcast(h ResponseHeader) {
 	s.mu.Lock()
 	s.progressOpen = max(s.progressOpen-1, 0)
-	all := make([]*Watcher, 0, len(s.watchers))
-	for _, w := range s.watchers {
-		all = append(all, w)
-	}
+	all := s.allLocked()
 	s.mu.Unlock()
-	trust := s.progressTrust()
-	if trust == progressUnknown {
-		return
-	}
-	for _, w := range all {
-		w.progressed(h, trust == progressKnownGood, true)
-	}
+	s.progressed(slices.DeleteFunc(all, func(w *Watcher) bool { return !w.covers(s, h.Revision) }), h)
 }
 
 // canceled: the server has ended a watch. What may pass is tried again on
 // another stream.
 func (s *watchStream) canceled(w *Watcher, r *watchResponse) {
-	e := &Error{Op: "Watch", Endpoint: s.conn.Endpoint}
-	e.Code, e.Message = cancelReason(r.CancelReason)
-	if r.CompactRevision != 0 {
-		e.Code = CodeOutOfRange
-		e.cause = &CompactedError{Revision: r.CompactRevision}
-	} else {
-		e.classifyAnswer()
-	}
-	if s.hub.c.tokens.rejected(s.token, e) {
-		s.mu.Lock()
-		s.outdated = true // those that it has, it keeps
-		s.mu.Unlock()
-		e.transient = true
-	}
-	if e.transient {
-		s.hub.failed(e)
-		if s.release(w, e) {
-			s.hub.move(w)
-		}
+	e := s.cancelError(r)
+	if !e.Transient {
+		s.hub.remove(w, e)
 		return
 	}
-	s.hub.remove(w, e)
+	s.hub.failed(e)
+	if w.leave(s, e) {
+		s.forget(w)
+		s.hub.move(w)
+	}
+}
+
+// cancelError is why the server has ended a watch. A stream whose token is to blame
+// takes no new watchers; those that it has, it keeps.
+func (s *watchStream) cancelError(r *watchResponse) *call.Error {
+	if r.CompactRevision != 0 {
+		return &call.Error{
+			Op: rpc.Watch.Op, Endpoint: s.Endpoint(), Code: transport.OutOfRange,
+			Cause: &CompactedError{Revision: r.CompactRevision},
+		}
+	}
+	code, text := cancelReason(r.CancelReason)
+	e, renew := s.Refused(code, text)
+	if renew {
+		s.mu.Lock()
+		s.outdated = true
+		s.mu.Unlock()
+	}
+	return e
 }
 
 // cancelReason reads why the server ended a watch. It writes a gRPC status there
 // as Go prints one: "rpc error: code = PermissionDenied desc = etcdserver: ...".
-func cancelReason(reason string) (Code, string) {
+func cancelReason(reason string) (transport.Code, string) {
 	if reason == "" {
-		return CodeUnknown, "the server ended the watch and gave no reason"
+		return transport.Unknown, "the server ended the watch and gave no reason"
 	}
 	status, ok := strings.CutPrefix(reason, "rpc error: code = ")
 	name, text, isStatus := strings.Cut(status, " desc = ")
 	if ok && isStatus {
-		for code := CodeCanceled; code <= CodeUnauthenticated; code++ {
+		for code := transport.Canceled; code <= transport.Unauthenticated; code++ {
 			if code.String() == name {
 				return code, text
 			}
 		}
 	}
-	return CodeUnknown, reason
-}
-
-// release takes w off the stream, for it to go to another.
-func (s *watchStream) release(w *Watcher, reason error) bool {
-	w.mu.Lock()
-	id, mine := w.id, w.stream == s && w.err == nil
-	if mine {
-		w.stream, w.left, w.leftErr = nil, time.Now(), reason
-	}
-	w.mu.Unlock()
-	if mine {
-		s.detach(id)
-	}
-	return mine
-}
-
-// isolate moves a watcher whose reader is slow to a stream of its own. There
-// the server is made to wait, and nobody else with it.
-func (s *watchStream) isolate(w *Watcher) {
-	w.mu.Lock()
-	w.alone, w.aloneSince = true, time.Now()
-	w.mu.Unlock()
-	if s.release(w, errWatchWaits) {
-		s.hub.move(w)
-	}
+	return transport.Unknown, reason
 }

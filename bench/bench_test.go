@@ -11,11 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
-// TestMain lets the test program be the process of a client too.
+// TestMain lets the test program also run as a client's process.
 func TestMain(m *testing.M) {
 	if ranAsChild() {
 		return
@@ -32,20 +33,20 @@ func (p progress) Write(b []byte) (int, error) {
 }
 
 // TestEveryRow measures every row with both clients against a real etcd, each
-// for a few milliseconds: the figures mean nothing, the way they come does.
+// for a few milliseconds: it checks how figures are collected, not their values.
 func TestEveryRow(t *testing.T) {
 	dir := t.TempDir()
 	b := &bench{
 		scale: scale{
 			Rounds: 2, Round: 5 * time.Millisecond, Warmup: time.Millisecond,
-			Keys: 300, RangePairs: 1500, IterPairs: 3000, Leases: 300,
-			Events: 1000, FanOut: 30, Watches: 50, Resumes: 30,
+			Keys: 300, RangePairs: 1500, IterPairs: 3000, Leases: 300, Waiters: 20,
+			Events: 1000, FanOut: 30, Watches: 50, Resumes: 30, Clients: 10, Herd: 10, Cached: 500,
 			Tries: 1, Patience: 3 * time.Second, Together: true,
 		},
 		dir: dir, progress: progress{t}, first: oursName,
 	}
 	rows := registry()
-	results := b.run(t.Context(), rows)
+	results := runBeside(t, b, rows, 4)
 	lines := 0
 	for _, r := range rows {
 		lines += len(r.callers)
@@ -58,6 +59,10 @@ func TestEveryRow(t *testing.T) {
 			t.Errorf("%s at %d: %v", r.name, r.callers, r.err)
 			continue
 		}
+		if r.name == "herd" {
+			checkHerd(t, r)
+			continue
+		}
 		if strings.HasPrefix(r.name, "failover") {
 			checkFailover(t, r)
 			continue
@@ -65,7 +70,7 @@ func TestEveryRow(t *testing.T) {
 		if len(r.ours) != 2 || len(r.peer) != 2 {
 			t.Errorf("%s at %d: %d and %d rounds, want 2", r.name, r.callers, len(r.ours), len(r.peer))
 		}
-		if coalesced := strings.HasSuffix(r.name, "-coalesced"); coalesced != (len(r.plain) == 2) {
+		if plain := strings.HasSuffix(r.name, "-coalesced") || r.name == "exactly-once"; plain != (len(r.plain) == 2) {
 			t.Errorf("%s at %d: %d rounds of the plain client", r.name, r.callers, len(r.plain))
 		}
 		single := r.callers == 256 && (r.name == "get-coalesced" || r.name == "put-coalesced")
@@ -81,19 +86,28 @@ func TestEveryRow(t *testing.T) {
 			}
 		}
 		got, peer := medians(r.ours), medians(r.peer)
-		// The one figure that holds in a few milliseconds; it also tells the sides
-		// apart.
+		// The one figure that is exact in a few milliseconds; it also shows that the
+		// sides are not swapped.
 		if r.name == "get" && got[figAllocs] > peer[figAllocs]/2 {
 			t.Errorf("get at %d: %v allocations, client/v3 %v", r.callers, got[figAllocs], peer[figAllocs])
 		}
 		needed := []string{figOps, figClientCPU, figAllocs, figBytes}
+		if strings.HasPrefix(r.name, "large") {
+			needed = append(needed, figMB, figCPUPerMB, figPeakHeap, figLimit)
+		}
 		switch r.name {
 		case "range-iter":
 			needed = append(needed, figServerCPU, figPeakHeap)
 		case "leases":
 			needed = append(needed, figCPUShare, figLeaseBytes)
-		case "watch-replay", "watch-fanout", "compat-watch":
+		case "cache-bootstrap", "cache-memory":
+			needed = []string{figOps, figServerCPU}
+		case "clients":
+			needed = []string{figOps, figServerCPU, figClientBytes, figClientGoroutines, figClientConns}
+		case "watch-replay", "watch-fanout", "watch-fanout-tls", "compat-watch":
 			needed = append(needed, figServerCPU)
+		case "lock-waiters":
+			needed = append(needed, figWaiterBytes)
 		case "watch-idle":
 			needed = append(needed, figWatchBytes)
 		case "watch-resume":
@@ -113,7 +127,42 @@ func TestEveryRow(t *testing.T) {
 	}
 }
 
-// checkFailover checks a row whose rounds are summed up already.
+// runBeside is b.run with so many rows at the same time, which mostly wait for processes.
+func runBeside(t *testing.T, b *bench, rows []row, most int) []*result {
+	results := make([][]*result, len(rows))
+	var running sync.WaitGroup
+	turns := make(chan struct{}, most)
+	for i, r := range rows {
+		turns <- struct{}{}
+		running.Go(func() {
+			defer func() { <-turns }()
+			results[i] = b.row(t.Context(), r)
+		})
+	}
+	running.Wait()
+	all := slices.Concat(results...)
+	findExplicit(rows, all)
+	return all
+}
+
+// checkHerd checks that both restarts were judged for both clients.
+func checkHerd(t *testing.T, r *result) {
+	t.Helper()
+	for _, side := range [][]figures{r.ours, r.peer} {
+		if len(side) != 1 {
+			t.Fatalf("herd: %d summaries", len(side))
+		}
+		for _, prefix := range []string{"one_", "all_"} {
+			for _, name := range []string{figHerdServed, figHerdAll, figHerdPeak} {
+				if v, ok := side[0][prefix+name]; !ok || v <= 0 && prefix == "all_" {
+					t.Errorf("herd: %s is %v", prefix+name, v)
+				}
+			}
+		}
+	}
+}
+
+// checkFailover checks a row whose rounds are already summed up.
 func checkFailover(t *testing.T, r *result) {
 	t.Helper()
 	needed := []string{figWaitP, figWaitW, figCalls, figSlow}
@@ -135,7 +184,7 @@ func checkFailover(t *testing.T, r *result) {
 	}
 }
 
-// What a caller waited for, counted and gave up.
+// A caller's wait, its counts and when it gives up.
 func TestTryCaller(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(0, 0).Add(time.Duration(ms) * time.Millisecond) }
 	failed := errors.New("failed")
@@ -267,11 +316,8 @@ func TestRegistry(t *testing.T) {
 	quick := quickRows(rows)
 	for _, r := range rows {
 		want := r.callers
-		switch r.name {
-		case "get-coalesced", "put-coalesced":
-			want = []int{256}
-		case "txn-128-get-same-keys", "txn-128-put-same-keys":
-			want = nil
+		if r.quick != nil {
+			want = r.quick
 		}
 		var got []int
 		if i := slices.IndexFunc(quick, func(q row) bool { return q.name == r.name }); i >= 0 {
@@ -303,15 +349,15 @@ func TestWorkerSaysWhatFailed(t *testing.T) {
 	}
 }
 
-// TestWorkerFailsARound has a client read a key that is not there: the worker
-// says so, and answers the next order too.
+// TestWorkerFailsARound makes a client read a missing key: the worker reports the
+// error and still answers the next order.
 func TestWorkerFailsARound(t *testing.T) {
 	srv, err := startServer(t.Context(), t.TempDir(), serverOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer srv.stop()
-	w, err := startWorker(job{Client: peerName, Row: "get", Callers: 1, Endpoints: srv.endpoints, Scale: scale{Keys: 1}})
+	w, err := startWorker(job{Client: peerName, Row: "get", Callers: 1, Target: srv.target, Scale: scale{Keys: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"text/tabwriter"
 )
 
-// findExplicit gives the results of coalesced rows what the same operations did in
-// Txns full to etcd's limit, if those rows were measured too.
+// findExplicit adds to coalesced rows the rates of the same operations in Txns full
+// to etcd's limit, if those rows were measured too.
 func findExplicit(rows []row, results []*result) {
 	for _, res := range results {
 		i := slices.IndexFunc(rows, func(r row) bool { return r.name == res.name })
@@ -21,8 +21,8 @@ func findExplicit(rows []row, results []*result) {
 	}
 }
 
-// txnOps is how many operations a second our client has done in the row of Txns of
-// that name; 0 if it wasn't measured.
+// txnOps returns our client's operations per second in the Txn row of that name; 0 if
+// it wasn't measured.
 func txnOps(results []*result, name string) float64 {
 	for _, r := range results {
 		if r.name == name && r.err == nil {
@@ -32,7 +32,7 @@ func txnOps(results []*result, name string) float64 {
 	return 0
 }
 
-// of is the coalesced operations a second over those of explicit Txns.
+// of returns the coalesced operations per second divided by those of explicit Txns.
 func (r *result) of(txns float64) (float64, bool) {
 	if txns == 0 || r.err != nil {
 		return 0, false
@@ -40,8 +40,8 @@ func (r *result) of(txns float64) (float64, bool) {
 	return ratio(medians(r.ours)[figOps], txns)
 }
 
-// ofPlain are the columns of the section on coalescing: figures of a coalesced row
-// over those of the same client's plain calls.
+// ofPlain lists the columns of the section on coalescing: figures of a coalesced row
+// divided by those of the same client's plain calls.
 var ofPlain = []struct{ figure, title string }{
 	{figOps, "ops/s of own plain"},
 	{figP50, "p50"},
@@ -50,7 +50,7 @@ var ofPlain = []struct{ figure, title string }{
 	{figServerCPU, "server CPU/op"},
 }
 
-// writeCoalesced prints a section on the rows that were measured plain, too.
+// writeCoalesced prints a section on the rows that were also measured plain.
 func writeCoalesced(w io.Writer, results []*result) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	rows := 0

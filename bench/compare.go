@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -19,11 +18,11 @@ type bench struct {
 	dir      string    // for server data
 	profile  string    // folder for profiles; "" for none
 	progress io.Writer // a line for each step
-	first    string    // the client in the place of ours
+	first    string    // the client measured as "ours"
 }
 
-// run measures the rows. A row that fails is reported as such and the others go
-// on; only the end of ctx ends the whole.
+// run measures the rows. A failed row is reported as such and the others still run;
+// only the end of ctx stops everything.
 func (b *bench) run(ctx context.Context, rows []row) []*result {
 	var out []*result
 	measured := rows
@@ -41,8 +40,8 @@ func (b *bench) run(ctx context.Context, rows []row) []*result {
 	return out
 }
 
-// together is how many of the next rows are measured at the same time: all
-// failover rows, which mostly wait, when there is no time to do it properly.
+// together returns how many of the next rows run at the same time: with
+// scale.Together all failover rows, which mostly wait.
 func (b *bench) together(rows []row) int {
 	n := 0
 	for b.scale.Together && n < len(rows) && rows[n].failover != nil {
@@ -60,6 +59,13 @@ func (b *bench) row(ctx context.Context, r row) (out []*result) {
 	}
 	if r.failover != nil {
 		res := b.failoverTries(ctx, r)
+		if res.err != nil {
+			b.say("%s: %v", r.name, res.err)
+		}
+		return []*result{res}
+	}
+	if r.herd {
+		res := b.herd(ctx, r)
 		if res.err != nil {
 			b.say("%s: %v", r.name, res.err)
 		}
@@ -93,34 +99,35 @@ func (b *bench) row(ctx context.Context, r row) (out []*result) {
 
 func (b *bench) prepare(ctx context.Context, r row, srv *server) error {
 	l := &peer{make: clientv3.New}
-	if err := l.open(srv.endpoints); err != nil {
+	if err := l.open(srv.target); err != nil {
 		return err
 	}
 	return errors.Join(r.prepare(ctx, l, b.scale), l.close())
 }
 
-// line measures the clients in turn, each in a process and over connections of
-// its own, and which of them begins changes from round to round.
+// line measures the clients in turn, each in its own process over its own
+// connections. The order rotates from round to round.
 func (b *bench) line(ctx context.Context, r row, srv *server, res *result) (err error) {
-	workers, err := b.startWorkers(r, srv, res.callers)
-	defer func() { err = errors.Join(err, stopWorkers(workers)) }()
+	teams, err := b.startTeams(r, srv, res.callers)
+	defer func() { err = errors.Join(err, stopTeams(teams)) }()
 	if err != nil {
 		return err
 	}
 	clients := b.clients(r)
-	for i, w := range workers {
-		if _, err := w.round(ctx, b.scale.Warmup); err != nil {
+	for i, t := range teams {
+		if _, err := t.round(ctx, b.scale.Warmup); err != nil {
 			return fmt.Errorf("%s, warming up: %w", clients[i], err)
 		}
 	}
 	sides := []*[]figures{&res.ours, &res.peer, &res.plain}
 	for k := range b.scale.Rounds {
-		for turn := range workers {
-			i := (turn + k) % len(workers)
-			f, err := workers[i].round(ctx, b.scale.Round)
+		for turn := range teams {
+			i := (turn + k) % len(teams)
+			f, err := teams[i].round(ctx, b.scale.Round)
 			if err != nil {
 				return fmt.Errorf("%s, round %d: %w", clients[i], k+1, err)
 			}
+			f.addLimit()
 			*sides[i] = append(*sides[i], f)
 		}
 		b.say("%s at %d: round %d of %d: %.0f ops/s, client/v3 %.0f",
@@ -129,7 +136,7 @@ func (b *bench) line(ctx context.Context, r row, srv *server, res *result) (err 
 	return nil
 }
 
-// clients are the names of a row's sides.
+// clients returns the names of a row's sides.
 func (b *bench) clients(r row) []string {
 	switch {
 	case r.compat && b.first == oursName:
@@ -140,36 +147,6 @@ func (b *bench) clients(r row) []string {
 		return []string{peerName, peerName, peerName}
 	}
 	return []string{oursName, peerName, plainName}
-}
-
-// startWorkers starts a process for each client. On an error too what it returns
-// is to be stopped.
-func (b *bench) startWorkers(r row, srv *server, callers int) ([]*worker, error) {
-	var workers []*worker
-	for i, client := range b.clients(r) {
-		j := job{
-			Client: client, Row: r.name, Callers: callers, Scale: b.scale,
-			Endpoints: srv.endpoints, ServerPID: srv.pids,
-		}
-		if b.profile != "" {
-			side := []string{"ours", "peer", "plain"}[i]
-			j.Profile = filepath.Join(b.profile, fmt.Sprintf("%s-%d-%s", r.name, callers, side))
-		}
-		w, err := startWorker(j)
-		if err != nil {
-			return workers, fmt.Errorf("%s: %w", client, err)
-		}
-		workers = append(workers, w)
-	}
-	return workers, nil
-}
-
-func stopWorkers(workers []*worker) error {
-	var errs []error
-	for _, w := range workers {
-		errs = append(errs, w.stop())
-	}
-	return errors.Join(errs...)
 }
 
 func (b *bench) say(format string, args ...any) {

@@ -9,8 +9,8 @@ import (
 // curveSuffix ends the names of curveRows.
 const curveSuffix = "-curve"
 
-// curveRows are what -curves measures: gets and puts at every power of two of
-// callers up to 1024, by ours with coalescing, ours without, and client/v3.
+// curveRows returns the rows of -curves: gets and puts at every power of two of
+// callers up to 1024, for ours with coalescing, ours without, and client/v3.
 func curveRows() []row {
 	var callers []int
 	for n := 1; n <= 1024; n *= 2 {

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// The picture of -curves: a column for each row, above operations a second, below
-// p99, both axes logarithmic, a line for each client. Its colours are legible on
-// light and on dark ground.
+// The picture of -curves: one column per row, operations per second above, p99
+// below, both axes logarithmic, one line per client. Its colours are legible on
+// light and dark backgrounds.
 const (
 	curvesWidth  = 840.0
 	curvesHead   = 58.0  // above the panels
 	curvesLeft   = 58.0  // of a panel's axis from its column's edge
-	curvesRight  = 46.0  // room behind the last point for its number
+	curvesRight  = 46.0  // room right of the last point for its number
 	curvesHeight = 190.0 // of a panel
 	curvesGap    = 70.0  // between the panels of a column
 	curvesFoot   = 46.0  // below them
@@ -24,7 +24,7 @@ const (
 	curvesText   = "#7d7d7d"
 )
 
-// curveLines are the clients as they are drawn.
+// curveLines lists the clients and how they are drawn.
 var curveLines = []struct {
 	name, style string
 	colour      string
@@ -35,7 +35,7 @@ var curveLines = []struct {
 	{"client/v3", `stroke-width="1.8"`, "#d9822b", func(r *result) []figures { return r.peer }},
 }
 
-// curvePanels are the figures, and what a unit of the axis is in theirs.
+// curvePanels lists the figures, and an axis unit in units of the figure.
 var curvePanels = []struct {
 	figure, title string
 	unit          float64
@@ -47,7 +47,7 @@ var curvePanels = []struct {
 // curve is one line of one panel: a value for each number of callers.
 type curve []struct{ callers, value float64 }
 
-// curvesSVG draws the results of curveRows. Failed points are left out.
+// curvesSVG draws the results of curveRows, without failed points.
 func curvesSVG(results []*result) []byte {
 	var names []string
 	for _, r := range results {
@@ -59,7 +59,7 @@ func curvesSVG(results []*result) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" font-family="sans-serif" font-size="12" fill="%s">`+"\n",
 		curvesWidth, height, curvesWidth, curvesText)
-	b.WriteString("<title>Operations a second and p99 over the number of goroutines: silly.store/etcd coalesced and plain, and client/v3</title>\n")
+	b.WriteString("<title>Operations per second and p99 over the number of goroutines: silly.store/etcd coalesced and plain, and client/v3</title>\n")
 	drawLegend(&b)
 	width := curvesWidth / float64(max(len(names), 1))
 	for i, p := range curvePanels {
@@ -75,7 +75,7 @@ func curvesSVG(results []*result) []byte {
 	return b.Bytes()
 }
 
-// curveTitle is the operation that a row of curveRows repeats.
+// curveTitle names the operation that a row of curveRows repeats.
 func curveTitle(row string) string {
 	name := strings.TrimSuffix(row, curveSuffix)
 	return html.EscapeString(strings.ToUpper(name[:1]) + name[1:])
@@ -97,8 +97,8 @@ type panelAxes struct {
 	low, high        float64 // values
 }
 
-// valueAxis reaches over a figure's values in all results, so that panels of a
-// figure can be compared.
+// valueAxis spans a figure's values in all results, so that its panels can be
+// compared.
 func valueAxis(results []*result, figure string, unit float64) panelAxes {
 	a := panelAxes{most: 2, low: math.Inf(1), high: math.Inf(-1)}
 	for _, r := range results {
@@ -124,7 +124,7 @@ func (a panelAxes) y(value float64) float64 {
 	return a.top + curvesHeight*math.Log(a.high/value)/math.Log(a.high/a.low)
 }
 
-// ticks are the numbers 1, 2 and 5 times a power of ten on the value axis.
+// ticks returns the numbers 1, 2 and 5 times a power of ten on the value axis.
 func (a panelAxes) ticks() []float64 {
 	var out []float64
 	for power := math.Floor(math.Log10(a.low)); power <= math.Log10(a.high); power++ {
@@ -154,7 +154,7 @@ func drawPanel(b *bytes.Buffer, a panelAxes, title string) {
 	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle">goroutines</text>`+"\n", (a.left+a.right)/2, bottom+31)
 }
 
-// drawCurves draws a panel's lines and, beside the last points, their values.
+// drawCurves draws a panel's lines and, next to the last points, their values.
 func drawCurves(b *bytes.Buffer, a panelAxes, results []*result, name, figure string, unit float64) {
 	type number struct {
 		y            float64

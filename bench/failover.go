@@ -14,21 +14,21 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// failover is what a row does to its cluster of three while both clients call it.
+// failover is the fault of a row's cluster of three while both clients call it.
 type failover struct {
 	fault  func(*etcdtest.Server) error
-	leader bool          // it befalls the leader, else a follower
-	window time.Duration // for how long calls are watched after the fault
+	leader bool          // the fault hits the leader, else a follower
+	window time.Duration // calls are watched this long after the fault
 }
 
 func killMember(m *etcdtest.Server) error { return m.Kill() }
 func stopMember(m *etcdtest.Server) error { return m.Stop() }
 
-// faultLead is how long before a fault the clients are told of it.
+// faultLead is how long in advance the clients learn of a fault.
 const faultLead = 200 * time.Millisecond
 
-// failoverTries runs a failover row: both clients at the same time, so that they
-// meet the same faults. The last try is a long one, in which calls are counted.
+// failoverTries runs a failover row with both clients at the same time, so that they
+// meet the same faults. The last try is longer; its calls are counted.
 func (b *bench) failoverTries(ctx context.Context, r row) (res *result) {
 	res = &result{name: r.name, callers: r.callers[0]}
 	cluster, err := etcdtest.NewCluster(etcdtest.ClusterConfig{Config: etcdtest.Config{
@@ -39,16 +39,17 @@ func (b *bench) failoverTries(ctx context.Context, r row) (res *result) {
 		return res
 	}
 	defer func() { res.err = errors.Join(res.err, cluster.Close()) }()
-	srv := &server{endpoints: cluster.Endpoints()}
+	srv := &server{target: target{Endpoints: cluster.Endpoints()}}
 	if res.err = b.prepare(ctx, r, srv); res.err != nil {
 		return res
 	}
-	workers, err := b.startWorkers(r, srv, r.callers[0])
-	defer func() { res.err = errors.Join(res.err, stopWorkers(workers)) }()
+	teams, err := b.startTeams(r, srv, r.callers[0])
+	defer func() { res.err = errors.Join(res.err, stopTeams(teams)) }()
 	if err != nil {
 		res.err = err
 		return res
 	}
+	workers := slices.Concat(teams...) // one each
 	var tries [2][]figures
 	for k := range b.scale.Tries + 1 {
 		window := r.failover.window
@@ -69,7 +70,7 @@ func (b *bench) failoverTries(ctx context.Context, r row) (res *result) {
 	return res
 }
 
-// try does the fault once and makes it undone.
+// try injects the fault once and repairs it.
 func (f *failover) try(ctx context.Context, cluster *etcdtest.Cluster, workers []*worker, window time.Duration) (out [2]figures, err error) {
 	victim, err := f.victim(ctx, cluster)
 	if err != nil {
@@ -126,7 +127,7 @@ func mend(ctx context.Context, cluster *etcdtest.Cluster, victim *etcdtest.Serve
 	return nil
 }
 
-// electedAfter is when a member other than the victim became leader, by its log.
+// electedAfter returns when a member other than the victim became leader, per its log.
 func electedAfter(cluster *etcdtest.Cluster, victim *etcdtest.Server, at time.Time) (time.Time, error) {
 	var first time.Time
 	for _, m := range cluster.Members() {
@@ -147,7 +148,7 @@ func electedAfter(cluster *etcdtest.Cluster, victim *etcdtest.Server, at time.Ti
 		}
 	}
 	if first.IsZero() {
-		return first, errors.New("no member's log tells of an election")
+		return first, errors.New("no member's log shows an election")
 	}
 	return first, nil
 }
@@ -165,7 +166,7 @@ func ask(ctx context.Context, workers []*worker, o order, length time.Duration) 
 	return out, errors.Join(errs[:]...)
 }
 
-// summary makes the tries of one client, the long one last, its figures.
+// summary turns the tries of one client, the long one last, into its figures.
 func summary(tries []figures) figures {
 	waits, beyond := []float64{}, []float64{}
 	for _, f := range tries {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A power of two of nanoseconds is cut into 128 buckets, so that a latency is
-// off by less than 0.4 %. 2^40 ns (18 minutes) is the last that is told apart.
+// Each power of two of nanoseconds is cut into 128 buckets, so that a latency is
+// off by less than 0.4 %. Times above 2^40 ns (18 minutes) share the last bucket.
 const (
 	histSubBits = 7
 	histSub     = 1 << histSubBits
@@ -17,7 +17,7 @@ const (
 
 // histogram counts latencies in buckets of constant relative width. It is
 // allocated before a round begins; record neither allocates nor locks, and each
-// caller has a histogram of its own. Not safe for concurrent use.
+// caller has its own histogram. Not safe for concurrent use.
 type histogram struct {
 	counts [histBuckets]uint32
 	total  int64
@@ -38,7 +38,7 @@ func histIndex(ns int64) int {
 	return shift*histSub + int(v>>shift)
 }
 
-// histValue is the middle of a bucket in nanoseconds.
+// histValue returns the middle of a bucket in nanoseconds.
 func histValue(index int) float64 {
 	if index < 2*histSub {
 		return float64(index)
@@ -62,7 +62,7 @@ func (h *histogram) add(o *histogram) {
 
 func (h *histogram) reset() { *h = histogram{} }
 
-// quantile gives the q-th quantile (0 to 1, nearest rank) in nanoseconds; 0 when
+// quantile returns the q-th quantile (0 to 1, nearest rank) in nanoseconds; 0 when
 // nothing was recorded.
 func (h *histogram) quantile(q float64) float64 {
 	if h.total == 0 {

@@ -1,6 +1,6 @@
-// Bench measures silly.store/etcd against go.etcd.io/etcd/client/v3: the same
-// work, the same etcd server in a process of its own, each client in a process of
-// its own, round about. See README.md for the method and how to read the figures.
+// Bench measures silly.store/etcd against go.etcd.io/etcd/client/v3: the same work
+// on the same etcd server, with the server and each client in their own processes
+// and the clients taking turns. See README.md for the method and the figures.
 package main
 
 import (
@@ -35,13 +35,13 @@ func main() {
 	}
 }
 
-// ranAsChild does the work of a worker process when this is one.
+// ranAsChild does the work of a worker process if this process is one.
 func ranAsChild() bool {
 	if len(os.Args) < 2 || os.Args[1] != workerArg {
 		return false
 	}
-	// The parent decides when a measurement ends; an interrupt at the terminal
-	// reaches the whole group.
+	// The parent decides when a measurement ends, but an interrupt at the
+	// terminal reaches the whole group.
 	signal.Ignore(os.Interrupt)
 	if err := runWorker(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench worker:", err)
@@ -50,21 +50,21 @@ func ranAsChild() bool {
 	return true
 }
 
-// errRows is the end of a run in which a row failed; the report says which.
+// errRows ends a run in which a row failed; the report names it.
 var errRows = errors.New("not every row was measured")
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	quick := fs.Bool("quick", false, "short rounds: every row in under 50 s")
-	curves := fs.String("curves", "", "measure 1 to 1024 goroutines, plain, coalesced and client/v3, in place of the rows, and draw it into this SVG `file` (about 3 minutes)")
+	curves := fs.String("curves", "", "measure plain, coalesced and client/v3 with 1 to 1024 goroutines instead of the rows, and draw them into this SVG `file` (about 3 minutes)")
 	names := fs.String("rows", "", "measure only these rows (`NAME,...`)")
 	callers := fs.Int("callers", 0, "measure only at this `number` of goroutines; 0 for all")
 	asJSON := fs.Bool("json", false, "print the results as one JSON object on the last line")
 	plot := fs.String("plot", "", "draw the ratios into this SVG `file`")
 	rounds := fs.Int("rounds", 0, "measured rounds of each client; 0 for 5, or 3 with -quick")
 	length := fs.Duration("round", 0, "wall time of a round; 0 for 2s, or 80ms with -quick")
-	control := fs.Bool("control", false, "put client/v3 on both sides: how far the ratios are noise")
+	control := fs.Bool("control", false, "put client/v3 on both sides, to see how much of the ratios is noise")
 	profile := fs.String("profile", "", "write CPU and allocation profiles of the clients into this `folder`")
 	dir := fs.String("dir", os.TempDir(), "`folder` for the server's data; put-fsync needs a real disk under it")
 	fs.Usage = func() {
@@ -150,7 +150,7 @@ func writeReport(w io.Writer, s scale, dir string, results []*result) error {
 	fmt.Fprintf(w, "%s, GOMAXPROCS %d, GOGC %s, etcd and client/v3 %s; medians of %d rounds of %v\n",
 		runtime.Version(), runtime.GOMAXPROCS(0), envOr("GOGC", "100"), peerVersion(), s.Rounds, s.Round)
 	if inMemory(dir) {
-		fmt.Fprintf(w, "%s is in memory: put-fsync met no disk; choose another with -dir\n", dir)
+		fmt.Fprintf(w, "%s is in memory, so put-fsync measured no disk; choose another folder with -dir\n", dir)
 	}
 	fmt.Fprintln(w)
 	return writeTable(w, results)
@@ -163,7 +163,7 @@ func envOr(name, other string) string {
 	return other
 }
 
-// peerVersion is the version of client/v3 that this program is linked with.
+// peerVersion returns the version of client/v3 that is linked into this program.
 func peerVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {

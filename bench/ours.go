@@ -2,20 +2,36 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/concurrency"
 )
 
-// ours does the work with silly.store/etcd at its defaults, but for what a row
-// says about coalescing.
+// ours does the work with silly.store/etcd at its defaults, except for the row's
+// coalescing.
 type ours struct {
 	coalesce etcd.Coalesce
 	c        *etcd.Client
+
+	once  sync.Once // makes co
+	co    *concurrency.Coordinator
+	coErr error
+
+	writer writer
 }
 
-func (o *ours) open(endpoints []string) (err error) {
-	o.c, err = etcd.New(etcd.Config{Endpoints: endpoints, Coalesce: o.coalesce})
+func (o *ours) open(t target) error {
+	config, err := t.tls()
+	if err != nil {
+		return err
+	}
+	c := etcd.Config{Endpoints: t.Endpoints, TLS: config, Username: t.User, Password: t.Password, Coalesce: o.coalesce}
+	if t.CountDials {
+		c.DialContext = dials.dial
+	}
+	o.c, err = etcd.New(c)
 	return err
 }
 

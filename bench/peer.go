@@ -3,22 +3,34 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 )
 
 // peer does the work with go.etcd.io/etcd/client/v3 at its defaults; only its
-// logger is silenced. make is clientv3.New, or what takes its place.
+// logger is silenced. make is clientv3.New or its replacement.
 type peer struct {
 	make func(clientv3.Config) (*clientv3.Client, error)
 	c    *clientv3.Client
 }
 
-func (p *peer) open(endpoints []string) (err error) {
-	p.c, err = p.make(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
+func (p *peer) open(t target) error {
+	config, err := t.tls()
+	if err != nil {
+		return err
+	}
+	c := clientv3.Config{Endpoints: t.Endpoints, TLS: config, Username: t.User, Password: t.Password, Logger: zap.NewNop()}
+	if t.CountDials {
+		c.DialOptions = append(c.DialOptions, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return dials.dial(ctx, "tcp", address)
+		}))
+	}
+	p.c, err = p.make(c)
 	return err
 }
 
@@ -91,7 +103,7 @@ func (p *peer) txnPut(ctx context.Context, keys []string, v value) error {
 	return expect("txn of puts", len(r.Responses), len(keys))
 }
 
-// keepLease reads the responses, as client/v3 asks of its users.
+// keepLease reads the responses, as client/v3 requires.
 func (p *peer) keepLease(ctx context.Context, ttl time.Duration) (alive func() error, err error) {
 	l, err := p.c.Grant(ctx, int64(ttl/time.Second))
 	if err != nil {
@@ -115,7 +127,7 @@ func (p *peer) keepLease(ctx context.Context, ttl time.Duration) (alive func() e
 	}, nil
 }
 
-// watch waits until the server has confirmed, as Watch itself does.
+// watch waits for the server's confirmation, as Watch itself does.
 func (p *peer) watch(ctx context.Context, key string, prefix bool, revision int64) (watching, error) {
 	options := []clientv3.OpOption{clientv3.WithRev(revision)}
 	if prefix {

@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// panels of the picture: one a figure.
+// panels of the picture, one per figure.
 var panels = []struct {
 	figure, title string
 	moreIsBetter  bool
@@ -28,14 +28,14 @@ const (
 	plotRow    = 22.0
 	plotBar    = 14.0
 	plotText   = 34.0 // room for a number beside the longest bar
-	plotReach  = 5.0  // in powers of two; a bar beyond is cut, its number is not
+	plotReach  = 5.0  // in powers of two; longer bars are cut, their numbers are not
 	plotBetter = "#2f6db5"
 	plotWorse  = "#d07a1f"
 )
 
-// plotSVG draws every ratio as a bar from 1 on a logarithmic axis, so that twice
-// and half are equally long. Failed rows and those without operations are left
-// out.
+// plotSVG draws every ratio as a bar from 1 on a logarithmic axis, so that double
+// and half are equally long. It leaves out failed rows and those without
+// operations.
 func plotSVG(results []*result) []byte {
 	var lines []*result
 	for _, r := range results {
@@ -83,12 +83,12 @@ func plotSVG(results []*result) []byte {
 	return b.Bytes()
 }
 
-// departure is how many powers of two a ratio is from 1, within plotReach.
+// departure returns how many powers of two a ratio is from 1, within plotReach.
 func departure(ratio float64) float64 {
 	return min(max(math.Log2(ratio), -plotReach), plotReach)
 }
 
-// drawBar draws one bar of a signed length, its number at its end.
+// drawBar draws one bar of a signed length with its number at the end.
 func drawBar(b *bytes.Buffer, middle, y, length, ratio float64, moreIsBetter bool) {
 	colour := plotWorse
 	if (ratio >= 1) == moreIsBetter || ratio == 1 {

@@ -6,22 +6,22 @@ import (
 	"slices"
 )
 
-// result is one line of the report: a row at one number of callers, both clients.
+// result is one line of the report: a row at one number of callers, for both clients.
 type result struct {
 	name    string
 	callers int
-	ours    []figures // one a round
+	ours    []figures // one per round
 	peer    []figures
 	plain   []figures // ours without coalescing, where the row asks for it
 	err     error
 
-	// explicit is how many operations a second the same work does in Txns of
-	// txnSize that the program fills itself, of neighbouring keys; 0 where there is no
-	// such row. sameKeys is the same of the very keys of this row.
+	// explicit is the operations per second of the same work in Txns of txnSize
+	// neighbouring keys that the program fills itself; 0 without such a row.
+	// sameKeys is the same with the keys of this row.
 	explicit, sameKeys float64
 }
 
-// has reports whether a figure was measured of our client.
+// has reports whether a figure was measured for our client.
 func (r *result) has(name string) bool {
 	_, ok := medians(r.ours)[name]
 	return ok
@@ -67,8 +67,8 @@ func (r *result) comparisons() []comparison {
 }
 
 // MarshalJSON writes NAME, peer_NAME and NAME_ratio for every figure, in the
-// order of the table, and plain_NAME and NAME_of_plain where there is one. What was
-// not measured is left out.
+// order of the table, and plain_NAME and NAME_of_plain if the row measures them. It
+// leaves out figures that were not measured.
 func (r *result) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	var failed error
@@ -119,7 +119,7 @@ func (r *result) MarshalJSON() ([]byte, error) {
 	return []byte("{" + b.String() + "}"), failed
 }
 
-// report is the object of the last line.
+// report is the object on the last line.
 type report struct {
 	Rows []*result `json:"rows"`
 }

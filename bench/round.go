@@ -11,33 +11,34 @@ import (
 	"silly.store/etcd"
 )
 
-// round is one measured stretch of one client, handed to row.run.
+// round is one measured round of one client, the argument of row.run.
 type round struct {
 	load      load
-	client    string        // to make further loads
+	client    string        // for further loads
 	coalesce  etcd.Coalesce // likewise
-	endpoints []string
+	target    target
 	callers   int
 	length    time.Duration
 	scale     scale
 	serverPID []int
 	victim    string    // see order
+	began     time.Time // see order
 	fault     time.Time // see order
 
-	hists []*histogram // one a caller, kept from round to round
+	hists []*histogram // one per caller, kept from round to round
 	state any          // the row's own, kept from round to round
 }
 
 // operation is what one caller repeats.
 type operation struct {
 	do    func(ctx context.Context, seq int) error
-	after func() error // what follows each, outside its latency; may be nil
-	least int          // how many a caller does however short the round; 0 means 1
+	after func() error // runs after each, outside its latency; may be nil
+	least int          // a caller's minimum however short the round; 0 means 1
 }
 
-// timed runs one goroutine a caller until the round's time is over and measures
-// them. newOp is called once for each caller, before the clock starts; seq counts
-// the caller's operations from 0. An operation that has begun is finished.
+// timed runs one goroutine per caller until the round's time is over and measures
+// them. It calls newOp once per caller, before the clock starts; seq counts the
+// caller's operations from 0. Operations that have begun are finished.
 func (r *round) timed(ctx context.Context, newOp func(caller int) operation) (figures, error) {
 	for len(r.hists) < r.callers {
 		r.hists = append(r.hists, new(histogram))
@@ -52,8 +53,8 @@ func (r *round) timed(ctx context.Context, newOp func(caller int) operation) (fi
 	for caller := range r.callers {
 		op, h := newOp(caller), r.hists[caller]
 		h.reset()
-		// A context of the caller's own, as a request's would be: a shared one
-		// would add a lock that all callers meet at.
+		// Each caller has its own context, as a request would: a shared one
+		// would add a lock that all callers contend for.
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		done.Go(func() {
 			defer cancel()
@@ -74,8 +75,8 @@ func (r *round) timed(ctx context.Context, newOp func(caller int) operation) (fi
 	if err != nil {
 		return nil, err
 	}
-	// The sum of the callers' own rates: ops over the whole time would count the
-	// end of the round, when some have stopped and others wait for their last.
+	// The sum of the callers' own rates: ops over the whole time would include the
+	// end of the round, when some have stopped and others wait for their last answer.
 	out[figOps] = 0
 	for _, rate := range rates {
 		out[figOps] += rate
@@ -89,8 +90,8 @@ func (r *round) timed(ctx context.Context, newOp func(caller int) operation) (fi
 	return out, nil
 }
 
-// repeat is the measured loop: one reading of the clock an operation, no lock
-// and no allocation. It returns the caller's operations a second.
+// repeat is the measured loop: one reading of the clock per operation, no lock
+// and no allocation. It returns the caller's operations per second.
 func repeat(ctx context.Context, op operation, h *histogram, ends time.Time) (float64, error) {
 	start := time.Now()
 	began := start
@@ -113,8 +114,8 @@ func repeat(ctx context.Context, op operation, h *histogram, ends time.Time) (fl
 	}
 }
 
-// measure takes the figures of f, which returns how many operations it did. The
-// heap is collected first, so that no round pays for the one before.
+// measure takes the figures of f, which returns its number of operations. It
+// collects the heap first, so that no round pays for the previous one.
 func (r *round) measure(f func() (int64, error)) (figures, error) {
 	runtime.GC()
 	before, err := r.readUsage()

@@ -36,9 +36,9 @@ func TestTimedCountsAndMeasures(t *testing.T) {
 	if f[figOps] <= 0 || f[figP99] < f[figP50] {
 		t.Errorf("figures are %v", f)
 	}
-	// The loop itself must not show in the figures of the clients.
+	// The loop itself must not affect the clients' figures.
 	if f[figAllocs] > 0.01 {
-		t.Errorf("the measuring loop allocates %v times an operation", f[figAllocs])
+		t.Errorf("the measuring loop allocates %v times per operation", f[figAllocs])
 	}
 }
 
@@ -103,16 +103,16 @@ func TestMeasureDividesByOperations(t *testing.T) {
 	}
 	runtime.KeepAlive(keep)
 	if f[figAllocs] < 10 || f[figAllocs] > 12 || f[figBytes] < 40_960 {
-		t.Errorf("10 allocations of 4 kB an operation read as %v and %v B", f[figAllocs], f[figBytes])
+		t.Errorf("10 allocations of 4 kB per operation read as %v and %v B", f[figAllocs], f[figBytes])
 	}
 	if runtime.GOOS != "linux" {
 		return
 	}
-	// Both clocks watch this process, which was busy for 200 µs an operation,
+	// Both clocks measure this process, which was busy for 200 µs per operation,
 	// unless the machine gave it less than a quarter of a CPU.
 	ours, server := f[figClientCPU], f[figServerCPU]
 	if ours < 50 || server < 0.8*ours || server > 1.5*ours+100 {
-		t.Errorf("CPU an operation: %v µs by getrusage, %v µs by the process's clock", ours, server)
+		t.Errorf("CPU per operation: %v µs by getrusage, %v µs by the process's clock", ours, server)
 	}
 	if _, ok := f[figIOCalls]; !ok {
 		t.Error("system calls were not counted")

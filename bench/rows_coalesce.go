@@ -6,8 +6,8 @@ import (
 	"silly.store/etcd"
 )
 
-// coalesceRows are single gets and puts whose callers share requests. client/v3
-// does the same work the only way it can, and our client does it plain, too.
+// coalesceRows returns single gets and puts whose callers share requests. client/v3
+// and our plain client do the same work with one request per operation.
 func coalesceRows() []row {
 	return []row{
 		{
@@ -24,7 +24,7 @@ func coalesceRows() []row {
 			run: runPut,
 		},
 		{
-			name: "mixed-coalesced", about: "nine Gets to a Put, ours with CoalesceAll",
+			name: "mixed-coalesced", about: "nine Gets per Put, ours with CoalesceAll",
 			callers:  []int{256},
 			coalesce: etcd.CoalesceAll, plain: true,
 			prepare: fillKeys,
@@ -33,8 +33,8 @@ func coalesceRows() []row {
 	}
 }
 
-// runMixed has every tenth operation of a caller be a Put; at any time about a
-// tenth of the callers put.
+// runMixed makes every tenth operation of a caller a Put; at any time about a tenth
+// of the callers put.
 func runMixed(ctx context.Context, r *round) (figures, error) {
 	keys := newKeys("key/", r.scale.Keys)
 	v := newValue(valueSize)

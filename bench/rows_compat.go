@@ -15,24 +15,24 @@ import (
 	gresolver "google.golang.org/grpc/resolver"
 )
 
-// compatRows are programs of client/v3, run on it and on v3compat. Nothing but
-// the call that makes the client differs.
+// compatRows returns programs of client/v3, run on it and on v3compat. Only the
+// call that makes the client differs.
 func compatRows() []row {
 	return []row{
 		{
-			name: "compat-mutex", about: "client/v3's concurrency.Mutex, a session and a lock each; an operation is a Lock and an Unlock",
+			name: "compat-mutex", about: "client/v3's concurrency.Mutex, with one session and one lock per caller; an operation is a Lock and an Unlock",
 			callers: []int{16},
 			compat:  true,
 			run:     runMutex,
 		},
 		{
-			name: "compat-naming", about: "client/v3's naming resolver with 20 endpoints; an operation is one that moves, until the resolver has told so",
+			name: "compat-naming", about: "client/v3's naming resolver with 20 endpoints; an operation moves one and waits until the resolver reports it",
 			callers: []int{16},
 			compat:  true,
 			run:     runNaming,
 		},
 		{
-			name: "compat-watch", about: "1,000 watches of one key by clientv3.Watch; an operation is a delivery to one of them",
+			name: "compat-watch", about: "1,000 clientv3 watches of one key; an operation is a delivery to one of them",
 			callers: []int{1},
 			compat:  true,
 			run:     runFanOut,
@@ -43,10 +43,10 @@ func compatRows() []row {
 // v3 is the clientv3.Client of either side.
 func (r *round) v3() *clientv3.Client { return r.load.(*peer).c }
 
-// Nobody waits for a lock here: what its holder leaves reaches the next one by a
-// watch from an old revision, which etcd looks at every 100 ms.
+// Every caller has its own lock and never waits for another. A waiter would watch
+// the lock from an old revision, which etcd serves only every 100 ms.
 
-// compatTTL outlives the row whatever happens.
+// compatTTL is long enough to outlive the row.
 const compatTTL = 60
 
 func runMutex(ctx context.Context, r *round) (figures, error) {
@@ -72,13 +72,13 @@ func runMutex(ctx context.Context, r *round) (figures, error) {
 	})
 }
 
-// service is a target of the naming resolver with one that resolves it.
+// service is a target of the naming resolver and the connection that it updates.
 type service struct {
 	gresolver.ClientConn // nil: only UpdateState is called
 	name                 string
 	manager              endpoints.Manager
 	told                 chan struct{}
-	moved                chan string // where the endpoint that moves is looked for
+	moved                chan string // the address expected next
 	wanted               string
 }
 
@@ -104,14 +104,14 @@ func newService(ctx context.Context, c *clientv3.Client, name string) (*service,
 	return s, err
 }
 
-// move puts endpoint i somewhere else.
+// move gives endpoint i another address.
 func (s *service) move(ctx context.Context, i, to int) error {
 	return s.manager.AddEndpoint(ctx, s.name+"/"+strconv.Itoa(i), endpoints.Endpoint{Addr: address(i, to)})
 }
 
 func address(i, to int) string { return fmt.Sprintf("host%d:%d", i, to) }
 
-// UpdateState is what the resolver tells.
+// UpdateState receives what the resolver has found.
 func (s *service) UpdateState(state gresolver.State) error {
 	select {
 	case s.wanted = <-s.moved:
@@ -126,7 +126,7 @@ func (s *service) UpdateState(state gresolver.State) error {
 	return nil
 }
 
-var errNotTold = errors.New("the resolver has not told of a move within 10 s")
+var errNotTold = errors.New("the resolver has not reported a move within 10 s")
 
 func (s *service) moveAndWait(ctx context.Context, seq int) error {
 	i := seq % serviceEndpoints
@@ -144,7 +144,7 @@ func (s *service) moveAndWait(ctx context.Context, seq int) error {
 	}
 }
 
-// namingState is what compat-naming keeps from round to round.
+// namingState is the state of compat-naming between rounds.
 type namingState struct {
 	services []*service
 	moves    []int // of each service

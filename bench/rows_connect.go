@@ -2,7 +2,7 @@ package main
 
 import "context"
 
-// connectRows are the cost of a new client.
+// connectRows returns the cost of a new client.
 func connectRows() []row {
 	return []row{{
 		name: "connect", about: "a new client and its first Get; closing it counts as CPU, not as latency",
@@ -17,7 +17,7 @@ func connectRows() []row {
 						if l, err = newLoad(r.client, r.coalesce); err != nil {
 							return err
 						}
-						if err := l.open(r.endpoints); err != nil {
+						if err := l.open(r.target); err != nil {
 							return err
 						}
 						return l.get(ctx, key)

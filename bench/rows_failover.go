@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// The figures of failover rows. A wait is the longest that one of the callers
+// The figures of failover rows. A wait is the longest time that one of the callers
 // went without success after the fault, failed calls included.
 const (
 	figWait   = "wait_ms"    // of one try; reported as the two below
 	figWaitP  = "p50_ms"     // the median wait of all tries
 	figWaitW  = "worst_ms"   // the longest
-	figCalls  = "calls"      // in the long try, after the fault
-	figFailed = "failed"     // of those
-	figSlow   = "slowest_ms" // of those that succeeded
-	// Of failover-leader: from the fault to the new leader's log line, and what
-	// the wait had beyond that.
+	figCalls  = "calls"      // ended after the fault in the long try
+	figFailed = "failed"     // how many of these failed
+	figSlow   = "slowest_ms" // slowest successful call
+	// Of failover-leader: from the fault to the new leader's log line, and the
+	// rest of the wait.
 	figElection = "election_ms"
 	figBeyondP  = "beyond_p50_ms"
 	figBeyondW  = "beyond_worst_ms"
@@ -26,8 +26,8 @@ const (
 const (
 	failoverKeys    = 100
 	failoverCallers = 8
-	// callPace lies between two calls of a caller: the rows measure waiting, not
-	// throughput, and leave the machine's CPU to the cluster.
+	// callPace is the pause between two calls of a caller: the rows measure
+	// waiting, not throughput, and leave the CPU to the cluster.
 	callPace = 5 * time.Millisecond
 	// callLimit is the deadline of a call's context.
 	callLimit = 5 * time.Second
@@ -35,7 +35,7 @@ const (
 	settleLimit = 12 * time.Second
 )
 
-// failoverRows are what callers notice of a member's end.
+// failoverRows measure what callers notice when a member fails.
 func failoverRows() []row {
 	about := func(what string) string { return what + "; 8 callers that read from 3 members, 5 ms between calls" }
 	return []row{
@@ -93,8 +93,8 @@ func runTry(ctx context.Context, r *round) (figures, error) {
 	return out, nil
 }
 
-// settle calls until the client has a connection to the victim, so that it is in
-// use when the fault comes.
+// settle calls until the client has a connection to the victim, so that the fault
+// hits a connection in use.
 func settle(ctx context.Context, r *round) error {
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
@@ -103,8 +103,8 @@ func settle(ctx context.Context, r *round) error {
 		if err := r.load.get(ctx, key); err != nil {
 			return err
 		}
-		connected, known := connectedTo(r.victim)
-		if connected || !known && time.Since(began) > time.Second {
+		connections, known := connectionsTo(r.victim)
+		if connections > 0 || !known && time.Since(began) > time.Second {
 			return nil
 		}
 		time.Sleep(callPace)
@@ -117,13 +117,13 @@ type tryCaller struct {
 	keys                 []string
 	fault, ends, givesUp time.Time
 
-	last          time.Time // success after the fault
+	last          time.Time // last success after the fault; zero without one
 	wait, slowest time.Duration
 	calls, failed int
 }
 
-// run calls until the try ends, or longer if there was no success by then. It
-// returns an error only for what no fault explains: a call that failed before it.
+// run calls until the try ends, or longer without a success by then. It returns an
+// error only if a call failed before the fault.
 func (c *tryCaller) run(ctx context.Context) error {
 	for i := 0; ; i++ {
 		end := c.ends
@@ -152,8 +152,8 @@ func (c *tryCaller) run(ctx context.Context) error {
 	}
 }
 
-// count counts a call that ended after the fault. One that the try's end has cut
-// short is no call, but what was waited for it counts.
+// count counts a call that ended after the fault. A call cut short by the end of
+// the try counts only towards the wait.
 func (c *tryCaller) count(began, ended time.Time, err error, cut bool) {
 	c.wait = max(c.wait, ended.Sub(later(c.fault, c.last)))
 	switch {

@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	valueSize = 256 // bytes of a value, but for range-iter
+	valueSize = 256 // bytes of a value, except in range-iter
 	txnSize   = 128 // operations of a Txn; etcd's default limit
 )
 
-// kvRows are single gets and puts, each awaited by its caller and each a request
-// of its own.
+// kvRows returns single gets and puts: each is its own request, and its caller
+// waits for it.
 func kvRows() []row {
 	return []row{
 		{
@@ -60,7 +60,7 @@ func runPut(ctx context.Context, r *round) (figures, error) {
 }
 
 // pick walks the n keys in an order that is the same for both clients and
-// different for every caller.
+// differs between callers.
 func pick(caller, seq, n int) int {
 	return (caller*7919 + seq*104_729) % n
 }
@@ -69,7 +69,7 @@ func fillKeys(ctx context.Context, l load, s scale) error {
 	return fill(ctx, l, newKeys("key/", s.Keys), valueSize)
 }
 
-// fill writes the keys, txnSize at a time, over a few goroutines.
+// fill writes the keys, txnSize at a time, from a few goroutines.
 func fill(ctx context.Context, l load, keys []string, size int) error {
 	const writers = 8
 	v := newValue(size)

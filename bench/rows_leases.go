@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// The figures of leases, beside the client's CPU for each lease and second.
+// The figures of leases, besides the client's CPU per lease and second.
 const (
-	figCPUShare        = "client_cpu_ms" // ms of client CPU a second, for all leases
-	figLeaseBytes      = "lease_bytes"   // live heap a lease, without stacks
+	figCPUShare        = "client_cpu_ms" // ms of client CPU per second, for all leases
+	figLeaseBytes      = "lease_bytes"   // live heap per lease, without stacks
 	figLeaseGoroutines = "lease_goroutines"
 )
 
 const (
 	leaseTTL = 6 * time.Second
-	// leasePace is the time over which leases are granted: a renewal interval of
-	// both clients, so that renewals are spread evenly from the start.
+	// leasePace is the time over which leases are granted: the renewal interval of
+	// both clients, so that renewals are evenly spread from the start.
 	leasePace = leaseTTL / 3
-	// leaseRound is the least that is measured: client/v3 renews what is due
-	// every half second.
+	// leaseRound is the shortest round: client/v3 checks every half second which
+	// renewals are due.
 	leaseRound = 500 * time.Millisecond
 )
 
-// leaseRows are leases that are kept alive.
+// leaseRows measure leases that are kept alive.
 func leaseRows() []row {
 	return []row{{
 		name: "leases", about: "5,000 leases of 6 s kept alive; an operation is a lease kept for a second",
@@ -35,10 +35,10 @@ func leaseRows() []row {
 	}}
 }
 
-// leaseSet is what a client keeps, from the first round on.
+// leaseSet is the set of leases that a client keeps from the first round on.
 type leaseSet struct {
 	alive             []func() error
-	bytes, goroutines float64 // a lease
+	bytes, goroutines float64 // per lease
 }
 
 func runLeases(ctx context.Context, r *round) (figures, error) {
@@ -79,7 +79,7 @@ func runLeases(ctx context.Context, r *round) (figures, error) {
 func grantAll(ctx context.Context, r *round) (*leaseSet, error) {
 	n := r.scale.Leases
 	set := &leaseSet{alive: make([]func() error, n)}
-	// The connection is there before the leases are.
+	// Connect before the leases exist.
 	if err := r.load.put(ctx, "lease", newValue(1)); err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func grantAll(ctx context.Context, r *round) (*leaseSet, error) {
 	return set, nil
 }
 
-// liveHeap is what survives a collection, in bytes.
+// liveHeap returns the bytes that survive a collection.
 func liveHeap() float64 {
 	runtime.GC()
 	runtime.GC()

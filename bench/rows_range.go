@@ -10,11 +10,11 @@ import (
 // iterValueSize is the value of range-iter's pairs in bytes.
 const iterValueSize = 100
 
-// figPeakHeap is the highest amount of heap in use (live objects and those not
-// yet swept) during a round, in MB of 10^6 bytes.
+// figPeakHeap is the peak of the heap in use (live and unswept objects) during a
+// round, in MB of 10^6 bytes.
 const figPeakHeap = "peak_heap_mb"
 
-// rangeRows are large reads.
+// rangeRows returns large reads.
 func rangeRows() []row {
 	return []row{
 		{
@@ -35,7 +35,7 @@ func rangeRows() []row {
 			},
 		},
 		{
-			name: "range-iter", about: "a walk over 500,000 pairs (-quick: 100,000), 100 B each, with the streaming read; an operation is a pair",
+			name: "range-iter", about: "a walk over 500,000 pairs (-quick: 50,000), 100 B each, with the streaming read; an operation is a pair",
 			callers: []int{1},
 			prepare: func(ctx context.Context, l load, s scale) error {
 				return fill(ctx, l, newKeys("range/", s.IterPairs), iterValueSize)
@@ -45,7 +45,7 @@ func rangeRows() []row {
 	}
 }
 
-// runWalk does one walk a round, however long the round is.
+// runWalk does one walk per round, however long the round is.
 func runWalk(ctx context.Context, r *round) (figures, error) {
 	heap := watchHeap()
 	out, err := r.measure(func() (int64, error) {
@@ -67,8 +67,8 @@ func runWalk(ctx context.Context, r *round) (figures, error) {
 	return out, nil
 }
 
-// heapWatch samples the heap from a goroutine of its own and whenever read is
-// called. Safe for concurrent use.
+// heapWatch samples the heap from its own goroutine and at every call of read.
+// Safe for concurrent use.
 type heapWatch struct {
 	quit    chan struct{}
 	stopped sync.WaitGroup
@@ -111,7 +111,7 @@ func (h *heapWatch) reset() {
 	h.mu.Unlock()
 }
 
-// stop gives the peak since reset in bytes.
+// stop returns the peak since reset in bytes.
 func (h *heapWatch) stop() uint64 {
 	close(h.quit)
 	h.stopped.Wait()

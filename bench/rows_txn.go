@@ -2,12 +2,12 @@ package main
 
 import "context"
 
-// sameKeys ends the names of the Txns whose keys are those of the rows get and put.
+// sameKeys is the suffix of the Txn rows that use the keys of the rows get and put.
 const sameKeys = "-same-keys"
 
-// txnRows are Txns full to etcd's default limit, of neighbouring keys, which are
-// the least work for a server, and of such as single calls choose: there 2 callers
-// have as many operations under way as 256 callers of get or put.
+// txnRows returns Txns full to etcd's default limit: with neighbouring keys, which
+// cost the server least, and with the keys of single calls, where 2 callers have as
+// many operations in flight as 256 callers of get or put.
 func txnRows() []row {
 	return []row{
 		{
@@ -22,20 +22,20 @@ func txnRows() []row {
 			run:     runTxns(puts, neighbours),
 		},
 		{
-			name: "txn-128-get" + sameKeys, about: "the same of keys that 128 callers of the row get would read",
+			name: "txn-128-get" + sameKeys, about: "the same with the keys that 128 callers of the row get would read",
 			callers: []int{2}, quick: []int{},
 			prepare: fillKeys,
 			run:     runTxns(gets, asSingle),
 		},
 		{
-			name: "txn-128-put" + sameKeys, about: "the same of keys that 128 callers of the row put would write",
+			name: "txn-128-put" + sameKeys, about: "the same with the keys that 128 callers of the row put would write",
 			callers: []int{2}, quick: []int{},
 			run: runTxns(puts, asSingle),
 		},
 	}
 }
 
-// txn is one Txn of the keys.
+// txn makes one Txn of the keys.
 type txn func(ctx context.Context, keys []string) error
 
 func gets(r *round) txn { return r.load.txnGet }
@@ -59,8 +59,8 @@ func runTxns(kind func(*round) txn, order func(keys []string) []string) func(con
 // neighbours leaves the keys in their order.
 func neighbours(keys []string) []string { return keys }
 
-// asSingle puts side by side what neighbouring callers of single keys choose at the
-// same time.
+// asSingle orders the keys so that a batch holds those that callers of single keys
+// choose at the same time.
 func asSingle(keys []string) []string {
 	out := make([]string, len(keys))
 	for caller := range out {
@@ -69,7 +69,7 @@ func asSingle(keys []string) []string {
 	return out
 }
 
-// batch is txnSize keys side by side, or all where there are fewer.
+// batch returns txnSize adjacent keys, or all if there are fewer.
 func batch(keys []string, caller, seq int) []string {
 	if len(keys) <= txnSize {
 		return keys

@@ -12,26 +12,26 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// The figures of watches, beside the common ones.
+// The figures of watches, besides the common ones.
 const (
-	figWatchBytes      = "watch_bytes"       // live heap a watch, without stacks
-	figWatchStackBytes = "watch_stack_bytes" // stacks a watch
+	figWatchBytes      = "watch_bytes"       // live heap per watch, without stacks
+	figWatchStackBytes = "watch_stack_bytes" // stacks per watch
 	figWatchGoroutines = "watch_goroutines"
 	figResume          = "resume_s" // from the cut until every watch has delivered again
 )
 
 const (
-	// resumeDelay is what the way to the server takes in watch-resume, each way.
+	// resumeDelay is the one-way delay to the server in watch-resume.
 	resumeDelay = time.Millisecond
-	// watchRound is the least that is measured of idle watches.
+	// watchRound is the shortest round of idle watches.
 	watchRound = 100 * time.Millisecond
 )
 
-// watchRows are watches that replay, fan out, idle and come back.
+// watchRows measure watches that replay, fan out, idle and resume.
 func watchRows() []row {
 	return []row{
 		{
-			name: "watch-replay", about: "100,000 events of 256 B from history, 4 a revision; an operation is an event",
+			name: "watch-replay", about: "100,000 events of 256 B from history, 4 per revision; an operation is an event",
 			callers: []int{1},
 			prepare: putEvents,
 			run:     runReplay,
@@ -54,10 +54,10 @@ func watchRows() []row {
 	}
 }
 
-// replayTxn is how many events a revision of watch-replay has. The server sends
-// a thousand revisions every 100 ms at most, so with one event each the row would
-// show little of the clients. With so many that the server cuts its responses in
-// pieces it would show that etcd's time for it grows with the square of them.
+// replayTxn is the number of events per revision of watch-replay. The server sends
+// at most a thousand revisions every 100 ms, so with one event each the row would
+// hardly measure the clients. With enough to make the server fragment its responses,
+// it would measure etcd, whose time for that grows with the square of the events.
 const replayTxn = 4
 
 func putEvents(ctx context.Context, l load, s scale) error {
@@ -99,43 +99,37 @@ func runReplay(ctx context.Context, r *round) (figures, error) {
 	})
 }
 
-// watchSet is the watches of one client, kept from round to round, each with a
-// goroutine that reads it if they are read.
+// watchSet holds the watches of one client, kept from round to round. After read,
+// each has a goroutine that reads it.
 type watchSet struct {
 	keys                     []string
 	watches                  []watching
-	bytes, stack, goroutines float64 // a watch
+	bytes, stack, goroutines float64 // per watch
 
 	delivered atomic.Int64
-	due       atomic.Int64 // so many deliveries are waited for
+	due       atomic.Int64 // the total of deliveries that wait waits for
 	reached   chan struct{}
 	failed    chan error
 }
 
-// newWatchSet makes a watch of every key, a few at a time.
+// newWatchSet opens one watch per key, a few at a time.
 func newWatchSet(ctx context.Context, l load, keys []string) (*watchSet, error) {
 	s := &watchSet{
 		keys: keys, watches: make([]watching, len(keys)),
 		reached: make(chan struct{}, 1), failed: make(chan error, 1),
 	}
-	// The connection is there before the watches are.
+	// Connect before the watches exist.
 	first, err := l.watch(ctx, "first", false, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer first.stop()
 	heap, stack, goroutines := liveHeap(), liveStack(), runtime.NumGoroutine()
-	var callers sync.WaitGroup
-	var errs [64]error
-	for caller := range errs {
-		callers.Go(func() {
-			for i := caller; i < len(keys) && errs[caller] == nil; i += len(errs) {
-				s.watches[i], errs[caller] = l.watch(ctx, keys[i], false, 0)
-			}
-		})
-	}
-	callers.Wait()
-	if err := errors.Join(errs[:]...); err != nil {
+	err = share(len(keys), 64, func(i int) (err error) {
+		s.watches[i], err = l.watch(ctx, keys[i], false, 0)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	n := float64(len(keys))
@@ -144,7 +138,7 @@ func newWatchSet(ctx context.Context, l load, keys []string) (*watchSet, error) 
 	return s, nil
 }
 
-// read begins to count what the watches deliver, until the process ends.
+// read counts the watches' deliveries from now until the process ends.
 func (s *watchSet) read() {
 	for _, w := range s.watches {
 		go func() {
@@ -165,8 +159,8 @@ func (s *watchSet) read() {
 	}
 }
 
-// expect sets how many further deliveries wait waits for. Call it before they
-// can come.
+// expect sets how many further deliveries wait waits for. Call it before the first
+// of them can arrive.
 func (s *watchSet) expect(n int) { s.due.Store(s.delivered.Load() + int64(n)) }
 
 func (s *watchSet) wait(ctx context.Context) error {
@@ -181,7 +175,7 @@ func (s *watchSet) wait(ctx context.Context) error {
 }
 
 func runFanOut(ctx context.Context, r *round) (figures, error) {
-	key := "fanout/" + r.client // the other client's watches are there too
+	key := "fanout/" + r.client // the server has the other client's watches too
 	set, ok := r.state.(*watchSet)
 	if !ok {
 		keys := make([]string, r.scale.FanOut)
@@ -233,12 +227,12 @@ func runIdle(ctx context.Context, r *round) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	delete(out, figServerCPU) // it keeps the other client's watches too
+	delete(out, figServerCPU) // the server also keeps the other client's watches
 	out[figWatchBytes], out[figWatchStackBytes], out[figWatchGoroutines] = set.bytes, set.stack, set.goroutines
 	return out, nil
 }
 
-// resumeState is what watch-resume keeps from round to round.
+// resumeState is the state of watch-resume between rounds.
 type resumeState struct {
 	way *etcdtest.Proxy
 	set *watchSet
@@ -272,7 +266,7 @@ func runResume(ctx context.Context, r *round) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The delay is made in the client's process.
+	// The client's process adds the delay.
 	for _, name := range []string{figClientCPU, figAllocs, figBytes, figIOCalls} {
 		delete(out, name)
 	}
@@ -281,7 +275,7 @@ func runResume(ctx context.Context, r *round) (figures, error) {
 }
 
 func newResumeState(ctx context.Context, r *round) (*resumeState, error) {
-	way, err := etcdtest.NewProxy(r.endpoints[0]) // which ends with the process
+	way, err := etcdtest.NewProxy(r.target.Endpoints[0]) // ends with the process
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +284,7 @@ func newResumeState(ctx context.Context, r *round) (*resumeState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.open([]string{way.Endpoint()}); err != nil {
+	if err := l.open(target{Endpoints: []string{way.Endpoint()}}); err != nil {
 		return nil, err
 	}
 	set, err := newWatchSet(ctx, l, newKeys("resume/"+r.client+"/", r.scale.Resumes))
@@ -301,7 +295,7 @@ func newResumeState(ctx context.Context, r *round) (*resumeState, error) {
 	return &resumeState{way, set}, nil
 }
 
-// liveStack is the bytes of all stacks.
+// liveStack returns the bytes of all stacks.
 func liveStack() float64 {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// columns are the common figures as the table shows them.
+// columns lists the common figures as the table shows them.
 var columns = []struct{ figure, title, unit string }{
 	{figOps, "ops/s", ""},
 	{figClientCPU, "client CPU/op", "µs"},
@@ -18,10 +18,11 @@ var columns = []struct{ figure, title, unit string }{
 	{figAllocs, "allocs/op", ""},
 	{figBytes, "B/op", ""},
 	{figIOCalls, "r+w calls/op", ""},
+	{figLimit, "of limit", ""},
 }
 
-// writeTable prints three lines a result: ours, the peer, the ratio. Behind ops/s
-// stands how far the rounds disagree.
+// writeTable prints three lines per result: ours, the peer, the ratio. The spread
+// of the rounds follows ops/s.
 func writeTable(w io.Writer, results []*result) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := []string{"row", "callers", "", columns[0].title, "±"}
@@ -64,7 +65,7 @@ func writeTable(w io.Writer, results []*result) error {
 	return writeOwnFigures(w, results)
 }
 
-// writeOwnFigures prints what single rows measure beyond the columns, and errors.
+// writeOwnFigures prints the rows' figures outside the columns, and errors.
 func writeOwnFigures(w io.Writer, results []*result) error {
 	for _, r := range results {
 		if r.err != nil {

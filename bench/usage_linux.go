@@ -12,7 +12,7 @@ import (
 	"unsafe"
 )
 
-// clientCPU is the user and system time of this process so far.
+// clientCPU returns the user and system time of this process so far.
 func clientCPU() (time.Duration, bool) {
 	var ru syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
@@ -21,14 +21,15 @@ func clientCPU() (time.Duration, bool) {
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano()), true
 }
 
-// processCPU is the CPU time of another process so far, all its threads, ended
-// ones included, in nanoseconds. The kernel derives a clock id from the process
-// id (clock_getcpuclockid(3)); /proc/PID/stat would count in ticks of 10 ms, and
-// /proc/PID/schedstat tells of the first thread alone.
+// processCPU returns the CPU time of another process so far, in nanoseconds, for
+// all its threads including ended ones. The kernel derives a clock id from the
+// process id (clock_getcpuclockid(3)); /proc/PID/stat counts in ticks of 10 ms, and
+// /proc/PID/schedstat covers only the first thread.
 func processCPU(pid int) (time.Duration, error) {
 	const cpuclockSched = 2
 	id := int32(^pid)<<3 | cpuclockSched
 	var ts syscall.Timespec
+	//nolint:G103 // the kernel fills ts
 	_, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, uintptr(id), uintptr(unsafe.Pointer(&ts)), 0)
 	if errno != 0 {
 		return 0, fmt.Errorf("CPU time of process %d: %w", pid, errno)
@@ -59,7 +60,7 @@ func ioCalls() (int64, bool) {
 	return sum, found == 2
 }
 
-// inMemory says whether a folder lies on a file system without a disk, where an
+// inMemory reports whether a folder is on a file system without a disk, where an
 // fsync costs nothing.
 func inMemory(dir string) bool {
 	const tmpfs, ramfs = 0x01021994, 0x858458f6
@@ -71,32 +72,32 @@ func inMemory(dir string) bool {
 	return kind == tmpfs || kind == ramfs
 }
 
-// connectedTo reports whether this process has a TCP connection to an IPv4
-// host:port; known is false where that can't be told.
-func connectedTo(addr string) (connected, known bool) {
+// connectionsTo counts this process's TCP connections to an IPv4 host:port; known is false
+// if that can't be determined.
+func connectionsTo(addr string) (n int, known bool) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return false, false
+		return 0, false
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
+	number, err := strconv.ParseUint(port, 10, 16)
 	ip := net.ParseIP(host).To4()
 	text, readErr := os.ReadFile("/proc/self/net/tcp")
 	if err != nil || ip == nil || readErr != nil {
-		return false, false
+		return 0, false
 	}
 	const established = "01"
-	remote := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], n)
+	remote := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], number)
 	own := ownSockets()
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
 		if len(f) > 9 && f[2] == remote && f[3] == established && own["socket:["+f[9]+"]"] {
-			return true, true
+			n++
 		}
 	}
-	return false, true
+	return n, true
 }
 
-// ownSockets are this process's sockets, as /proc names them.
+// ownSockets returns this process's sockets, as /proc names them.
 func ownSockets() map[string]bool {
 	const dir = "/proc/self/fd/"
 	own := make(map[string]bool)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Elsewhere than on Linux the CPU and system call figures are left out.
+// On systems other than Linux the CPU and system call figures are left out.
 
 func clientCPU() (time.Duration, bool) { return 0, false }
 
@@ -17,4 +17,4 @@ func ioCalls() (int64, bool) { return 0, false }
 
 func inMemory(string) bool { return false }
 
-func connectedTo(string) (connected, known bool) { return false, false }
+func connectionsTo(string) (n int, known bool) { return 0, false }

@@ -16,16 +16,16 @@ import (
 	"time"
 )
 
-// workerArg is the hidden sub-command: this program as the process of one client
-// on one line of the report. It reads JSON lines, first a job, then an order for
-// each round, and answers each with a reply. It ends with its standard input.
+// workerArg is the hidden subcommand that runs this program as one client's process
+// for one line of the report. It reads JSON lines, first a job, then one order per
+// round, and answers each with a reply. It exits when its standard input ends.
 const workerArg = "bench-worker"
 
 type job struct {
 	Client    string
 	Row       string
 	Callers   int
-	Endpoints []string
+	Target    target
 	ServerPID []int
 	Scale     scale
 	Profile   string // path without its ending; "" for none
@@ -34,8 +34,10 @@ type job struct {
 type order struct {
 	Length time.Duration
 
-	// Of failover rows: the member that the fault will befall, or when it does.
+	// Of failover rows: the member that the fault will hit, or when it hits. Of the herd
+	// row: a member that was restarted, when that began, and when it was back.
 	Victim string
+	Began  time.Time
 	Fault  time.Time
 }
 
@@ -69,7 +71,7 @@ func runWorker(in io.Reader, out io.Writer) error {
 		} else if err != nil {
 			return fmt.Errorf("reading an order: %w", err)
 		}
-		r.length, r.victim, r.fault = o.Length, o.Victim, o.Fault
+		r.length, r.victim, r.began, r.fault = o.Length, o.Victim, o.Began, o.Fault
 		var answer reply
 		answer.Figures, err = run(context.Background(), r)
 		if err != nil {
@@ -93,17 +95,17 @@ func (j *job) begin() (*round, func(context.Context, *round) (figures, error), e
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := l.open(j.Endpoints); err != nil {
+	if err := l.open(j.Target); err != nil {
 		return nil, nil, err
 	}
 	return &round{
 		load: l, client: j.Client, coalesce: rows[i].coalesce,
-		endpoints: j.Endpoints, callers: j.Callers,
+		target: j.Target, callers: j.Callers,
 		scale: j.Scale, serverPID: j.ServerPID,
 	}, rows[i].run, nil
 }
 
-// startProfile writes path.cpu from now to the call of stop, which also writes
+// startProfile writes path.cpu from now until stop is called; stop also writes
 // path.allocs.
 func startProfile(path string) (stop func() error, err error) {
 	if path == "" {
@@ -133,10 +135,10 @@ type worker struct {
 	in      io.WriteCloser
 	enc     *json.Encoder
 	replies chan reply
-	patient time.Duration // for how long one reply is waited for beyond the round
+	patient time.Duration // how long to wait for a reply beyond the round
 }
 
-// startWorker begins a process for the job and returns once its client is open.
+// startWorker starts a process for the job and returns once its client is open.
 func startWorker(j job) (*worker, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -173,7 +175,7 @@ func startWorker(j job) (*worker, error) {
 	return w, nil
 }
 
-// round has the worker measure for the given time.
+// round makes the worker measure for the given time.
 func (w *worker) round(ctx context.Context, length time.Duration) (figures, error) {
 	return w.ask(ctx, order{Length: length}, length)
 }
@@ -196,19 +198,19 @@ func (w *worker) ask(ctx context.Context, message any, length time.Duration) (fi
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-late.C:
-		// The signal makes it print its goroutines: where the client hangs.
+		// The signal makes it print its goroutines, which shows where the client hangs.
 		err := w.cmd.Process.Signal(syscall.SIGQUIT)
 		return nil, errors.Join(fmt.Errorf("the client's process hangs: no answer after %v", length+w.patient), err)
 	}
 }
 
-// stop ends the process: by itself when it is idle, by force when it is not gone
-// after a while.
+// stop ends the process: an idle one exits by itself, any other is killed after a
+// while.
 func (w *worker) stop() error {
 	err := w.in.Close()
 	force := time.AfterFunc(5*time.Second, func() { _ = w.cmd.Process.Kill() })
 	defer force.Stop()
-	for range w.replies { // lets the reader go, which Wait must not overtake
+	for range w.replies { // the reader must finish before Wait
 	}
 	if waitErr := w.cmd.Wait(); waitErr != nil {
 		err = errors.Join(err, fmt.Errorf("the client's process: %w", waitErr))

@@ -16,14 +16,14 @@ import (
 // keepBinaries is how long a cached server program is kept unused.
 const keepBinaries = 30 * 24 * time.Hour
 
-// builtBinaries remembers what serverBinary found in this process.
+// builtBinaries caches the results of serverBinary in this process.
 var builtBinaries struct {
 	mu    sync.Mutex // protects paths; held during a build
 	paths map[string]string
 }
 
-// serverBinary returns the path of the etcd program of this version, and
-// builds it first if nobody has.
+// serverBinary returns the path of the etcd program of this version, and builds it
+// first if necessary.
 func serverBinary(version string) (string, error) {
 	builtBinaries.mu.Lock()
 	defer builtBinaries.mu.Unlock()
@@ -66,8 +66,8 @@ func buildBinary(version string) (string, error) {
 	if touch(path) {
 		return path, nil
 	}
-	// One builds, the others wait for it: linking etcd several times at once
-	// helps nobody.
+	// One process builds and the others wait: linking etcd several times at once
+	// would be slower for all.
 	unlock, err := lockFile(path + ".lock")
 	if err != nil {
 		return "", err
@@ -83,8 +83,8 @@ func buildBinary(version string) (string, error) {
 	return path, nil
 }
 
-// goBuild builds the main package in dir and moves it to path, so that nobody
-// ever sees half of it.
+// goBuild builds the main package in dir and moves the result to path, so that path
+// never holds a partial file.
 func goBuild(dir, path string) error {
 	tmp, err := os.MkdirTemp(filepath.Dir(path), "build-")
 	if err != nil {
@@ -145,14 +145,14 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// touch says whether path exists, and marks it as used.
+// touch reports whether path exists, and marks it as used.
 func touch(path string) bool {
 	now := time.Now()
 	return os.Chtimes(path, now, now) == nil
 }
 
-// removeOld deletes what nobody has used for long from the cache. Errors leave
-// a file for the next time.
+// removeOld deletes files from the cache that have been unused for long. After an
+// error the file stays until the next time.
 func removeOld(cache string) {
 	entries, _ := os.ReadDir(cache)
 	for _, e := range entries {

@@ -14,16 +14,15 @@ import (
 	"time"
 )
 
-// CA is a certificate authority for one test, made in memory. A client that
-// trusts another CA than the server's is what a negative test needs. It is
-// safe for concurrent use.
+// CA is an in-memory certificate authority for one test. Negative tests can make a
+// client that trusts a CA other than the server's. It is safe for concurrent use.
 type CA struct {
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
 	pem  []byte
 }
 
-// NewCA makes a CA with a key of its own.
+// NewCA makes a CA with a new key.
 func NewCA() (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -50,9 +49,9 @@ func NewCA() (*CA, error) {
 // PEM returns the CA's certificate.
 func (ca *CA) PEM() []byte { return append([]byte(nil), ca.pem...) }
 
-// ClientTLS returns the configuration of a client that trusts this CA and
-// shows a certificate of it with the common name "root". Each call returns a
-// new one, which the caller may change.
+// ClientTLS returns the configuration of a client that trusts this CA and presents
+// its certificate with the common name "root". Each call returns a new one, which
+// the caller may change.
 func (ca *CA) ClientTLS() (*tls.Config, error) {
 	cert, err := ca.ClientCert("root")
 	if err != nil {
@@ -77,8 +76,9 @@ func (ca *CA) ClientCert(commonName string) (tls.Certificate, error) {
 	return tls.X509KeyPair(certPEM, keyPEM)
 }
 
-// ClientPEM returns a client certificate with this common name, and its key, as
-// the contents of files. It is valid until the given time, which may be past.
+// ClientPEM returns a client certificate with this common name, and its key, in the
+// form of file contents. The certificate is valid until the given time, which may
+// be in the past.
 func (ca *CA) ClientPEM(commonName string, until time.Time) (certPEM, keyPEM []byte, err error) {
 	return ca.issueUntil(commonName, nil, until)
 }
@@ -99,8 +99,8 @@ func (ca *CA) issueUntil(commonName string, hosts []string, until time.Time) (ce
 	}
 	template.NotAfter = until
 	template.KeyUsage = x509.KeyUsageDigitalSignature
-	// etcd uses the server's certificate for its own connections to itself, so
-	// that one needs both uses.
+	// etcd also uses the server's certificate for its connections to itself, so
+	// that certificate needs both uses.
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	if hosts != nil {
 		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// child is one run of an etcd in a process of its own.
+// child is one run of etcd in its own process.
 type child struct {
 	cmd  *exec.Cmd
 	log  *os.File
@@ -28,7 +28,7 @@ func startChild(h *home, binary string, args []string) (*child, error) {
 	}
 	c := &child{log: log, done: make(chan struct{}), cmd: exec.Command(binary, args...)}
 	c.cmd.Dir = h.dir
-	// etcd takes flags from ETCD_ variables too: the test's own, such as
+	// etcd also reads flags from ETCD_ variables, but the test's variables, such as
 	// ETCD_ENDPOINTS, are not meant for it.
 	c.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, "ETCD_")
@@ -39,8 +39,8 @@ func startChild(h *home, binary string, args []string) (*child, error) {
 		c.cmd.Stdout, c.cmd.Stderr = out, out
 	}
 	c.cmd.SysProcAttr = dieWithParent()
-	// The child ends at the end of its standard input, which comes with the
-	// end of this process.
+	// The child exits at the end of its standard input, which comes with the end of
+	// this process.
 	if _, err := c.cmd.StdinPipe(); err != nil {
 		log.Close()
 		return nil, fmt.Errorf("etcdtest: %w", err)
@@ -48,8 +48,8 @@ func startChild(h *home, binary string, args []string) (*child, error) {
 
 	started := make(chan error, 1)
 	go func() {
-		// The kernel sends the parent-death signal when the thread that made
-		// the child ends, so that thread stays until the child has ended.
+		// The kernel sends the parent-death signal when the thread that started the
+		// child ends, so that thread stays until the child has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := c.cmd.Start()

@@ -5,14 +5,14 @@ import (
 	"syscall"
 )
 
-// dieWithParent lets the kernel kill the child when this process ends. The end
-// of standard input alone would not reach a child that is stopped.
+// dieWithParent makes the kernel kill the child when this process ends. The end of
+// standard input alone would not reach a stopped child.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
-// waitStopped waits until every thread of a child that was sent SIGSTOP stands
-// still. Until then it may go on answering for a moment.
+// waitStopped waits until every thread of a child has stopped after SIGSTOP. Until
+// then the child may still answer for a moment.
 func waitStopped(pid int) error {
 	const byPID = 1 // P_PID
 	for {

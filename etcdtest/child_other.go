@@ -6,5 +6,5 @@ import "syscall"
 
 func dieWithParent() *syscall.SysProcAttr { return nil }
 
-// waitStopped can't wait here; a child stands still soon after the signal.
+// waitStopped can't wait on this platform; a child stops soon after the signal.
 func waitStopped(int) error { return nil }

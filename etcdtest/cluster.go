@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// Cluster is several child processes that form one etcd. It is safe for
-// concurrent use. Its members are killed, stopped and restarted one by one
-// through [Server], and replaced by [Cluster.Remove] and [Cluster.Add].
+// Cluster is several child processes that form one etcd. It is safe for concurrent
+// use. Use the methods of [Server] to kill, stop and restart single members, and
+// [Cluster.Remove] and [Cluster.Add] to replace them.
 type Cluster struct {
 	member      Config // of each member
 	peerProxies bool
@@ -20,7 +20,7 @@ type Cluster struct {
 
 	mu      sync.Mutex // guards the fields below
 	members []*Server
-	made    int // members so far, for their names
+	made    int // number of members made so far, for their names
 }
 
 // StartCluster runs a cluster until the test ends. It fails the test if the
@@ -39,8 +39,8 @@ func StartCluster(t testing.TB, cfg ClusterConfig) *Cluster {
 	return c
 }
 
-// NewCluster runs a cluster and returns when every member serves requests, so
-// that there is a leader. The caller must call [Cluster.Close].
+// NewCluster runs a cluster and returns when every member serves requests, which
+// requires a leader. The caller must call [Cluster.Close].
 func NewCluster(cfg ClusterConfig) (_ *Cluster, err error) {
 	size := cfg.Size
 	if size == 0 {
@@ -86,8 +86,8 @@ func NewCluster(cfg ClusterConfig) (_ *Cluster, err error) {
 	return c, c.Restart()
 }
 
-// newMember prepares a member with a name that none has had; it is not started
-// and not yet one of the cluster's.
+// newMember prepares a member with a name that was never used. It neither starts
+// the member nor adds it to the cluster.
 func (c *Cluster) newMember() (*Server, error) {
 	c.mu.Lock()
 	c.made++
@@ -122,9 +122,9 @@ func (c *Cluster) Endpoints() []string {
 	return urls
 }
 
-// Leader waits until some member says that it leads and can prove it by a
-// linearizable read, and returns that one. One that was cut off from the
-// others, and doesn't know yet that it no longer leads, can't.
+// Leader waits until a member claims to lead and proves it by a linearizable read,
+// and returns that member. A former leader that was cut off and doesn't know it yet
+// fails the read.
 func (c *Cluster) Leader(ctx context.Context) (*Server, error) {
 	var leader *Server
 	err := poll(ctx, func(ctx context.Context) error {
@@ -148,12 +148,11 @@ func (c *Cluster) Leader(ctx context.Context) (*Server, error) {
 	return leader, nil
 }
 
-// errNoPeerProxies is the error of faults between members that nothing can make.
+// errNoPeerProxies is the error for faults between members without proxies.
 var errNoPeerProxies = errors.New("etcdtest: the members' traffic has no proxies; set ClusterConfig.PeerProxies")
 
-// Isolate cuts m off from the other members, both ways and without a word to
-// either side, until Heal. Clients still reach it. It needs
-// ClusterConfig.PeerProxies.
+// Isolate silently cuts m off from the other members, in both directions, until
+// Heal. Clients still reach m. It needs ClusterConfig.PeerProxies.
 func (c *Cluster) Isolate(ctx context.Context, m *Server) error {
 	if m.home.peerProxy == nil {
 		return errNoPeerProxies
@@ -171,7 +170,7 @@ func (c *Cluster) Isolate(ctx context.Context, m *Server) error {
 	return nil
 }
 
-// FaultPeers puts f on everything that members say to each other. It needs
+// FaultPeers applies f to all traffic between members. It needs
 // ClusterConfig.PeerProxies.
 func (c *Cluster) FaultPeers(f Fault) error {
 	for _, m := range c.Members() {
@@ -192,7 +191,7 @@ func (c *Cluster) Heal() {
 	}
 }
 
-// Restart kills and starts every member, and returns when each of them serves
+// Restart kills and starts every member, and returns when all of them serve
 // requests.
 func (c *Cluster) Restart() error {
 	members := c.Members()

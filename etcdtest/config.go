@@ -21,56 +21,56 @@ const defaultVersion = "3.7"
 
 var versions = []string{"3.5", "3.6", defaultVersion}
 
-// TLSMode says what a server's client listener asks of a connection.
+// TLSMode says what a server's client listener requires of a connection.
 type TLSMode int
 
 // The modes of a client listener.
 const (
 	// NoTLS is plain text.
 	NoTLS TLSMode = iota
-	// ServerTLS shows clients a certificate and asks none of them.
+	// ServerTLS presents a certificate to clients and requires none from them.
 	ServerTLS
-	// MutualTLS asks clients for a certificate of the same CA too.
+	// MutualTLS also requires a client certificate of the same CA.
 	MutualTLS
 )
 
 // Config describes a server. The zero value is a plain TCP server with etcd's
-// own limits, its fsync off and its data in a temporary directory. Fields left
-// at zero keep etcd's default unless they say otherwise.
+// default limits, with fsync off and with its data in a temporary directory. Zero
+// fields keep etcd's default unless they say otherwise.
 type Config struct {
 	// Version is "3.5", "3.6" or "3.7". Empty means the environment variable
 	// ETCDTEST_VERSION, or "3.7" when that is not set.
 	Version string
 
-	// DataDir is kept when the server closes. Empty means a temporary
-	// directory, which is not.
+	// DataDir is the data directory, which stays when the server closes. Empty
+	// means a temporary directory, which is deleted.
 	DataDir string
 
 	// Unix listens for clients on a unix socket instead of a TCP port. The
 	// member list of a 3.5 or 3.6 server can't name it.
 	Unix bool
 
-	// TLS is the security of the client listener.
+	// TLS is the mode of the client listener.
 	TLS TLSMode
 	// CA signs the server's certificate. Nil means a new one.
 	CA *CA
 	// CertHosts are the names and addresses of the server's certificate. Nil
 	// means localhost and the loopback addresses.
 	CertHosts []string
-	// GRPCOnly moves etcd's HTTP endpoints to a listener of their own, as its
-	// flag listen-client-http-urls does. Then grpc-go serves TLS clients too,
-	// which Go's net/http does otherwise.
+	// GRPCOnly moves etcd's HTTP endpoints to a separate listener, like its flag
+	// listen-client-http-urls. Then grpc-go also serves TLS clients, which Go's
+	// net/http does otherwise.
 	GRPCOnly bool
 
-	// Fsync makes the server wait for the disk as in production. Without it
-	// a test is several times faster and only a crash of the machine, not of
-	// the server, loses data.
+	// Fsync makes the server wait for the disk as in production. Without it a test
+	// is several times faster, and only a crash of the machine, not of the server,
+	// loses data.
 	Fsync bool
 	// MaxTxnOps is the largest number of operations in one Txn.
 	MaxTxnOps uint
 	// MaxRequestBytes is the largest request in bytes.
 	MaxRequestBytes uint
-	// MaxConcurrentStreams is what the server allows on one connection.
+	// MaxConcurrentStreams is the largest number of streams on one connection.
 	MaxConcurrentStreams uint32
 	// QuotaBytes is the size of the database that raises the NOSPACE alarm.
 	QuotaBytes int64
@@ -107,11 +107,12 @@ type Config struct {
 	// kept for [Server.Log] and shown when a test fails.
 	Log io.Writer
 
-	// Configure changes the configuration of an embedded server last of all.
-	// It is an error for a server that runs as a child process.
+	// Configure changes the configuration of an embedded server after all other
+	// fields were applied. It is an error for a server that runs as a child
+	// process.
 	Configure func(*embed.Config)
-	// Args are further command line flags of a server that runs as a child
-	// process, given last. They are an error for an embedded one.
+	// Args are further command line flags for a server that runs as a child
+	// process, passed last. They are an error for an embedded one.
 	Args []string
 }
 
@@ -121,8 +122,8 @@ type ClusterConfig struct {
 	Size int
 	// Config is that of each member. DataDir must be empty.
 	Config Config
-	// PeerProxies has what the members say to each other go through a [Proxy]
-	// in front of each, for [Cluster.Isolate] and [Cluster.FaultPeers].
+	// PeerProxies routes the traffic between members through one [Proxy] per
+	// member, for [Cluster.Isolate] and [Cluster.FaultPeers].
 	PeerProxies bool
 }
 

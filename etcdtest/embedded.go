@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// stopLimit is how long an embedded server may take to end.
+// stopLimit is how long an embedded server may take to shut down.
 const stopLimit = 10 * time.Second
 
 // embedded is one run of an etcd in this process.
@@ -83,9 +83,9 @@ func startEmbedded(h *home) (_ *embedded, err error) {
 	return nil, errors.Join(err, e.stop())
 }
 
-// stop cuts every client connection and ends the server. etcd by itself would
-// wait some seconds for open streams to end, and for good for a connection
-// that never sent a byte, since it can't tell yet which protocol that speaks.
+// stop cuts every client connection and ends the server. Otherwise etcd would wait
+// some seconds for open streams, and forever for a connection that never sent a
+// byte, because it can't tell which protocol that speaks.
 func (e *embedded) stop() error {
 	e.mu.Lock()
 	servers := e.grpc
@@ -105,7 +105,7 @@ func (e *embedded) stop() error {
 		return e.log.Close()
 	case <-limit.C:
 		e.etcd.Server.Stop()
-		return fmt.Errorf("etcdtest: etcd was not down within %v; does the test hold a connection on which it has sent nothing?", stopLimit)
+		return fmt.Errorf("etcdtest: etcd did not shut down within %v; does the test hold a connection on which it has sent nothing?", stopLimit)
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// bcryptCost is the cheapest there is: tests hash many passwords.
+// bcryptCost is the minimum, because tests hash many passwords.
 const bcryptCost = 4
 
 // clusterToken is etcd's initial-cluster-token.
@@ -17,8 +17,8 @@ const (
 	existingCluster = "existing"
 )
 
-// flags are the command line of a server that runs as a child process.
-// cluster is etcd's initial-cluster, state its initial-cluster-state.
+// flags returns the command line of a child process server. cluster is etcd's
+// initial-cluster, state its initial-cluster-state.
 func (h *home) flags(cluster, state string) []string {
 	var args []string
 	add := func(name string, value any) { args = append(args, fmt.Sprintf("--%s=%v", name, value)) }
@@ -87,9 +87,9 @@ func (h *home) flags(cluster, state string) []string {
 	return append(args, h.cfg.Args...)
 }
 
-// advertised is the client URL that the server puts into its member list.
-// Before 3.7 etcd takes none without a port, so a unix socket is advertised
-// there by a name that can't be used.
+// advertised is the client URL that the server puts into its member list. Before
+// 3.7 etcd accepts no URL without a port, so there a unix socket is advertised
+// under a name that can't be used.
 func (h *home) advertised() string {
 	if h.cfg.Unix && h.cfg.Version != defaultVersion {
 		return h.client.Scheme + "://client.sock:0"

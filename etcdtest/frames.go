@@ -5,13 +5,13 @@ import (
 	"encoding/binary"
 )
 
-// frames follows the HTTP/2 frames that a client sends. Its zero value is at the
-// beginning of a connection.
+// frames follows the HTTP/2 frames that a client sends. The zero value is ready for
+// the start of a connection.
 type frames struct {
-	prefaced int    // bytes of the preface that were seen
+	prefaced int    // bytes of the preface seen so far
 	other    bool   // it is not HTTP/2
-	header   []byte // of the next frame, as far as it was seen
-	left     int    // bytes of this frame's payload that are to come
+	header   []byte // of the next frame, as far as seen
+	left     int    // bytes of this frame's payload still to come
 	drop     bool   // this frame is discarded
 }
 
@@ -24,9 +24,9 @@ const (
 	frameContinuation = 0x9
 )
 
-// filter returns what is to be forwarded of the next bytes: all of them, or with
+// filter returns the part of the next bytes to forward: all of them, or with
 // discard those that neither open a stream nor belong to a message on one. lost
-// says that something was discarded.
+// reports whether it discarded any.
 func (f *frames) filter(b []byte, discard bool) (kept []byte, lost bool) {
 	all := b
 	if n := min(len(http2Preface)-f.prefaced, len(b)); n > 0 {
@@ -52,8 +52,8 @@ func (f *frames) filter(b []byte, discard bool) (kept []byte, lost bool) {
 	return kept, lost
 }
 
-// begin takes bytes of a frame's header from b and returns the rest. A header
-// goes into kept once it is whole, unless its frame is to be dropped.
+// begin takes bytes of a frame's header from b and returns the rest. It appends a
+// complete header to kept, unless the frame must be dropped.
 func (f *frames) begin(b []byte, discard bool, kept *[]byte) []byte {
 	n := min(frameHeaderSize-len(f.header), len(b))
 	f.header, b = append(f.header, b[:n]...), b[n:]

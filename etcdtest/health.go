@@ -12,23 +12,23 @@ import (
 	"time"
 )
 
-// probes asks servers over their own plain listener for health and metrics,
-// which neither TLS nor authentication of the client listener touches. It
-// keeps no connections, so that a server's end leaves nothing behind.
+// probes asks servers for health and metrics over a separate plain listener, to
+// which TLS and authentication of the client listener do not apply. It keeps no
+// connections, so a server's end leaves nothing behind.
 var probes = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// probeLimit bounds one question: a stopped process never answers.
+// probeLimit bounds one probe: a stopped process never answers.
 const probeLimit = time.Second
 
-// askLimit bounds one question about the members, which a stopped process never
+// askLimit bounds one request about the members, which a stopped process never
 // answers either.
 const askLimit = 5 * time.Second
 
-// pollInterval is the time between two questions of a wait.
+// pollInterval is the time between two probes of a wait.
 const pollInterval = 20 * time.Millisecond
 
-// Ready waits until the server answers a linearizable read, so that its
-// cluster has a leader it can reach. It fails early if the process ends.
+// Ready waits until the server answers a linearizable read, which means that it can
+// reach a leader. It fails early if the process ends.
 func (s *Server) Ready(ctx context.Context) error {
 	return poll(ctx, func(ctx context.Context) error {
 		s.mu.Lock()
@@ -41,7 +41,7 @@ func (s *Server) Ready(ctx context.Context) error {
 	})
 }
 
-// healthy asks once. A raised alarm is no reason to call a server not ready.
+// healthy probes once. A server with a raised alarm still counts as ready.
 func (s *Server) healthy(ctx context.Context) error {
 	body, err := s.probe(ctx, "/health?exclude=NOSPACE&exclude=CORRUPT")
 	if err != nil {

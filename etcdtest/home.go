@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// home is what a server keeps from one run to the next: its directory, the
-// addresses it holds and its certificates.
+// home holds the parts of a server that outlive a run: its directory, its addresses
+// and its certificates.
 type home struct {
 	cfg  Config
 	name string
@@ -113,8 +113,8 @@ func (h *home) writeCertificates() error {
 	return err
 }
 
-// endpoint is the URL a client is given. A unix socket keeps the scheme unix
-// under TLS too: the client's TLS configuration says the rest.
+// endpoint is the URL for clients. A unix socket keeps the scheme unix under TLS
+// too: the client's TLS configuration turns TLS on.
 func (h *home) endpoint() string {
 	if h.cfg.Unix {
 		return "unix://" + h.client.Path
@@ -129,7 +129,7 @@ func (h *home) addr() string {
 	return h.client.Host
 }
 
-// remove gives the ports back and deletes the temporary directory.
+// remove releases the ports and deletes the temporary directory.
 func (h *home) remove() error {
 	for _, release := range h.releases {
 		release()
@@ -149,11 +149,11 @@ func (h *home) remove() error {
 // proxyPeers puts a proxy in front of the peer listener.
 func (h *home) proxyPeers() error {
 	var err error
-	h.peerProxy, err = newProxy(h.peer.String(), true)
+	h.peerProxy, err = newProxy("127.0.0.1:0", h.peer.String(), true)
 	return err
 }
 
-// peerURL is where the other members are told to find this one.
+// peerURL is the URL at which the other members reach this one.
 func (h *home) peerURL() string {
 	if h.peerProxy != nil {
 		return h.peerProxy.Endpoint()
@@ -161,7 +161,7 @@ func (h *home) peerURL() string {
 	return h.peer.String()
 }
 
-// asPeer is the server as etcd's initial-cluster names it.
+// asPeer is the server's entry in etcd's initial-cluster.
 func (h *home) asPeer() string { return h.name + "=" + h.peerURL() }
 
 func milliseconds(d time.Duration) uint { return uint(d / time.Millisecond) }

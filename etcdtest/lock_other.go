@@ -4,6 +4,6 @@ package etcdtest
 
 const exeSuffix = ".exe"
 
-// lockFile does nothing here: several processes may build at once, and the
-// rename keeps one of the results.
+// lockFile does nothing on this platform: several processes may build at once, and
+// the rename keeps one of the results.
 func lockFile(string) (unlock func(), err error) { return func() {}, nil }

@@ -3,6 +3,7 @@
 package etcdtest
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -10,8 +11,8 @@ import (
 
 const exeSuffix = ""
 
-// lockFile waits for the lock on path, which other processes honour, and takes
-// it. The kernel gives it back if the process ends.
+// lockFile waits for the lock on path, which other processes honor, and takes it.
+// The kernel releases it if the process ends.
 func lockFile(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -19,7 +20,7 @@ func lockFile(path string) (unlock func(), err error) {
 	}
 	for {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}

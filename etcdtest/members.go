@@ -14,12 +14,12 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Remove takes m out of the cluster by asking another member, and then ends it
-// as [Server.Close] does: its data and its addresses are gone. m may be down. It
-// is no longer one of Members. Authentication must be off.
+// Remove asks another member to remove m from the cluster, and then closes m as
+// [Server.Close] does, including its data and addresses. m may be down. Members no
+// longer returns it. Authentication must be off.
 //
-// etcd refuses to remove a member that is needed for a quorum; Remove tries
-// again until ctx ends.
+// etcd refuses to remove a member that the quorum needs; Remove tries again until
+// ctx ends.
 func (c *Cluster) Remove(ctx context.Context, m *Server) error {
 	peerURL := m.home.peerURL()
 	err := c.ask(ctx, m, func(ctx context.Context, api pb.ClusterClient) error {
@@ -43,14 +43,13 @@ func (c *Cluster) Remove(ctx context.Context, m *Server) error {
 	return m.Close()
 }
 
-// Add makes the cluster one voting member larger: a new server without data, on
-// addresses of its own, that joins the others. It returns when that serves
-// requests, which are then answered from the cluster's data. Authentication
-// must be off.
+// Add adds a voting member to the cluster: a new server without data, on its own
+// addresses. It returns when the new member serves requests from the cluster's
+// data. Authentication must be off.
 //
-// etcd refuses to add a member before those there are have been connected to
-// each other for 5 s; Add tries again until ctx ends. When it fails, the cluster
-// may have a member that never starts.
+// etcd refuses to add a member until the existing ones have been connected to each
+// other for 5 s; Add tries again until ctx ends. If it fails, the cluster may have
+// a member that never starts.
 func (c *Cluster) Add(ctx context.Context) (*Server, error) {
 	m, err := c.newMember()
 	if err != nil {
@@ -69,7 +68,7 @@ func (c *Cluster) join(ctx context.Context, m *Server) error {
 	}
 	err := c.ask(ctx, m, func(ctx context.Context, api pb.ClusterClient) error {
 		_, err := api.MemberAdd(ctx, &pb.MemberAddRequest{PeerURLs: []string{m.home.peerURL()}})
-		if rpctypes.Error(err) == rpctypes.ErrPeerURLExist {
+		if errors.Is(rpctypes.Error(err), rpctypes.ErrPeerURLExist) {
 			return nil // done by an attempt whose answer was lost
 		}
 		return err
@@ -90,7 +89,7 @@ func (c *Cluster) join(ctx context.Context, m *Server) error {
 	return nil
 }
 
-// ask has the members other than m do f, one after the other, until one has.
+// ask calls f for the members other than m, one after another, until one succeeds.
 func (c *Cluster) ask(ctx context.Context, m *Server, f func(context.Context, pb.ClusterClient) error) error {
 	others := slices.DeleteFunc(c.Members(), func(x *Server) bool { return x == m })
 	if len(others) == 0 {
@@ -111,7 +110,7 @@ func (c *Cluster) ask(ctx context.Context, m *Server, f func(context.Context, pb
 	})
 }
 
-// dial gives a gRPC connection to the server.
+// dial returns a gRPC connection to the server.
 func (s *Server) dial() (*grpc.ClientConn, error) {
 	creds := insecure.NewCredentials()
 	if config := s.ClientTLS(); config != nil {

@@ -11,11 +11,10 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A running leader and then a follower that has crashed are replaced: the new
-// members have the cluster's data and survive a restart, of the old ones nothing
-// is left.
+// A running leader and then a crashed follower are replaced: the new members have
+// the cluster's data and survive a restart, and nothing is left of the old ones.
 func TestReplaceMember(t *testing.T) {
-	t.Parallel() // etcd makes it wait
+	t.Parallel() // etcd makes this test wait
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := etcdtest.StartCluster(t, etcdtest.ClusterConfig{PeerProxies: true})
@@ -50,8 +49,8 @@ func TestReplaceMember(t *testing.T) {
 	}
 }
 
-// replace removes a member, adds one, and checks what is left of the one and
-// there of the other.
+// replace removes a member and adds one. It checks that nothing is left of the old
+// one and that the new one has the data.
 func replace(ctx context.Context, t *testing.T, c *etcdtest.Cluster, m *etcdtest.Server) *etcdtest.Server {
 	t.Helper()
 	if err := c.Remove(ctx, m); err != nil {
@@ -74,8 +73,8 @@ func replace(ctx context.Context, t *testing.T, c *etcdtest.Cluster, m *etcdtest
 	return added
 }
 
-// Members of a cluster with TLS are replaced too, and what can't be done ends
-// with its context and says why.
+// Members of a cluster with TLS are replaced too. An impossible change ends with
+// its context and says why.
 func TestReplaceMemberTLS(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.StartCluster(t, etcdtest.ClusterConfig{Size: 1, Config: etcdtest.Config{TLS: etcdtest.MutualTLS}})

@@ -6,8 +6,8 @@ import "net"
 
 const canHoldPorts = false
 
-// holdPort finds a free loopback port. It can't be held here: another program
-// may take it before the server does, and starting the server then fails.
+// holdPort finds a free loopback port. This platform can't hold it: another program
+// may take the port before the server does, and the server then fails to start.
 func holdPort() (addr string, release func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canHoldPorts says that a server may listen on a port while it is held.
+// canHoldPorts says whether a server can listen on a held port.
 const canHoldPorts = true
 
-// holdPort takes a free loopback port and keeps it until release is called.
-// The socket is bound and never listens: the kernel gives its port to nobody
-// who doesn't name it, a server that names it with SO_REUSEPORT gets it, and
-// with no server there a connection is refused.
+// holdPort takes a free loopback port and keeps it until release is called. The
+// socket is bound but never listens. So the kernel never picks its port for another
+// program, a server that asks for it with SO_REUSEPORT gets it, and without a
+// server connections are refused.
 func holdPort() (addr string, release func(), err error) {
 	syscall.ForkLock.RLock()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)

@@ -61,7 +61,7 @@ func TestEmbeddedRestart(t *testing.T) {
 		t.Errorf("after the restart the key is %q, %v", v, err)
 	}
 	if err := s.Stop(); err == nil {
-		t.Error("an embedded server let itself be stopped")
+		t.Error("an embedded server could be stopped")
 	}
 }
 
@@ -70,7 +70,7 @@ func TestProcessStopAndContinue(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	// The kernel accepts for it, and nothing answers.
+	// The kernel accepts the connection, and nothing answers.
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if err := read(ctx, s, nil); err == nil {
@@ -82,7 +82,7 @@ func TestProcessStopAndContinue(t *testing.T) {
 	if !usable(t, s, nil) {
 		t.Error("the server doesn't answer after Continue")
 	}
-	// A stopped child can be ended too, here by the end of the test.
+	// A stopped child can be killed too, here by the end of the test.
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// A stopped leader still believes that it leads.
+	// A stopped leader still believes that it leads the cluster.
 	if err := first.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	if second == first {
-		t.Fatal("the stopped member is still called the leader")
+		t.Fatal("the stopped member is still reported as the leader")
 	}
 	if err := first.Continue(); err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	if third == second {
-		t.Fatal("the killed member is still called the leader")
+		t.Fatal("the killed member is still reported as the leader")
 	}
 	if err := second.Restart(); err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func TestClusterTLS(t *testing.T) {
 	}
 }
 
-// parentEnv makes TestChildDiesWithParent the parent that is killed.
+// parentEnv makes TestChildDiesWithParent act as the parent that is killed.
 const parentEnv = "ETCDTEST_TEST_PARENT"
 
 func TestChildDiesWithParent(t *testing.T) {
@@ -222,8 +222,7 @@ func TestChildDiesWithParent(t *testing.T) {
 	}
 }
 
-// gone says whether the process has ended; a zombie that nobody has waited for
-// yet has.
+// gone reports whether the process has ended; a zombie counts as ended.
 func gone(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return true

@@ -11,23 +11,24 @@ import (
 	"time"
 )
 
-// Proxy is a TCP way to a server that is faulty on demand. It carries bytes and
-// changes none of them, so TLS and anything else passes. A fault holds for the
-// connections there are and for those to come, until the next Set. It is safe
-// for concurrent use.
+// Proxy is a TCP proxy to a server that injects faults on demand. It never changes
+// the bytes it carries, so TLS and anything else passes. A fault applies to
+// existing and new connections, until the next Set. It is safe for concurrent use.
 type Proxy struct {
-	scheme, target string
-	listener       net.Listener
-	routines       sync.WaitGroup
-	ofPeers        bool // it carries what members of etcd say to each other
+	scheme   string
+	listener net.Listener
+	routines sync.WaitGroup
+	ofPeers  bool // it carries traffic between members of etcd
 
 	mu      sync.Mutex // guards the fields below and those of tunnels that say so
+	targets []string   // where new connections go, in turn
+	turn    int
 	faults  [2]Fault
-	peers   map[string][2]Fault // by the etcd member that a connection is from
+	peers   map[string][2]Fault // by the etcd member that opened the connection
 	silent  bool
-	cuts    [2]int64 // bytes until the connection that carries the next is reset; 0: none
+	cuts    [2]int64 // bytes until the connection that carries the next byte is reset; 0: never
 	tunnels map[*tunnel]struct{}
-	changed chan struct{} // closed and made anew with each change of the faults
+	changed chan struct{} // closed and replaced with each change of the faults
 	carried [2]int64
 	closed  bool
 }
@@ -42,28 +43,29 @@ const (
 	BothWays = ToServer | ToClient
 )
 
-// Fault is what a [Proxy] does to what it carries. The zero value is a faultless
-// way.
+// Fault is what a [Proxy] does to the traffic that it carries. The zero value is no
+// fault.
 type Fault struct {
-	// Delay is what each byte takes, beyond the time for it to get through.
+	// Delay is the latency of each byte, in addition to the time that
+	// BytesPerSecond implies.
 	Delay time.Duration
-	// Jitter makes Delay up to so much longer or shorter. Order is kept.
+	// Jitter makes Delay longer or shorter by up to this much. Bytes stay in order.
 	Jitter time.Duration
-	// BytesPerSecond is how much gets through. 0 means everything.
+	// BytesPerSecond limits the throughput. 0 means no limit.
 	BytesPerSecond int
-	// Slice cuts what is carried into pieces of 1 to Slice bytes, each written
-	// by itself. 0 means pieces as they come.
+	// Slice cuts the traffic into pieces of 1 to Slice bytes, each written
+	// separately. 0 means pieces as they arrive.
 	Slice int
-	// Stall holds everything back. It arrives when the fault ends, as after a
-	// partition that TCP survives.
+	// Stall holds all traffic back until the fault ends, as in a partition that TCP
+	// survives.
 	Stall bool
-	// Discard loses everything, as a black hole does: senders notice nothing. A
+	// Discard loses all traffic, like a black hole: senders notice nothing. A
 	// connection that has lost a byte never carries anything again; it is reset
 	// when the fault ends.
 	Discard bool
-	// DiscardRequests loses only what opens and feeds HTTP/2 streams, on the way
-	// to the server: the server answers PINGs and no request. It needs plain
-	// text, and treats connections as Discard does.
+	// DiscardRequests loses only the frames to the server that open and feed HTTP/2
+	// streams: the server answers PINGs but no requests. It needs plain text, and
+	// otherwise treats connections like Discard.
 	DiscardRequests bool
 }
 
@@ -84,39 +86,51 @@ func StartProxy(t testing.TB, target string) *Proxy {
 }
 
 // NewProxy runs a proxy in front of target. The caller must call [Proxy.Close].
-func NewProxy(target string) (*Proxy, error) { return newProxy(target, false) }
+func NewProxy(target string) (*Proxy, error) { return newProxy("127.0.0.1:0", target, false) }
 
-func newProxy(target string, ofPeers bool) (*Proxy, error) {
-	scheme, host := "", target
-	if strings.Contains(target, "://") {
-		u, err := url.Parse(target)
-		if err != nil {
-			return nil, fmt.Errorf("etcdtest: the proxy's target: %w", err)
-		}
-		scheme, host = u.Scheme+"://", u.Host
+// NewProxyAt is NewProxy at the address host:port. Port 0 means any free port.
+func NewProxyAt(address, target string) (*Proxy, error) { return newProxy(address, target, false) }
+
+func newProxy(address, target string, ofPeers bool) (*Proxy, error) {
+	scheme, host, err := splitTarget(target)
+	if err != nil {
+		return nil, err
 	}
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		return nil, fmt.Errorf("etcdtest: the proxy's target: %w", err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("etcdtest: %w", err)
 	}
 	p := &Proxy{
-		scheme: scheme, target: host, listener: l, ofPeers: ofPeers,
+		scheme: scheme, targets: []string{host}, listener: l, ofPeers: ofPeers,
 		peers: make(map[string][2]Fault), tunnels: make(map[*tunnel]struct{}), changed: make(chan struct{}),
 	}
 	p.routines.Go(p.accept)
 	return p, nil
 }
 
-// Addr returns where the proxy listens, as host:port.
+// splitTarget splits a proxy's target into its scheme, with ://, and host:port.
+func splitTarget(target string) (scheme, host string, err error) {
+	host = target
+	if strings.Contains(target, "://") {
+		u, err := url.Parse(target)
+		if err != nil {
+			return "", "", fmt.Errorf("etcdtest: the proxy's target: %w", err)
+		}
+		scheme, host = u.Scheme+"://", u.Host
+	}
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		return "", "", fmt.Errorf("etcdtest: the proxy's target: %w", err)
+	}
+	return scheme, host, nil
+}
+
+// Addr returns the proxy's address, as host:port.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 // Endpoint returns Addr with the scheme of the target, if that has one.
 func (p *Proxy) Endpoint() string { return p.scheme + p.Addr() }
 
-// Set replaces the fault of each way in ways.
+// Set replaces the fault of each direction in ways.
 func (p *Proxy) Set(ways Way, f Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,8 +151,9 @@ func (p *Proxy) Heal() {
 	p.changedLocked()
 }
 
-// Silence has the proxy accept connections and then neither say nor forward
-// anything, or ends that. Connections that have been forwarded go on.
+// Silence with true makes the proxy accept new connections without sending or
+// forwarding anything; false ends that. Connections that are already
+// forwarded are not affected.
 func (p *Proxy) Silence(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,7 +161,7 @@ func (p *Proxy) Silence(on bool) {
 	p.changedLocked()
 }
 
-// setPeer replaces the fault of the connections that come from an etcd member.
+// setPeer replaces the fault of the connections from an etcd member.
 func (p *Proxy) setPeer(id string, f Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -154,7 +169,7 @@ func (p *Proxy) setPeer(id string, f Fault) {
 	p.changedLocked()
 }
 
-// changedLocked lets the tunnels see what has changed.
+// changedLocked makes the tunnels check the faults again.
 func (p *Proxy) changedLocked() {
 	close(p.changed)
 	p.changed = make(chan struct{})
@@ -163,9 +178,9 @@ func (p *Proxy) changedLocked() {
 	}
 }
 
-// CutAfter resets the connection that carries the byte behind the next n of a
-// way, counted over all connections from now on. That byte and what follows it
-// is lost both ways. It happens once.
+// CutAfter resets the connection that carries the byte after the next n of a
+// direction, counted over all connections from now on. That byte and everything
+// after it is lost in both directions. It happens once.
 func (p *Proxy) CutAfter(way Way, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,8 +191,8 @@ func (p *Proxy) CutAfter(way Way, n int) {
 	}
 }
 
-// Reset ends all connections by a reset and returns how many there were. New
-// ones are made as before.
+// Reset resets all connections and returns how many there were. New connections
+// work as before.
 func (p *Proxy) Reset() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -187,8 +202,8 @@ func (p *Proxy) Reset() int {
 	return len(p.tunnels)
 }
 
-// HalfClose ends one way of all connections there are, as a shutdown of the
-// sender's would.
+// HalfClose ends one direction of all existing connections, as if the sender had
+// shut it down.
 func (p *Proxy) HalfClose(way Way) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,7 +216,8 @@ func (p *Proxy) HalfClose(way Way) {
 	}
 }
 
-// Carried returns how many bytes were taken of a way, lost ones included.
+// Carried returns how many bytes of a direction the proxy has read, including lost
+// ones.
 func (p *Proxy) Carried(way Way) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,14 +230,14 @@ func (p *Proxy) Carried(way Way) int64 {
 	return sum
 }
 
-// Conns returns how many connections there are.
+// Conns returns the number of open connections.
 func (p *Proxy) Conns() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.tunnels)
 }
 
-// Close ends the proxy and all connections. Calling it again does nothing.
+// Close ends the proxy and all connections. Further calls do nothing.
 func (p *Proxy) Close() error {
 	p.mu.Lock()
 	if p.closed {

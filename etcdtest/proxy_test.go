@@ -20,7 +20,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// echo is a server that sends back what it gets, until the sender's end.
+// echo is a server that sends back everything it receives, until the sender closes.
 func echo(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -57,7 +57,7 @@ func dial(t *testing.T, p *etcdtest.Proxy) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// exchange sends b and returns what comes back of it until an error or a silence
+// exchange sends b and returns the bytes that come back until an error or a silence
 // of patience.
 func exchange(t *testing.T, c net.Conn, b []byte, patience time.Duration) ([]byte, error) {
 	t.Helper()
@@ -101,7 +101,7 @@ func TestProxyCarries(t *testing.T) {
 			if n := p.Carried(etcdtest.BothWays); n != 2*int64(test.bytes) {
 				t.Errorf("%d bytes carried both ways, want %d", n, 2*test.bytes)
 			}
-			// The end of one way, then of the other.
+			// The end of one direction, then of the other.
 			if err := c.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +165,7 @@ func TestProxyCut(t *testing.T) {
 		c := dial(t, p)
 		p.CutAfter(way, 3)
 		got, err := exchange(t, c, []byte("hello"), 10*time.Second)
-		// What the echo says may be lost with the way to it.
+		// The echo's bytes may be lost together with the direction to it.
 		if string(got) != want && way == etcdtest.ToClient || isTimeout(err) {
 			t.Errorf("way %d: %q, %v; want %q and a reset", way, got, err, want)
 		}
@@ -217,7 +217,7 @@ func TestProxySilence(t *testing.T) {
 	}
 }
 
-// A server behind DiscardRequests keeps a connection alive and answers nothing.
+// A server behind DiscardRequests keeps a connection alive and answers no requests.
 func TestProxyDiscardRequests(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)

@@ -13,8 +13,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// connect gives a gRPC connection to the server, made by grpc-go so that a
-// fault of the client this repository is about can't hide one of etcdtest.
+// connect returns a gRPC connection to the server. It uses grpc-go, so that a bug
+// of this repository's client can't hide one of etcdtest.
 func connect(s *etcdtest.Server, cfg *tls.Config) (*grpc.ClientConn, error) {
 	creds := insecure.NewCredentials()
 	if cfg != nil {
@@ -77,7 +77,7 @@ func txnOf(ctx context.Context, s *etcdtest.Server, n int) error {
 	return err
 }
 
-// watch opens a stream that stays open until its connection is hung up or the
+// watch opens a stream that stays open until hangUp closes its connection or the
 // server ends.
 func watch(t *testing.T, s *etcdtest.Server, cfg *tls.Config) (_ pb.Watch_WatchClient, hangUp func() error) {
 	t.Helper()

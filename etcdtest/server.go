@@ -19,8 +19,8 @@ import (
 // startLimit is how long a server may take to become ready.
 const startLimit = 30 * time.Second
 
-// Server is one real etcd, in this process or in one of its own. It is safe
-// for concurrent use.
+// Server is one real etcd, in this process or in a child process. It is safe for
+// concurrent use.
 type Server struct {
 	home *home
 
@@ -66,7 +66,7 @@ func started(t testing.TB, s *Server, err error) *Server {
 	return s
 }
 
-// finish closes the server, and shows the end of its log if the test failed.
+// finish closes the server, and logs the end of its log if the test failed.
 func finish(t testing.TB, s *Server) {
 	if t.Failed() {
 		t.Logf("log of etcd %s:\n%s", s.home.name, excerpt(s.Log(), 40))
@@ -76,9 +76,9 @@ func finish(t testing.TB, s *Server) {
 	}
 }
 
-// New runs an etcd in this process and returns when it serves requests. It
-// runs as a child process when cfg asks for a version that can't be embedded.
-// The caller must call [Server.Close].
+// New runs an etcd in this process and returns when it serves requests. If cfg asks
+// for a version that can't be embedded, etcd runs as a child process. The caller
+// must call [Server.Close].
 func New(cfg Config) (*Server, error) { return newServer(cfg, false) }
 
 // NewProcess runs an etcd as a child process and returns when it serves
@@ -111,12 +111,12 @@ func newServer(cfg Config, process bool) (*Server, error) {
 	return s, nil
 }
 
-// Endpoints returns the server's client URL, as a client's configuration takes
-// it: http://, https:// or unix://.
+// Endpoints returns the server's client URL for a client's configuration: http://,
+// https:// or unix://.
 func (s *Server) Endpoints() []string { return []string{s.home.endpoint()} }
 
-// Addr returns where the server listens for clients, as host:port or as the
-// path of its unix socket.
+// Addr returns the server's client address, as host:port or as the path of its unix
+// socket.
 func (s *Server) Addr() string { return s.home.addr() }
 
 // Version returns the server's minor version, "3.7" for example.
@@ -133,7 +133,7 @@ func (s *Server) DataDir() string { return s.home.dataDir }
 func (s *Server) CA() *CA { return s.home.ca }
 
 // ClientTLS returns a configuration that the server accepts, with a client
-// certificate, or nil without TLS. Each call returns a copy of its own.
+// certificate, or nil without TLS. Each call returns a new copy.
 func (s *Server) ClientTLS() *tls.Config {
 	if s.home.clientTLS == nil {
 		return nil
@@ -141,8 +141,7 @@ func (s *Server) ClientTLS() *tls.Config {
 	return s.home.clientTLS.Clone()
 }
 
-// Embedded returns etcd's own handle of a server that runs in this process, or
-// nil.
+// Embedded returns etcd's handle of a server that runs in this process, or nil.
 func (s *Server) Embedded() *embed.Etcd {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,8 +151,8 @@ func (s *Server) Embedded() *embed.Etcd {
 	return s.embedded.etcd
 }
 
-// PID returns the process the server runs in, which for an embedded one is
-// this process, or 0 while it is down.
+// PID returns the ID of the server's process, which for an embedded server is this
+// process, or 0 while it is down.
 func (s *Server) PID() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,8 +165,7 @@ func (s *Server) PID() int {
 	return 0
 }
 
-// Log returns what the server has logged so far, over all its runs. It is
-// empty after Close.
+// Log returns the server's log so far, from all its runs. It is empty after Close.
 func (s *Server) Log() string {
 	b, err := os.ReadFile(s.home.logPath)
 	if err != nil {
@@ -176,18 +174,18 @@ func (s *Server) Log() string {
 	return string(b)
 }
 
-// Kill ends a child process with SIGKILL, as a crash would, and returns when
-// it is gone. Its port stays held and refuses connections. An embedded server
-// is shut down instead. Killing one that is down does nothing.
+// Kill ends a child process with SIGKILL, as a crash would, and returns when it is
+// gone. Its port stays held and refuses connections. An embedded server is shut
+// down instead. Kill does nothing if the server is down.
 func (s *Server) Kill() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.killLocked()
 }
 
-// Terminate asks a child process to shut down by SIGTERM, which lets etcd end
-// its connections politely, and returns when it is gone. An embedded server is
-// shut down the same as by Kill.
+// Terminate asks a child process to shut down with SIGTERM, which lets etcd close
+// its connections gracefully, and returns when it is gone. For an embedded server
+// it is the same as Kill.
 func (s *Server) Terminate() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,11 +195,11 @@ func (s *Server) Terminate() error {
 	return s.child.end(syscall.SIGTERM)
 }
 
-// Stop holds a child process still with SIGSTOP: its connections stay open and
-// nothing answers, until Continue. It is an error for an embedded server.
+// Stop suspends a child process with SIGSTOP until Continue: its connections stay
+// open and nothing answers. It is an error for an embedded server.
 func (s *Server) Stop() error { return s.signal(true) }
 
-// Continue lets a stopped child process run on.
+// Continue resumes a stopped child process.
 func (s *Server) Continue() error { return s.signal(false) }
 
 func (s *Server) signal(stop bool) error {
@@ -229,9 +227,9 @@ func (s *Server) signal(stop bool) error {
 	return nil
 }
 
-// Restart kills the server if it runs, starts it again on the same addresses
-// and data, and returns when it serves requests. A member of a cluster without
-// quorum can't: use [Server.Launch] for all but the last.
+// Restart kills the server if it runs, starts it again on the same addresses and
+// data, and returns when it serves requests. A member of a cluster without quorum
+// can't serve: use [Server.Launch] for all but the last.
 func (s *Server) Restart() error {
 	if err := s.Launch(); err != nil {
 		return err
@@ -241,7 +239,7 @@ func (s *Server) Restart() error {
 	return s.Ready(ctx)
 }
 
-// Launch is [Server.Restart] without waiting until a child process is ready.
+// Launch is [Server.Restart], but does not wait until a child process is ready.
 func (s *Server) Launch() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,8 +271,8 @@ func (s *Server) killLocked() error {
 	return err
 }
 
-// Close ends the server at once, gives its ports back and deletes its
-// temporary directory. Calling it again does nothing.
+// Close ends the server at once, releases its ports and deletes its temporary
+// directory. Further calls do nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,9 +283,9 @@ func (s *Server) Close() error {
 	return errors.Join(s.killLocked(), s.home.remove())
 }
 
-// excerpt returns a log, or when that is long its first lines, where a command
-// line error is, and its last n. What etcd says to each of our own questions
-// while it isn't ready is left out.
+// excerpt returns a log, shortened if it is long to its first lines, which hold
+// command line errors, and its last n. It omits etcd's lines about our probes while
+// it isn't ready.
 func excerpt(log string, n int) string {
 	const first = 3
 	lines := slices.DeleteFunc(strings.Split(strings.TrimRight(log, "\n"), "\n"), func(line string) bool {

@@ -56,7 +56,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		pid := s.PID()
-		// An open stream must not hold the end up.
+		// An open stream must not delay Close.
 		stream, hangUp := watch(t, s, nil)
 		begin := time.Now()
 		if err := s.Close(); err != nil {
@@ -83,7 +83,8 @@ func TestCloseLeavesNothing(t *testing.T) {
 			t.Error("Restart after Close succeeded")
 		}
 	}
-	// A few of etcd's own goroutines end a moment after it says so.
+	// A few of etcd's goroutines end a moment after etcd reports that it has
+	// stopped.
 	eventually(t, func() bool { return runtime.NumGoroutine() <= before+2 }, func() string {
 		buf := make([]byte, 1<<20)
 		return string(buf[:runtime.Stack(buf, true)])
@@ -190,7 +191,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// unusualConfig has no default in it.
+// unusualConfig has a non-default value in every field.
 func unusualConfig() etcdtest.Config {
 	return etcdtest.Config{
 		MaxTxnOps: 7, MaxRequestBytes: 1 << 20, MaxConcurrentStreams: 99, QuotaBytes: 1 << 26, SnapshotCount: 1234,
@@ -215,8 +216,8 @@ func TestConfigReachesTheServer(t *testing.T) {
 	processHasConfig(t, cfg)
 }
 
-// processHasConfig checks that a child process runs with what
-// TestConfigReachesTheServer asks for.
+// processHasConfig checks that a child process runs with the configuration of
+// TestConfigReachesTheServer.
 func processHasConfig(t *testing.T, cfg etcdtest.Config) {
 	t.Helper()
 	cfg.Args = []string{"--max-wals=7"}
@@ -274,7 +275,7 @@ func TestVersionFromEnvironment(t *testing.T) {
 		t.Errorf("error %v, want one that names %s", err, etcdtest.VersionEnv)
 	}
 	if s := etcdtest.StartConfig(t, etcdtest.Config{Version: "3.7"}); s.Embedded() == nil {
-		t.Error("Config.Version doesn't go before the environment")
+		t.Error("Config.Version doesn't override the environment")
 	}
 }
 
@@ -294,7 +295,7 @@ func network(s *etcdtest.Server) string {
 	return "tcp"
 }
 
-// refused checks that nobody listens where the server did.
+// refused checks that nothing listens at the server's address.
 func refused(t *testing.T, s *etcdtest.Server) {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.Addr())

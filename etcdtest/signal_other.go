@@ -4,5 +4,5 @@ package etcdtest
 
 import "os"
 
-// A process can't be stopped here; see Server.signal.
+// This platform can't stop a process; see Server.signal.
 var stopSignal, continueSignal os.Signal

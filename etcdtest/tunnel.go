@@ -10,10 +10,10 @@ import (
 )
 
 // tunnel is one connection through a proxy. Its run owns the goroutines of both
-// ways.
+// directions.
 type tunnel struct {
 	proxy  *Proxy
-	ctx    context.Context // of the tunnel: ended by a reset or when both ways are over
+	ctx    context.Context // of the tunnel: ends with a reset or when both directions have ended
 	cancel context.CancelFunc
 	client *net.TCPConn
 
@@ -21,7 +21,7 @@ type tunnel struct {
 
 	server *net.TCPConn // nil until it is dialed
 	flows  [2]*flow
-	from   string // the etcd member whose connection this is, "" if unknown
+	from   string // the etcd member that opened the connection, "" if unknown
 }
 
 func newTunnel(p *Proxy, client *net.TCPConn) *tunnel {
@@ -46,12 +46,12 @@ func (t *tunnel) run() {
 	}
 	t.proxy.mu.Lock()
 	defer t.proxy.mu.Unlock()
-	t.resetLocked() // which harms nothing that both sides have ended in order
+	t.resetLocked() // harmless if both sides have ended in order
 	delete(t.proxy.tunnels, t)
 }
 
 func (t *tunnel) dial() bool {
-	c, err := new(net.Dialer).DialContext(t.ctx, "tcp", t.proxy.target)
+	c, err := new(net.Dialer).DialContext(t.ctx, "tcp", t.proxy.nextTarget())
 	if err != nil {
 		return false
 	}
@@ -69,7 +69,7 @@ func (t *tunnel) reset() {
 	t.resetLocked()
 }
 
-// resetLocked ends both sides without another byte.
+// resetLocked resets both sides without sending another byte.
 func (t *tunnel) resetLocked() {
 	t.cancel()
 	for _, c := range []*net.TCPConn{t.client, t.server} {
@@ -80,7 +80,8 @@ func (t *tunnel) resetLocked() {
 	}
 }
 
-// healLocked resets a connection that has lost bytes once it would lose no more.
+// healLocked resets a connection that has lost bytes, once the fault that lost them
+// has ended.
 func (t *tunnel) healLocked() {
 	for i, f := range t.flows {
 		fault := t.faultLocked(i)
@@ -97,8 +98,8 @@ func (t *tunnel) faultLocked(way int) Fault {
 	return t.proxy.faults[way]
 }
 
-// wait returns when holds, which is called with Proxy.mu held, is true. It
-// returns false if the tunnel ended before.
+// wait waits until holds, which is called with Proxy.mu held, returns true. It
+// returns false if the tunnel ends first.
 func (t *tunnel) wait(holds func() bool) bool {
 	for {
 		t.proxy.mu.Lock()
@@ -115,7 +116,7 @@ func (t *tunnel) wait(holds func() bool) bool {
 	}
 }
 
-// sleep returns false if the tunnel ended before d was over.
+// sleep returns false if the tunnel ends before d is over.
 func (t *tunnel) sleep(d time.Duration) bool {
 	if d <= 0 {
 		return t.ctx.Err() == nil
@@ -130,11 +131,12 @@ func (t *tunnel) sleep(d time.Duration) bool {
 	}
 }
 
-// fromHeader is how a member of etcd says to another whose connection it is.
+// fromHeader is the header with which a member of etcd identifies itself to
+// another.
 var fromHeader = []byte("X-Server-From: ")
 
-// identify looks in what a connection sends for the member of etcd that it is
-// from. Not each request says it, but those that matter to raft do.
+// identify looks in the bytes of a connection for the etcd member that opened it.
+// Not every request names the member, but those that matter to raft do.
 func (t *tunnel) identify(sent []byte) {
 	if !t.proxy.ofPeers {
 		return
@@ -149,8 +151,8 @@ func (t *tunnel) identify(sent []byte) {
 	t.from = string(id)
 }
 
-// flow is one way of a tunnel: take reads, deliver writes, and between them may
-// be any number of parcels under way.
+// flow is one direction of a tunnel: take reads, deliver writes, and any number of
+// parcels may be in flight between them.
 type flow struct {
 	tunnel   *tunnel
 	way      int          // index into faults
@@ -159,19 +161,19 @@ type flow struct {
 
 	// Owned by take.
 	due    time.Time // of the last parcel
-	frames frames    // of the way to the server
+	frames frames    // of the direction to the server
 
 	lost bool // bytes have been discarded; guarded by Proxy.mu
 }
 
-// parcel is bytes with the time at which they arrive.
+// parcel is a piece of data with the time at which it arrives.
 type parcel struct {
 	bytes []byte
 	due   time.Time
-	cut   bool // the connection is reset behind it
+	cut   bool // the connection is reset after it
 }
 
-// take reads until the sender's end.
+// take reads until the sender closes.
 func (f *flow) take() {
 	defer close(f.parcels)
 	buf := make([]byte, 64<<10)
@@ -193,7 +195,7 @@ func (f *flow) take() {
 	}
 }
 
-// admit returns what the faults leave of b.
+// admit returns the part of b that the faults let through.
 func (f *flow) admit(b []byte) parcel {
 	p := f.tunnel.proxy
 	p.mu.Lock()
@@ -220,7 +222,7 @@ func (f *flow) admit(b []byte) parcel {
 	return parcel{b, f.due, cut}
 }
 
-// due is when n bytes arrive that are sent now, behind others that are due at
+// due returns when n bytes that are sent now arrive, after others that are due at
 // earliest.
 func (f Fault) due(earliest time.Time, n int) time.Time {
 	due := time.Now().Add(f.Delay)
@@ -236,7 +238,7 @@ func (f Fault) due(earliest time.Time, n int) time.Time {
 	return due
 }
 
-// deliver writes what take has read, when it is due.
+// deliver writes the parcels of take when they are due.
 func (f *flow) deliver() {
 	defer f.end()
 	t := f.tunnel
@@ -252,7 +254,7 @@ func (f *flow) deliver() {
 	}
 }
 
-// write gives up without a word: the receiver's own way shows that it is gone.
+// write gives up silently: the receiver's other direction shows that it is gone.
 func (f *flow) write(b []byte) {
 	f.tunnel.proxy.mu.Lock()
 	slice := f.tunnel.faultLocked(f.way).Slice
@@ -269,11 +271,11 @@ func (f *flow) write(b []byte) {
 	}
 }
 
-// end passes the sender's end on.
+// end passes on the sender's close.
 func (f *flow) end() {
 	f.tunnel.proxy.mu.Lock()
 	defer f.tunnel.proxy.mu.Unlock()
-	if !f.lost { // the end of one that was lost is lost too
+	if !f.lost { // after lost bytes the end is lost too
 		_ = f.dst.CloseWrite()
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// The tests here build the older servers, which takes a minute: make
-// test-matrix runs them.
+// These tests build the older servers, which takes a minute; make test-matrix runs
+// them.
 
 func TestOldServersAsProcess(t *testing.T) {
 	for _, version := range []string{"3.5", "3.6"} {

@@ -3,7 +3,9 @@ module silly.store/etcd/examples
 go 1.26.0
 
 require (
+	google.golang.org/grpc v1.83.2
 	silly.store/etcd v0.0.0
+	silly.store/etcd/discovery/grpcresolver v0.0.0
 	silly.store/etcd/etcdtest v0.0.0
 )
 
@@ -55,13 +57,12 @@ require (
 	go.uber.org/zap v1.27.1 // indirect
 	go.yaml.in/yaml/v2 v2.4.3 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/net v0.61.0 // indirect
+	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260803160001-6ac0973c030d // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260803160001-6ac0973c030d // indirect
-	google.golang.org/grpc v1.83.2 // indirect
 	google.golang.org/protobuf v1.36.11 // indirect
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1 // indirect
 	k8s.io/utils v0.0.0-20260108192941-914a6e750570 // indirect
@@ -70,5 +71,6 @@ require (
 
 replace (
 	silly.store/etcd => ../
+	silly.store/etcd/discovery/grpcresolver => ../discovery/grpcresolver
 	silly.store/etcd/etcdtest => ../etcdtest
 )

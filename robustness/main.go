@@ -1,5 +1,5 @@
 // Robustness drives silly.store/etcd and go.etcd.io/etcd/client/v3 through the
-// same faults and judges what each has answered. See README.md.
+// same faults and judges the answers of each. See README.md.
 package main
 
 import (
@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,6 +24,13 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == scenario.ContenderArg {
+		if err := scenario.RunContenders(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "robustness, contenders:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -39,19 +45,24 @@ func main() {
 	}
 }
 
-// quickTime is how long a scenario goes on in the quick run.
+// quickTime is how long a scenario runs in the quick run.
 const quickTime = 3 * time.Second
 
-// options are what the command line says.
+// quickTogether is how many scenarios run at the same time in the quick run, since they
+// mostly wait for members that start, stop and elect.
+const quickTogether = 3
+
+// options are the settings from the command line.
 type options struct {
 	scenarios []scenario.Scenario
 	clients   []string
 	time      time.Duration // of each scenario, 0: its own
 	quick     bool
+	together  int // scenarios that run at the same time, 0: 1
 	seed      uint64
 	out       string
 	keep      bool
-	full      bool // everything, for as long as it takes
+	full      bool // everything, at default times
 	mutants   []mutant.Mutant
 }
 
@@ -60,14 +71,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.SetOutput(stderr)
 	names := fs.String("run", "", "run only these scenarios, or with -mutants these mutants (`NAME or number,...`)")
 	clients := fs.String("client", "", "run these clients (`NAME,...`): ours, client/v3; empty for both, or ours with -quick")
-	quick := fs.Bool("quick", false, "a few seconds of the scenarios that find most: under 5 minutes in all")
-	d := fs.Duration("time", 0, "how long each scenario goes on; 0 for its own time")
-	seed := fs.Uint64("seed", 0, "the random choices; 0 takes new ones")
+	quick := fs.Bool("quick", false, "run a few seconds of the most productive scenarios: under 5 minutes in all")
+	d := fs.Duration("time", 0, "how long each scenario runs; 0 for its default")
+	seed := fs.Uint64("seed", 0, "seed of the random choices; 0 picks a new one")
 	out := fs.String("out", "out", "`folder` for the report and for the histories of failures")
-	mutants := fs.Bool("mutants", false, "run mutants of this client instead, which scenarios have to catch")
+	mutants := fs.Bool("mutants", false, "run mutants of this client instead; scenarios or tests must catch them")
 	keep := fs.Bool("keep", false, "keep every history, not only those of failures")
-	soak := fs.Bool("soak", false, "a mixed load under random faults for -time (10m), shown while it goes on")
-	replay := fs.String("replay", "", "judge this kept history `file` again and run nothing")
+	soak := fs.Bool("soak", false, "run a mixed load under random faults for -time (10m) with a live display")
+	replay := fs.String("replay", "", "only judge this kept history `file` again")
 	fs.Usage = func() {
 		fmt.Fprintln(stderr, "Usage: go run . [flags]")
 		fmt.Fprintln(stderr, "Without -run, -quick and -time it runs all scenarios and then the mutants of this client.")
@@ -78,7 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		fmt.Fprintln(stderr, "Mutants:")
 		for _, m := range mutant.All() {
-			fmt.Fprintf(stderr, "  %-20s %s: %s in %s\n", m.Name, m.Fault, m.Invariant, m.Scenario)
+			fmt.Fprintf(stderr, "  %-20s %s: %s\n", m.Name, m.Fault, m.CaughtBy())
 		}
 	}
 	if err := fs.Parse(args); err != nil {
@@ -90,7 +101,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *soak {
 		for _, other := range []string{"run", "quick", "keep", "mutants", "replay"} {
 			if given(fs, other) {
-				return fmt.Errorf("-%s does not go with -soak", other)
+				return fmt.Errorf("-%s can't be combined with -soak", other)
 			}
 		}
 		return runSoak(ctx, soakOptions{client: *clients, time: *d, seed: *seed, out: *out}, stdout, stderr)
@@ -101,6 +112,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o := options{time: *d, quick: *quick, seed: *seed, out: *out, keep: *keep, clients: store.Names}
 	if o.seed == 0 {
 		o.seed = newSeed()
+	}
+	if o.quick {
+		o.together = quickTogether
 	}
 	switch {
 	case *clients != "":
@@ -119,8 +133,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return o.all(ctx, stdout, stderr)
 }
 
-// choose chooses what is run: the scenarios or mutants that names lists, or all
-// of them.
+// choose picks the scenarios or mutants that names lists, or all of them.
 func (o *options) choose(names string, mutants bool) (err error) {
 	switch {
 	case mutants && names != "":
@@ -147,10 +160,10 @@ func given(fs *flag.FlagSet, name string) bool {
 	return found
 }
 
-// newSeed is a seed that is exact also in JSON readers that have only floats.
+// newSeed returns a seed that even JSON readers with only floats keep exactly.
 func newSeed() uint64 { return rand.Uint64() >> 12 }
 
-// errViolated is the end of a run in which our client, or the harness, failed.
+// errViolated ends a run in which our client, or the harness, failed.
 var errViolated = errors.New("violations, mutants that survived, or runs that did not count; the report says which")
 
 // all runs every scenario with every client, then the mutants, and writes the
@@ -185,64 +198,6 @@ func (o *options) all(ctx context.Context, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// runScenarios runs every scenario with every client. It reports whether one has
-// failed that must not.
-func (o *options) runScenarios(ctx context.Context, found *report.Report, stdout, stderr io.Writer) (failed bool, err error) {
-	for _, s := range o.scenarios {
-		for _, client := range o.clients {
-			if ctx.Err() != nil {
-				return failed, nil
-			}
-			row, err := o.one(ctx, &s, client, stderr)
-			if err != nil {
-				return failed, err
-			}
-			found.Scenarios = append(found.Scenarios, row)
-			failed = failed || row.Failed()
-			fmt.Fprintf(stdout, "%2d %-18s %-9s %v\n", row.Number, row.Scenario, row.Client, row.Verdict())
-		}
-	}
-	return failed, nil
-}
-
-// one runs a scenario with a client, and keeps the history if it must.
-func (o *options) one(ctx context.Context, s *scenario.Scenario, client string, stderr io.Writer) (report.Row, error) {
-	d := s.Time
-	switch {
-	case o.time > 0:
-		d = o.time
-	case o.quick:
-		d = min(d, quickTime)
-	}
-	fmt.Fprintf(stderr, "%s with %s for %v, -seed %d\n", s.Name, client, d, o.seed)
-	run, logs, err := s.Run(ctx, client, o.seed, d)
-	if err != nil { // that one did not start is no reason to lose the others
-		run = &history.Run{Scenario: s.Name, Number: s.Number, Client: client, Seed: o.seed, Failures: []string{err.Error()}}
-	}
-	row := report.NewRow(run)
-	if o.keep || row.Broken() > 0 || row.Failed() {
-		dir := filepath.Join(o.out, fmt.Sprintf("%s-%s-%d", s.Name, strings.ReplaceAll(client, "/", "-"), o.seed))
-		if err := keepRun(dir, run, logs); err != nil {
-			return row, err
-		}
-		fmt.Fprintf(stderr, "kept in %s\n", dir)
-	}
-	return row, nil
-}
-
-// keepRun writes a history and the servers' logs into a folder.
-func keepRun(dir string, run *history.Run, logs map[string]string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	for name, text := range logs {
-		if err := os.WriteFile(filepath.Join(dir, name+".log"), []byte(text), 0o666); err != nil {
-			return err
-		}
-	}
-	return run.Save(filepath.Join(dir, "history.json.gz"))
-}
-
 // judgeAgain judges a kept history.
 func judgeAgain(path string, stdout io.Writer) error {
 	run, err := history.Load(path)
@@ -254,6 +209,9 @@ func judgeAgain(path string, stdout io.Writer) error {
 	for _, f := range row.Findings {
 		for _, v := range f.Violations {
 			fmt.Fprintf(stdout, "%s at %v: %s\n", f.Invariant, v.At, v.Text)
+		}
+		for _, v := range f.OtherViolations {
+			fmt.Fprintf(stdout, "%s by the other client at %v: %s\n", f.Invariant, v.At, v.Text)
 		}
 	}
 	if row.Broken() > 0 {

@@ -18,7 +18,7 @@ func (o *options) runMutants(ctx context.Context, found *report.Report, stdout, 
 			break
 		}
 		m := &o.mutants[i]
-		fmt.Fprintf(stderr, "mutant %d of %d: %s in %s, -seed %d\n", i+1, len(o.mutants), m.Name, m.Scenario, o.seed)
+		fmt.Fprintf(stderr, "mutant %d of %d: %s, to be caught by %s, -seed %d\n", i+1, len(o.mutants), m.Name, m.CaughtBy(), o.seed)
 		result := r.Run(ctx, m)
 		if ctx.Err() != nil {
 			break

@@ -15,8 +15,8 @@ import (
 	"silly.store/etcd/robustness/internal/report"
 )
 
-// One scenario in a second: the report is written, and the kept history is
-// judged the same once more.
+// One scenario for a second: the report is written, and judging the kept history
+// again gives the same verdict.
 func TestScenario(t *testing.T) {
 	out := t.TempDir()
 	var stdout, stderr bytes.Buffer
@@ -46,14 +46,14 @@ func TestScenario(t *testing.T) {
 	}
 }
 
-// A soak that is interrupted ends with the verdict on what has run.
+// An interrupted soak ends with a verdict on what has run.
 func TestSoak(t *testing.T) {
 	out := t.TempDir()
 	ctx, interrupt := context.WithCancel(t.Context())
 	stdout := &until{stop: regexp.MustCompile(`(?m)^0:(0[1-9]|[1-5]\d) .*\n`), then: interrupt}
 	var stderr bytes.Buffer
 	err := runSoak(ctx, soakOptions{time: time.Hour, warm: time.Second, seed: 7, out: out}, stdout, &stderr)
-	if err != nil && !errors.Is(err, errSoak) { // so short a warm-up is too short for memory
+	if err != nil && !errors.Is(err, errSoak) { // the warm-up is too short for the memory check
 		t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
 	}
 	var r report.Soak
@@ -65,7 +65,7 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !r.Interrupted || r.Injected() == 0 || r.Calls == 0 || r.Events == 0 || r.Leases == 0 || len(r.Usage) != 2 {
-		t.Errorf("too little has happened: %s", asJSON)
+		t.Errorf("too little happened: %s", asJSON)
 	}
 	if r.Broken() != 0 || len(r.Failures) != 0 {
 		t.Errorf("failed: %q, %+v", r.Failures, r.Findings)
@@ -102,8 +102,8 @@ func TestArguments(t *testing.T) {
 		{[]string{"-mutants", "-run", "stall"}, `no mutant "stall"`},
 		{[]string{"-client", "jetcd"}, `no client "jetcd"; there are ours and client/v3`},
 		{[]string{"-replay", "nowhere"}, "reading a history"},
-		{[]string{"-soak", "-client", "ours,client/v3"}, "a soak is of one client: ours or client/v3"},
-		{[]string{"-soak", "-quick"}, "-quick does not go with -soak"},
+		{[]string{"-soak", "-client", "ours,client/v3"}, "-soak takes one client: ours or client/v3"},
+		{[]string{"-soak", "-quick"}, "-quick can't be combined with -soak"},
 		{[]string{"x"}, `unexpected argument "x"`},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -19,32 +19,32 @@ import (
 	"silly.store/etcd/robustness/internal/store"
 )
 
-// soakOptions are what the command line says of a soak.
+// soakOptions are the command line's settings of a soak.
 type soakOptions struct {
 	client string
 	time   time.Duration // 0 means soakTime
-	warm   time.Duration // before and after; 0 means the soak's own
-	seed   uint64        // 0 takes a new one
+	warm   time.Duration // before and after; 0 means the soak's default
+	seed   uint64        // 0 picks a new one
 	out    string
 }
 
 const soakTime = 10 * time.Minute
 
-// mostKept is how many rounds in which something was violated are kept.
+// mostKept is how many rounds with violations are kept.
 const mostKept = 5
 
-// errSoak is the end of a soak that has failed.
+// errSoak ends a failed soak.
 var errSoak = errors.New("the soak has failed; the report says why")
 
-// runSoak runs a soak, shows how it goes on stdout, and writes its report. The end of
-// ctx ends it early, with the verdict on what has run.
+// runSoak runs a soak, shows its progress on stdout and writes its report. The end of
+// ctx ends it early, with a verdict on what has run.
 func runSoak(ctx context.Context, o soakOptions, stdout, stderr io.Writer) error {
 	s := &scenario.Soak{Client: "ours", Seed: o.seed, Time: soakTime, Warm: o.warm}
 	if o.client != "" {
 		s.Client = o.client
 	}
 	if store.Drivers[s.Client] == nil {
-		return fmt.Errorf("a soak is of one client: %s", strings.Join(store.Names, " or "))
+		return fmt.Errorf("-soak takes one client: %s", strings.Join(store.Names, " or "))
 	}
 	if o.time > 0 {
 		s.Time = o.time
@@ -74,7 +74,7 @@ func runSoak(ctx context.Context, o soakOptions, stdout, stderr io.Writer) error
 	return verdict(result, o.out, stdout)
 }
 
-// watched runs the soak and shows how it goes.
+// watched runs the soak and shows its progress.
 func watched(ctx context.Context, s *scenario.Soak, stdout io.Writer) (*report.Soak, error) {
 	over := make(chan struct{})
 	var showing sync.WaitGroup
@@ -85,7 +85,7 @@ func watched(ctx context.Context, s *scenario.Soak, stdout io.Writer) (*report.S
 	return result, err
 }
 
-// verdict prints what the soak has come to.
+// verdict prints the result of the soak.
 func verdict(r *report.Soak, out string, stdout io.Writer) error {
 	checked := 0
 	for _, f := range r.Findings {
@@ -110,7 +110,7 @@ func verdict(r *report.Soak, out string, stdout io.Writer) error {
 	return nil
 }
 
-// writeSoak writes the report of a soak in its two forms.
+// writeSoak writes the report of a soak as Markdown and JSON.
 func writeSoak(out string, r *report.Soak) error {
 	var text strings.Builder
 	if err := r.Markdown(&text); err != nil {

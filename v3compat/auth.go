@@ -24,7 +24,7 @@ func without[Response any](do func(context.Context) (Response, error)) func(cont
 }
 
 func (s *authServer) AuthEnable(ctx context.Context, _ *pb.AuthEnableRequest) (*pb.AuthEnableResponse, error) {
-	resp, err := call(ctx, s.c, without(s.c.Auth().Enable), nothing{})
+	resp, err := call(ctx, without(s.c.Auth().Enable), nothing{})
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (s *authServer) AuthEnable(ctx context.Context, _ *pb.AuthEnableRequest) (*
 }
 
 func (s *authServer) AuthDisable(ctx context.Context, _ *pb.AuthDisableRequest) (*pb.AuthDisableResponse, error) {
-	resp, err := call(ctx, s.c, without(s.c.Auth().Disable), nothing{})
+	resp, err := call(ctx, without(s.c.Auth().Disable), nothing{})
 	if err != nil {
 		return nil, err
 	}
@@ -40,41 +40,27 @@ func (s *authServer) AuthDisable(ctx context.Context, _ *pb.AuthDisableRequest) 
 }
 
 func (s *authServer) AuthStatus(ctx context.Context, _ *pb.AuthStatusRequest) (*pb.AuthStatusResponse, error) {
-	resp, err := call(ctx, s.c, without(s.c.Auth().Status), nothing{})
+	resp, err := call(ctx, without(s.c.Auth().Status), nothing{})
 	if err != nil {
 		return nil, err
 	}
 	return &pb.AuthStatusResponse{Header: header(resp.Header), Enabled: resp.Enabled, AuthRevision: resp.AuthRevision}, nil
 }
 
+// Authenticate, UserAdd and UserChangePassword take an empty password, as etcd does.
 func (s *authServer) Authenticate(ctx context.Context, req *pb.AuthenticateRequest) (*pb.AuthenticateResponse, error) {
-	if req.Name == "" || req.Password == "" {
-		return nil, rpctypes.ErrGRPCAuthFailed
-	}
-	resp, err := call(ctx, s.c, s.c.Auth().Authenticate, etcd.AuthenticateRequest{Username: req.Name, Password: req.Password})
-	if err != nil {
-		return nil, err
-	}
-	return &pb.AuthenticateResponse{Header: header(resp.Header), Token: resp.Token}, nil
+	return through(ctx, s.c, request{pb.Auth_Authenticate_FullMethodName, anonymous}, req, new(pb.AuthenticateResponse))
 }
 
 func (s *authServer) UserAdd(ctx context.Context, req *pb.AuthUserAddRequest) (*pb.AuthUserAddResponse, error) {
-	if req.Name == "" {
-		return nil, rpctypes.ErrGRPCUserEmpty
-	}
-	add := etcd.UserAddRequest{Name: req.Name, Password: req.Password, NoPassword: req.GetOptions().GetNoPassword()}
-	resp, err := call(ctx, s.c, s.c.Auth().UserAdd, add)
-	if err != nil {
-		return nil, err
-	}
-	return &pb.AuthUserAddResponse{Header: header(resp.Header)}, nil
+	return through(ctx, s.c, request{path: pb.Auth_UserAdd_FullMethodName}, req, new(pb.AuthUserAddResponse))
 }
 
 func (s *authServer) UserGet(ctx context.Context, req *pb.AuthUserGetRequest) (*pb.AuthUserGetResponse, error) {
 	if req.Name == "" {
 		return nil, rpctypes.ErrGRPCUserNotFound
 	}
-	resp, err := call(ctx, s.c, s.c.Auth().UserGet, etcd.UserGetRequest{Name: req.Name})
+	resp, err := call(ctx, s.c.Auth().UserGet, etcd.UserGetRequest{Name: req.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +68,7 @@ func (s *authServer) UserGet(ctx context.Context, req *pb.AuthUserGetRequest) (*
 }
 
 func (s *authServer) UserList(ctx context.Context, _ *pb.AuthUserListRequest) (*pb.AuthUserListResponse, error) {
-	resp, err := call(ctx, s.c, without(s.c.Auth().UserList), nothing{})
+	resp, err := call(ctx, without(s.c.Auth().UserList), nothing{})
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +79,7 @@ func (s *authServer) UserDelete(ctx context.Context, req *pb.AuthUserDeleteReque
 	if req.Name == "" {
 		return nil, rpctypes.ErrGRPCUserNotFound
 	}
-	resp, err := call(ctx, s.c, s.c.Auth().UserDelete, etcd.UserDeleteRequest{Name: req.Name})
+	resp, err := call(ctx, s.c.Auth().UserDelete, etcd.UserDeleteRequest{Name: req.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -101,21 +87,14 @@ func (s *authServer) UserDelete(ctx context.Context, req *pb.AuthUserDeleteReque
 }
 
 func (s *authServer) UserChangePassword(ctx context.Context, req *pb.AuthUserChangePasswordRequest) (*pb.AuthUserChangePasswordResponse, error) {
-	if req.Name == "" {
-		return nil, rpctypes.ErrGRPCUserNotFound
-	}
-	resp, err := call(ctx, s.c, s.c.Auth().UserChangePassword, etcd.UserChangePasswordRequest{Name: req.Name, Password: req.Password})
-	if err != nil {
-		return nil, err
-	}
-	return &pb.AuthUserChangePasswordResponse{Header: header(resp.Header)}, nil
+	return through(ctx, s.c, request{path: pb.Auth_UserChangePassword_FullMethodName}, req, new(pb.AuthUserChangePasswordResponse))
 }
 
 func (s *authServer) UserGrantRole(ctx context.Context, req *pb.AuthUserGrantRoleRequest) (*pb.AuthUserGrantRoleResponse, error) {
 	if err := bothExist(req.User, req.Role); err != nil {
 		return nil, err
 	}
-	resp, err := call(ctx, s.c, s.c.Auth().UserGrantRole, etcd.UserGrantRoleRequest{User: req.User, Role: req.Role})
+	resp, err := call(ctx, s.c.Auth().UserGrantRole, etcd.UserGrantRoleRequest{User: req.User, Role: req.Role})
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +105,7 @@ func (s *authServer) UserRevokeRole(ctx context.Context, req *pb.AuthUserRevokeR
 	if err := bothExist(req.Name, req.Role); err != nil {
 		return nil, err
 	}
-	resp, err := call(ctx, s.c, s.c.Auth().UserRevokeRole, etcd.UserRevokeRoleRequest{User: req.Name, Role: req.Role})
+	resp, err := call(ctx, s.c.Auth().UserRevokeRole, etcd.UserRevokeRoleRequest{User: req.Name, Role: req.Role})
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +127,7 @@ func (s *authServer) RoleAdd(ctx context.Context, req *pb.AuthRoleAddRequest) (*
 	if req.Name == "" {
 		return nil, rpctypes.ErrGRPCRoleEmpty
 	}
-	resp, err := call(ctx, s.c, s.c.Auth().RoleAdd, etcd.RoleAddRequest{Name: req.Name})
+	resp, err := call(ctx, s.c.Auth().RoleAdd, etcd.RoleAddRequest{Name: req.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +138,7 @@ func (s *authServer) RoleGet(ctx context.Context, req *pb.AuthRoleGetRequest) (*
 	if req.Role == "" {
 		return nil, rpctypes.ErrGRPCRoleNotFound
 	}
-	resp, err := call(ctx, s.c, s.c.Auth().RoleGet, etcd.RoleGetRequest{Name: req.Role})
+	resp, err := call(ctx, s.c.Auth().RoleGet, etcd.RoleGetRequest{Name: req.Role})
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +152,7 @@ func (s *authServer) RoleGet(ctx context.Context, req *pb.AuthRoleGetRequest) (*
 }
 
 func (s *authServer) RoleList(ctx context.Context, _ *pb.AuthRoleListRequest) (*pb.AuthRoleListResponse, error) {
-	resp, err := call(ctx, s.c, without(s.c.Auth().RoleList), nothing{})
+	resp, err := call(ctx, without(s.c.Auth().RoleList), nothing{})
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +163,7 @@ func (s *authServer) RoleDelete(ctx context.Context, req *pb.AuthRoleDeleteReque
 	if req.Role == "" {
 		return nil, rpctypes.ErrGRPCRoleNotFound
 	}
-	resp, err := call(ctx, s.c, s.c.Auth().RoleDelete, etcd.RoleDeleteRequest{Name: req.Role})
+	resp, err := call(ctx, s.c.Auth().RoleDelete, etcd.RoleDeleteRequest{Name: req.Role})
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +180,7 @@ func (s *authServer) RoleGrantPermission(ctx context.Context, req *pb.AuthRoleGr
 	grant := etcd.RoleGrantPermissionRequest{
 		Role: req.Name, Type: etcd.PermissionType(req.Perm.PermType), Key: string(req.Perm.Key), RangeEnd: string(req.Perm.RangeEnd),
 	}
-	resp, err := call(ctx, s.c, s.c.Auth().RoleGrantPermission, grant)
+	resp, err := call(ctx, s.c.Auth().RoleGrantPermission, grant)
 	if err != nil {
 		return nil, err
 	}
@@ -213,9 +192,14 @@ func (s *authServer) RoleRevokePermission(ctx context.Context, req *pb.AuthRoleR
 		return nil, rpctypes.ErrGRPCPermissionNotGranted
 	}
 	revoke := etcd.RoleRevokePermissionRequest{Role: req.Role, Key: string(req.Key), RangeEnd: string(req.RangeEnd)}
-	resp, err := call(ctx, s.c, s.c.Auth().RoleRevokePermission, revoke)
+	resp, err := call(ctx, s.c.Auth().RoleRevokePermission, revoke)
 	if err != nil {
 		return nil, err
 	}
 	return &pb.AuthRoleRevokePermissionResponse{Header: header(resp.Header)}, nil
+}
+
+// emptyInterval: no key is in it, so etcd grants no permission for it.
+func emptyInterval(key, end []byte) bool {
+	return len(end) > 0 && string(end) != fromKey && string(end) <= string(key)
 }

@@ -16,7 +16,7 @@ type clusterServer struct {
 }
 
 func (s *clusterServer) MemberList(ctx context.Context, req *pb.MemberListRequest) (*pb.MemberListResponse, error) {
-	resp, err := call(ctx, s.c, s.c.Cluster().MemberList, etcd.MemberListRequest{Serializable: !req.Linearizable})
+	resp, err := call(ctx, s.c.Cluster().MemberList, etcd.MemberListRequest{Serializable: !req.Linearizable})
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func (s *clusterServer) MemberList(ctx context.Context, req *pb.MemberListReques
 }
 
 func (s *clusterServer) MemberAdd(ctx context.Context, req *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
-	resp, err := call(ctx, s.c, s.c.Cluster().MemberAdd, etcd.MemberAddRequest{PeerURLs: req.PeerURLs, Learner: req.IsLearner})
+	resp, err := call(ctx, s.c.Cluster().MemberAdd, etcd.MemberAddRequest{PeerURLs: req.PeerURLs, Learner: req.IsLearner})
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (s *clusterServer) MemberRemove(ctx context.Context, req *pb.MemberRemoveRe
 	if req.ID == 0 {
 		return nil, rpctypes.ErrGRPCMemberNotFound
 	}
-	resp, err := call(ctx, s.c, s.c.Cluster().MemberRemove, etcd.MemberRemoveRequest{ID: req.ID})
+	resp, err := call(ctx, s.c.Cluster().MemberRemove, etcd.MemberRemoveRequest{ID: req.ID})
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (s *clusterServer) MemberUpdate(ctx context.Context, req *pb.MemberUpdateRe
 	if req.ID == 0 {
 		return nil, rpctypes.ErrGRPCMemberNotFound
 	}
-	resp, err := call(ctx, s.c, s.c.Cluster().MemberUpdate, etcd.MemberUpdateRequest{ID: req.ID, PeerURLs: req.PeerURLs})
+	resp, err := call(ctx, s.c.Cluster().MemberUpdate, etcd.MemberUpdateRequest{ID: req.ID, PeerURLs: req.PeerURLs})
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *clusterServer) MemberPromote(ctx context.Context, req *pb.MemberPromote
 	if req.ID == 0 {
 		return nil, rpctypes.ErrGRPCMemberNotFound
 	}
-	resp, err := call(ctx, s.c, s.c.Cluster().MemberPromote, etcd.MemberPromoteRequest{ID: req.ID})
+	resp, err := call(ctx, s.c.Cluster().MemberPromote, etcd.MemberPromoteRequest{ID: req.ID})
 	if err != nil {
 		return nil, err
 	}

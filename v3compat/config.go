@@ -2,7 +2,6 @@ package v3compat
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -19,13 +18,17 @@ const (
 )
 
 // ownConfig is config in our words.
-func ownConfig(config *clientv3.Config) (etcd.Config, error) {
+func ownConfig(config *clientv3.Config) (etcd.Config, schemes, error) {
+	if err := refuse(config); err != nil {
+		return etcd.Config{}, asTheyAre, err
+	}
+	schemes, security := schemesOf(config.Endpoints[0], config.TLS)
 	own := etcd.Config{
-		Endpoints:        config.Endpoints,
+		Endpoints:        schemes.ownAll(config.Endpoints),
 		SyncInterval:     config.AutoSyncInterval,
 		DialTimeout:      config.DialTimeout,
 		MaxResponseBytes: config.MaxCallRecvMsgSize,
-		TLS:              config.TLS,
+		TLS:              security,
 		Username:         config.Username,
 		Password:         config.Password,
 		Retry:            defaultMaxUnaryRetries,
@@ -38,10 +41,15 @@ func ownConfig(config *clientv3.Config) (etcd.Config, error) {
 	if config.BackoffWaitBetween > 0 {
 		own.RetrySleep = config.BackoffWaitBetween
 	}
+	for _, d := range []*time.Duration{&own.SyncInterval, &own.DialTimeout, &own.RetrySleep} {
+		if *d > 0 {
+			*d = max(*d, time.Millisecond) // the shortest that etcd.Config takes for meant
+		}
+	}
 	if token := config.Token; token != "" {
 		own.Credentials = func(context.Context) (etcd.Credentials, error) { return etcd.Credentials{Token: token}, nil }
 	}
-	return own, refuse(config)
+	return own, schemes, nil
 }
 
 // refuse returns an error that names the field that has no meaning here.
@@ -51,9 +59,6 @@ func refuse(config *clientv3.Config) error {
 		return clientv3.ErrNoAvailableEndpoints
 	case config.Token != "" && (config.Username != "" || config.Password != ""):
 		return clientv3.ErrMutuallyExclusiveCfg
-	case len(config.DialOptions) > 0:
-		return errors.New("clientv3.Config.DialOptions: gRPC options have no meaning for silly.store/etcd, " +
-			"whose connections are its own; for a dialer or hooks make an etcd.Client and use v3compat.Wrap")
 	case config.BackoffWaitBetween < 0:
 		return fmt.Errorf("clientv3.Config.BackoffWaitBetween is negative: %v", config.BackoffWaitBetween)
 	case config.AutoSyncInterval < 0:
@@ -79,6 +84,7 @@ func withoutEffect(config *clientv3.Config) []string {
 		{"PermitWithoutStream", config.PermitWithoutStream},
 		{"MaxCallSendMsgSize", config.MaxCallSendMsgSize != 0},
 		{"BackoffJitterFraction", config.BackoffJitterFraction != 0},
+		{"DialOptions other than interceptors", len(config.DialOptions) > 0},
 	} {
 		if f.set {
 			fields = append(fields, f.name)

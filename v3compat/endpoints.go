@@ -20,7 +20,8 @@ import (
 
 // SetEndpoints and Sync of a clientv3.Client tell one place of the endpoints: the
 // gRPC resolver of its connection, and that its load balancing policy. So there is
-// a policy of ours, which passes them on and connects to nothing.
+// a policy of ours, which passes them on and connects to nothing. It also gives the
+// connection its state (state.go).
 
 // policyName is how the policy is registered with gRPC.
 const policyName = "silly_etcd_v3compat"
@@ -34,8 +35,9 @@ var (
 
 // follower gives the endpoints of a clientv3.Client to an etcd.Client.
 type follower struct {
-	id  uint64
-	set func([]string) error
+	id    uint64
+	set   func([]string) error
+	state *reporter
 
 	// taken: the connection of the clientv3.Client has the policy. Further ones
 	// with the same options are those of its Dial.
@@ -50,8 +52,8 @@ type follower struct {
 	routines sync.WaitGroup // of passOn
 }
 
-func newFollower(known []string, set func([]string) error) *follower {
-	f := &follower{id: lastFollower.Add(1), set: set, known: known}
+func newFollower(known []string, set func([]string) error, state *reporter) *follower {
+	f := &follower{id: lastFollower.Add(1), set: set, known: known, state: state}
 	followers.Store(f.id, f)
 	return f
 }
@@ -84,6 +86,17 @@ func (f *follower) changed() {
 	}
 }
 
+// ended is called when the connection was closed, by Close of the client or by itself. In
+// the second case the watches end, as in client/v3.
+func (f *follower) ended() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.client != nil && !f.closed {
+		watcher := f.client.Watcher
+		f.routines.Go(func() { _ = watcher.Close() })
+	}
+}
+
 func (f *follower) passOn(client *clientv3.Client) {
 	f.passing.Lock()
 	defer f.passing.Unlock()
@@ -104,6 +117,7 @@ func (f *follower) close() {
 	f.closed = true
 	f.mu.Unlock()
 	f.routines.Wait()
+	f.state.close()
 }
 
 // policy is the load balancing policy.
@@ -137,6 +151,7 @@ type followingBalancer struct {
 	options  balancer.BuildOptions
 	follower *follower
 	dialed   balancer.Balancer
+	exited   bool // ExitIdle was called before
 }
 
 func (b *followingBalancer) UpdateClientConnState(state balancer.ClientConnState) error {
@@ -157,7 +172,9 @@ func (b *followingBalancer) begin(state balancer.ClientConnState) {
 	if config, ok := state.BalancerConfig.(*policyConfig); ok {
 		if f, ok := followers.Load(config.ID); ok && f.(*follower).taken.CompareAndSwap(false, true) {
 			b.follower = f.(*follower)
-			b.conn.UpdateState(balancer.State{ConnectivityState: connectivity.Idle, Picker: base.NewErrPicker(errNoTransport)})
+			b.follower.state.begin(func(s connectivity.State) {
+				b.conn.UpdateState(balancer.State{ConnectivityState: s, Picker: base.NewErrPicker(errNoTransport)})
+			})
 			return
 		}
 	}
@@ -173,14 +190,22 @@ func (b *followingBalancer) ResolverError(err error) {
 // UpdateSubConnState is of an older gRPC; pick_first has listeners.
 func (b *followingBalancer) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {}
 
+// ExitIdle is called by Connect. The first one is follow's.
 func (b *followingBalancer) ExitIdle() {
-	if b.dialed != nil {
+	switch {
+	case b.dialed != nil:
 		b.dialed.ExitIdle()
+	case b.follower != nil && b.exited:
+		b.follower.state.connect()
 	}
+	b.exited = true
 }
 
 func (b *followingBalancer) Close() {
-	if b.dialed != nil {
+	switch {
+	case b.dialed != nil:
 		b.dialed.Close()
+	case b.follower != nil:
+		b.follower.ended()
 	}
 }

@@ -16,16 +16,13 @@ type kvServer struct {
 }
 
 func (s *kvServer) Range(ctx context.Context, req *pb.RangeRequest) (*pb.RangeResponse, error) {
-	get, blank, err := getRequest(req)
+	get, err := getRequest(req)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := call(ctx, s.c, s.c.Get, get)
+	resp, err := call(ctx, s.c.Get, get)
 	if err != nil {
 		return nil, err
-	}
-	if blank {
-		return &pb.RangeResponse{Header: header(resp.Header)}, nil
 	}
 	return rangeResponse(resp), nil
 }
@@ -35,7 +32,7 @@ func (s *kvServer) Put(ctx context.Context, req *pb.PutRequest) (*pb.PutResponse
 	if err != nil {
 		return nil, err
 	}
-	resp, err := call(ctx, s.c, s.c.Put, put)
+	resp, err := call(ctx, s.c.Put, put)
 	if err != nil {
 		return nil, err
 	}
@@ -43,18 +40,11 @@ func (s *kvServer) Put(ctx context.Context, req *pb.PutRequest) (*pb.PutResponse
 }
 
 func (s *kvServer) DeleteRange(ctx context.Context, req *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
-	if emptyInterval(req.Key, req.RangeEnd) {
-		resp, err := call(ctx, s.c, s.c.Get, probeOf(req.Key))
-		if err != nil {
-			return nil, err
-		}
-		return &pb.DeleteRangeResponse{Header: header(resp.Header)}, nil
-	}
 	del, err := deleteRequest(req)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := call(ctx, s.c, s.c.Delete, del)
+	resp, err := call(ctx, s.c.Delete, del)
 	if err != nil {
 		return nil, err
 	}
@@ -66,15 +56,15 @@ func (s *kvServer) Txn(ctx context.Context, req *pb.TxnRequest) (*pb.TxnResponse
 	if err != nil {
 		return nil, err
 	}
-	resp, err := call(ctx, s.c, s.c.Txn, txn)
+	resp, err := call(ctx, s.c.Txn, txn)
 	if err != nil {
 		return nil, err
 	}
-	return txnResponse(req, resp), nil
+	return txnResponse(resp), nil
 }
 
 func (s *kvServer) Compact(ctx context.Context, req *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	resp, err := call(ctx, s.c, s.c.Compact, etcd.CompactRequest{Revision: req.Revision, Physical: req.Physical})
+	resp, err := call(ctx, s.c.Compact, etcd.CompactRequest{Revision: req.Revision, Physical: req.Physical})
 	if err != nil {
 		return nil, err
 	}
@@ -87,18 +77,18 @@ const pieceOfRange = 1 << 20
 // RangeStream sends the pairs in pieces, and the header and the count with the
 // last one, as etcd does. It works with servers that have no such method too.
 func (s *kvServer) RangeStream(req *pb.RangeRequest, stream grpc.ServerStreamingServer[pb.RangeStreamResponse]) error {
-	get, blank, err := getRequest(req)
+	get, err := getRequest(req)
 	switch {
 	case err != nil:
 		return err
-	case blank || req.CountOnly:
+	case req.CountOnly:
 		resp, err := s.Range(stream.Context(), req)
 		if err != nil {
 			return err
 		}
 		return stream.Send(&pb.RangeStreamResponse{RangeResponse: resp})
 	}
-	r, err := call(stream.Context(), s.c, s.c.Range, get)
+	r, err := call(stream.Context(), s.c.Range, get)
 	if err != nil {
 		return err
 	}

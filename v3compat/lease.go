@@ -9,8 +9,10 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/compat"
 )
 
 // lessor is the Lease of a clientv3.Client. Grant, Revoke, TimeToLive and Leases
@@ -21,6 +23,7 @@ type lessor struct {
 	clientv3.Lease
 	c        *etcd.Client
 	first    time.Duration  // how long the first renewal may take
+	forget   func()         // ends the calls of leaderless
 	routines sync.WaitGroup // adoptions, and what the end of a context or lease starts
 
 	mu sync.Mutex // guards the fields below, and those of kept leases
@@ -39,23 +42,27 @@ func firstRenewal(dialTimeout time.Duration) time.Duration {
 
 // newLease makes a Lease that closes a channel if the first renewal has not
 // succeeded within first.
-func newLease(l *local, first time.Duration) clientv3.Lease {
-	return &lessor{
-		Lease: clientv3.NewLeaseFromLeaseClient(pb.NewLeaseClient(l), nil, first),
-		c:     l.c, first: first, kept: make(map[clientv3.LeaseID]*keptLease),
+func newLease(c *etcd.Client, conn grpc.ClientConnInterface, first time.Duration) clientv3.Lease {
+	l := &lessor{
+		Lease: clientv3.NewLeaseFromLeaseClient(pb.NewLeaseClient(conn), nil, first),
+		c:     c, first: first, kept: make(map[clientv3.LeaseID]*keptLease),
 	}
+	l.forget = compat.Of(c).OnLeaderless(l.leaderless)
+	return l
 }
 
-// KeepAliveOnce tries until ctx ends, unless the server refuses.
+// KeepAliveOnce tries until ctx ends, unless a server refuses, which client/v3 returns
+// whatever the reason.
 func (l *lessor) KeepAliveOnce(ctx context.Context, id clientv3.LeaseID) (*clientv3.LeaseKeepAliveResponse, error) {
+	limited := withoutElections(ctx)
 	for {
-		resp, err := l.c.KeepAliveOnce(ctx, etcd.KeepAliveRequest{ID: etcd.LeaseID(id)})
+		resp, err := l.c.KeepAliveOnce(limited, etcd.KeepAliveRequest{ID: etcd.LeaseID(id)})
 		switch {
 		case err == nil:
 			return keepAliveResponse(resp.Header, id, resp.TTL), nil
 		case id == clientv3.NoLease, errors.Is(err, etcd.ErrLeaseNotFound):
 			return keepAliveResponse(etcd.ResponseHeader{}, id, 0), rpctypes.ErrLeaseNotFound
-		case !passes(err) || !pause(ctx):
+		case !passes(err) || errors.As(translate(err), new(rpctypes.EtcdError)) || !pause(ctx):
 			return nil, clientv3.ContextError(ctx, asStatus(err))
 		}
 	}
@@ -70,6 +77,7 @@ func (l *lessor) Close() error {
 		k.endLocked()
 	}
 	l.mu.Unlock()
+	l.forget()
 	l.routines.Wait()
 	return l.Lease.Close()
 }

@@ -28,6 +28,8 @@ type keptLease struct {
 type keepAliveChannel struct {
 	out    chan *clientv3.LeaseKeepAliveResponse
 	follow func() bool // false: the end of the context has been followed
+	// leader: its context is one of WithRequireLeader.
+	leader bool
 }
 
 // KeepAlive returns at once. The first response comes with the first renewal, for
@@ -39,6 +41,7 @@ func (l *lessor) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *cl
 		close(ch.out)
 		return ch.out, errNilContext
 	}
+	ch.leader = requiresLeader(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -130,6 +133,21 @@ func (k *keptLease) sendLocked(resp *clientv3.LeaseKeepAliveResponse) {
 		select {
 		case ch.out <- resp:
 		default:
+		}
+	}
+}
+
+// leaderless closes the channels that require a leader. The leases live on with the
+// others.
+func (l *lessor) leaderless() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range l.kept {
+		for _, ch := range slices.Clone(k.channels) {
+			if ch.leader {
+				ch.follow()
+				k.leaveLocked(ch)
+			}
 		}
 	}
 }

@@ -28,7 +28,7 @@ func (s *leaseServer) LeaseGrant(ctx context.Context, in *pb.LeaseGrantRequest) 
 	if in.TTL > maxTTL {
 		return nil, rpctypes.ErrGRPCLeaseTTLTooLarge
 	}
-	lease, err := call(ctx, s.c, s.c.Grant, etcd.GrantRequest{
+	lease, err := call(ctx, s.c.Grant, etcd.GrantRequest{
 		TTL: time.Duration(max(in.TTL, 1)) * time.Second, ID: etcd.LeaseID(in.ID), NoKeepAlive: true,
 	})
 	if err != nil {
@@ -41,7 +41,7 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, in *pb.LeaseRevokeRequest
 	if in.ID == int64(clientv3.NoLease) {
 		return nil, rpctypes.ErrGRPCLeaseNotFound
 	}
-	resp, err := call(ctx, s.c, s.c.Revoke, etcd.RevokeRequest{ID: etcd.LeaseID(in.ID)})
+	resp, err := call(ctx, s.c.Revoke, etcd.RevokeRequest{ID: etcd.LeaseID(in.ID)})
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (s *leaseServer) LeaseRevoke(ctx context.Context, in *pb.LeaseRevokeRequest
 // LeaseTimeToLive answers with a TTL of -1 for a lease that does not exist, as
 // etcd does.
 func (s *leaseServer) LeaseTimeToLive(ctx context.Context, in *pb.LeaseTimeToLiveRequest) (*pb.LeaseTimeToLiveResponse, error) {
-	resp, err := call(ctx, s.c, s.c.TTL, etcd.TTLRequest{ID: etcd.LeaseID(in.ID), Keys: in.Keys})
+	resp, err := call(ctx, s.c.TTL, etcd.TTLRequest{ID: etcd.LeaseID(in.ID), Keys: in.Keys})
 	switch {
 	case in.ID == int64(clientv3.NoLease), errors.Is(err, etcd.ErrLeaseNotFound):
 		return &pb.LeaseTimeToLiveResponse{Header: new(pb.ResponseHeader), ID: in.ID, TTL: -1}, nil
@@ -69,7 +69,7 @@ func (s *leaseServer) LeaseTimeToLive(ctx context.Context, in *pb.LeaseTimeToLiv
 
 func (s *leaseServer) LeaseLeases(ctx context.Context, _ *pb.LeaseLeasesRequest) (*pb.LeaseLeasesResponse, error) {
 	leases := func(ctx context.Context, _ struct{}) (*etcd.LeasesResponse, error) { return s.c.Leases(ctx) }
-	resp, err := call(ctx, s.c, leases, struct{}{})
+	resp, err := call(ctx, leases, struct{}{})
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (s *leaseServer) LeaseKeepAlive(stream pb.Lease_LeaseKeepAliveServer) error
 			return err
 		}
 		out := &pb.LeaseKeepAliveResponse{Header: new(pb.ResponseHeader), ID: in.ID}
-		resp, err := s.c.KeepAliveOnce(stream.Context(), etcd.KeepAliveRequest{ID: etcd.LeaseID(in.ID)})
+		resp, err := s.c.KeepAliveOnce(withoutElections(stream.Context()), etcd.KeepAliveRequest{ID: etcd.LeaseID(in.ID)})
 		switch {
 		case err == nil:
 			out.Header, out.TTL = header(resp.Header), inSeconds(resp.TTL)

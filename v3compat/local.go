@@ -20,9 +20,10 @@ import (
 // and they are answered by calls of an etcd.Client. It takes the place of
 // grpc-go's connections in what client/v3 makes of one.
 type local struct {
-	c       *etcd.Client
-	unary   map[string]unaryMethod
-	streams map[string]streamMethod
+	c           *etcd.Client
+	maintenance *maintenanceServer
+	unary       map[string]unaryMethod
+	streams     map[string]streamMethod
 
 	// conn is what a clientv3.Client takes for its connection to the cluster. nil
 	// while that is being made, and calls on it are the only ones then.
@@ -45,13 +46,13 @@ type streamMethod struct {
 	desc    grpc.StreamDesc
 }
 
-func newLocal(c *etcd.Client) *local {
-	l := &local{c: c, unary: map[string]unaryMethod{}, streams: map[string]streamMethod{}}
+func newLocal(c *etcd.Client, schemes schemes) *local {
+	l := &local{c: c, maintenance: &maintenanceServer{c: c, schemes: schemes}, unary: map[string]unaryMethod{}, streams: map[string]streamMethod{}}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	l.serve(&pb.KV_ServiceDesc, &kvServer{c: c})
 	l.serve(&pb.Cluster_ServiceDesc, &clusterServer{c: c})
 	l.serve(&pb.Auth_ServiceDesc, &authServer{c: c})
-	l.serve(&pb.Maintenance_ServiceDesc, &maintenanceServer{c: c})
+	l.serve(&pb.Maintenance_ServiceDesc, l.maintenance)
 	l.serve(&pb.Lease_ServiceDesc, &leaseServer{c: c})
 	l.serve(&pb.Watch_ServiceDesc, &watchServer{c: c})
 	return l
@@ -74,6 +75,11 @@ func (l *local) close() error {
 	l.end()
 	l.handlers.Wait()
 	return nil
+}
+
+// options have the calls of a gRPC connection answered here, behind other interceptors.
+func (l *local) options() []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(l.interceptUnary), grpc.WithChainStreamInterceptor(l.interceptStream)}
 }
 
 // interceptUnary has what is called on the connection of a clientv3.Client
@@ -101,13 +107,32 @@ func (l *local) elsewhere(conn *grpc.ClientConn) bool {
 func (l *local) Invoke(ctx context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
 	m, ok := l.unary[method]
 	if !ok {
-		return unknownMethod(method)
+		return l.pass(ctx, method, args, reply)
 	}
 	resp, err := m.desc.Handler(m.service, ctx, func(in any) error { return move(in, args) }, nil)
 	if err != nil {
 		return err
 	}
 	return move(reply, resp)
+}
+
+// healthCheck is the path of gRPC's own question whether a server serves.
+const healthCheck = "/grpc.health.v1.Health/Check"
+
+// pass has a member answer what client/v3 has no interface for: health checks, and the
+// services that etcd offers beside its own API, such as locks.
+func (l *local) pass(ctx context.Context, method string, args, reply any) error {
+	in, ok := args.(proto.Message)
+	out, also := reply.(proto.Message)
+	if !ok || !also {
+		return status.Errorf(codes.Internal, "%s takes messages, not %T and %T", method, args, reply)
+	}
+	r := request{path: method}
+	if method == healthCheck {
+		r.traits = reads | byAnyMember
+	}
+	_, err := through(ctx, l.c, r, in, out)
+	return err
 }
 
 func unknownMethod(method string) error {

@@ -10,7 +10,7 @@ import (
 )
 
 // useLogger makes the logger that config describes, for both clients. nil: it
-// describes none, and clientv3.New has one of its own.
+// describes none, and clientv3.New has its own.
 func useLogger(config *clientv3.Config) (*slog.Logger, error) {
 	if config.Logger == nil && config.LogConfig != nil {
 		var err error

@@ -10,13 +10,15 @@ import (
 	"google.golang.org/grpc"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/compat"
 )
 
 // maintenanceServer answers the requests of etcd's Maintenance service, which
 // name no endpoint: whichever member it is.
 type maintenanceServer struct {
 	pb.UnimplementedMaintenanceServer
-	c *etcd.Client
+	c       *etcd.Client
+	schemes schemes
 }
 
 func (s *maintenanceServer) Alarm(ctx context.Context, req *pb.AlarmRequest) (*pb.AlarmResponse, error) {
@@ -30,7 +32,7 @@ func (s *maintenanceServer) Alarm(ctx context.Context, req *pb.AlarmRequest) (*p
 }
 
 func (s *maintenanceServer) alarms(ctx context.Context) (*pb.AlarmResponse, error) {
-	resp, err := call(ctx, s.c, without(s.c.Maintenance().Alarms), nothing{})
+	resp, err := call(ctx, without(s.c.Maintenance().Alarms), nothing{})
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +40,7 @@ func (s *maintenanceServer) alarms(ctx context.Context) (*pb.AlarmResponse, erro
 }
 
 func (s *maintenanceServer) disarm(ctx context.Context, req *pb.AlarmRequest) (*pb.AlarmResponse, error) {
-	resp, err := call(ctx, s.c, s.c.Maintenance().Disarm, etcd.DisarmRequest{MemberID: req.MemberID, Alarm: etcd.AlarmType(req.Alarm)})
+	resp, err := call(ctx, s.c.Maintenance().Disarm, etcd.DisarmRequest{MemberID: req.MemberID, Alarm: etcd.AlarmType(req.Alarm)})
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 }
 
 func (s *maintenanceServer) statusOf(ctx context.Context, endpoint string) (*pb.StatusResponse, error) {
-	resp, err := call(ctx, s.c, s.c.Maintenance().Status, etcd.StatusRequest{Endpoint: endpoint})
+	resp, err := call(ctx, s.c.Maintenance().Status, etcd.StatusRequest{Endpoint: s.schemes.own(endpoint)})
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +77,7 @@ func (s *maintenanceServer) statusOf(ctx context.Context, endpoint string) (*pb.
 }
 
 func (s *maintenanceServer) hashKVOf(ctx context.Context, endpoint string, revision int64) (*pb.HashKVResponse, error) {
-	resp, err := call(ctx, s.c, s.c.Maintenance().HashKV, etcd.HashKVRequest{Endpoint: endpoint, Revision: max(revision, 0)})
+	resp, err := call(ctx, s.c.Maintenance().HashKV, etcd.HashKVRequest{Endpoint: s.schemes.own(endpoint), Revision: max(revision, 0)})
 	if err != nil {
 		return nil, err
 	}
@@ -85,22 +87,51 @@ func (s *maintenanceServer) hashKVOf(ctx context.Context, endpoint string, revis
 }
 
 func (s *maintenanceServer) defragmentAt(ctx context.Context, endpoint string) (*pb.DefragmentResponse, error) {
-	if _, err := call(ctx, s.c, s.c.Maintenance().Defragment, etcd.DefragmentRequest{Endpoint: endpoint}); err != nil {
+	if _, err := call(ctx, s.c.Maintenance().Defragment, etcd.DefragmentRequest{Endpoint: s.schemes.own(endpoint)}); err != nil {
 		return nil, err
 	}
 	return new(pb.DefragmentResponse), nil // etcd sends no header
 }
 
+// Hash, HashKV and Defragment go to whichever member answers the next request. client/v3
+// names a member for them; requests without one come from generated clients.
+func (s *maintenanceServer) Hash(ctx context.Context, req *pb.HashRequest) (*pb.HashResponse, error) {
+	return through(ctx, s.c, request{pb.Maintenance_Hash_FullMethodName, reads | byAnyMember}, req, new(pb.HashResponse))
+}
+
+func (s *maintenanceServer) HashKV(ctx context.Context, req *pb.HashKVRequest) (*pb.HashKVResponse, error) {
+	return through(ctx, s.c, request{pb.Maintenance_HashKV_FullMethodName, reads | byAnyMember}, req, new(pb.HashKVResponse))
+}
+
+func (s *maintenanceServer) Defragment(ctx context.Context, req *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
+	return through(ctx, s.c, request{pb.Maintenance_Defragment_FullMethodName, byAnyMember}, req, new(pb.DefragmentResponse))
+}
+
+// MoveLeader has a member of the endpoints refuse it when the leader cannot be reached, as
+// a follower refuses client/v3.
 func (s *maintenanceServer) MoveLeader(ctx context.Context, req *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
-	if _, err := call(ctx, s.c, s.c.Maintenance().MoveLeader, etcd.MoveLeaderRequest{TargetID: req.TargetID}); err != nil {
-		return nil, err
+	ctx = compat.WithElectionLimit(ctx, 0)
+	move := etcd.MoveLeaderRequest{TargetID: req.TargetID}
+	_, err := s.c.Maintenance().MoveLeader(ctx, move)
+	for unsent(err) {
+		for _, move.Endpoint = range s.c.Endpoints() {
+			if _, err = s.c.Maintenance().MoveLeader(ctx, move); !unsent(err) {
+				break
+			}
+		}
+		if unsent(err) && !pause(ctx) {
+			return nil, ctx.Err()
+		}
+	}
+	if err != nil {
+		return nil, asStatus(err)
 	}
 	return new(pb.MoveLeaderResponse), nil // etcd sends no header
 }
 
 func (s *maintenanceServer) Downgrade(ctx context.Context, req *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
 	downgrade := etcd.DowngradeRequest{Action: etcd.DowngradeAction(req.Action), Version: req.Version}
-	resp, err := call(ctx, s.c, s.c.Maintenance().Downgrade, downgrade)
+	resp, err := call(ctx, s.c.Maintenance().Downgrade, downgrade)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +142,7 @@ func (s *maintenanceServer) Downgrade(ctx context.Context, req *pb.DowngradeRequ
 const pieceOfSnapshot = 64 << 10
 
 func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream grpc.ServerStreamingServer[pb.SnapshotResponse]) error {
-	snapshot, err := call(stream.Context(), s.c, s.c.Maintenance().Snapshot, etcd.SnapshotRequest{})
+	snapshot, err := call(stream.Context(), s.c.Maintenance().Snapshot, etcd.SnapshotRequest{})
 	if err != nil {
 		return err
 	}
@@ -138,18 +169,20 @@ func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream grpc.ServerSt
 }
 
 // maintenance is the Maintenance interface of client/v3, whose methods may name
-// an endpoint.
+// an endpoint. remote is server, maybe behind interceptors.
 type maintenance struct {
 	server *maintenanceServer
+	remote pb.MaintenanceClient
 }
 
 func (m *maintenance) AlarmList(ctx context.Context) (*clientv3.AlarmResponse, error) {
-	resp, err := m.server.alarms(ctx)
+	resp, err := m.remote.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_GET})
 	return (*clientv3.AlarmResponse)(resp), clientv3.ContextError(ctx, err)
 }
 
 func (m *maintenance) AlarmDisarm(ctx context.Context, alarm *clientv3.AlarmMember) (*clientv3.AlarmResponse, error) {
-	resp, err := m.server.disarm(ctx, &pb.AlarmRequest{MemberID: alarm.MemberID, Alarm: alarm.Alarm})
+	disarm := &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, MemberID: alarm.MemberID, Alarm: alarm.Alarm}
+	resp, err := m.remote.Alarm(ctx, disarm)
 	return (*clientv3.AlarmResponse)(resp), clientv3.ContextError(ctx, err)
 }
 
@@ -169,7 +202,7 @@ func (m *maintenance) HashKV(ctx context.Context, endpoint string, revision int6
 }
 
 func (m *maintenance) SnapshotWithVersion(ctx context.Context) (*clientv3.SnapshotResponse, error) {
-	snapshot, err := call(ctx, m.server.c, m.server.c.Maintenance().Snapshot, etcd.SnapshotRequest{})
+	snapshot, err := call(ctx, m.server.c.Maintenance().Snapshot, etcd.SnapshotRequest{})
 	if err != nil {
 		return nil, clientv3.ContextError(ctx, err)
 	}
@@ -187,12 +220,12 @@ func (m *maintenance) Snapshot(ctx context.Context) (io.ReadCloser, error) {
 }
 
 func (m *maintenance) MoveLeader(ctx context.Context, transferee uint64) (*clientv3.MoveLeaderResponse, error) {
-	resp, err := m.server.MoveLeader(ctx, &pb.MoveLeaderRequest{TargetID: transferee})
+	resp, err := m.remote.MoveLeader(ctx, &pb.MoveLeaderRequest{TargetID: transferee})
 	return (*clientv3.MoveLeaderResponse)(resp), clientv3.ContextError(ctx, err)
 }
 
 func (m *maintenance) Downgrade(ctx context.Context, action clientv3.DowngradeAction, version string) (*clientv3.DowngradeResponse, error) {
-	resp, err := m.server.Downgrade(ctx, &pb.DowngradeRequest{Action: pb.DowngradeRequest_DowngradeAction(action), Version: version})
+	resp, err := m.remote.Downgrade(ctx, &pb.DowngradeRequest{Action: pb.DowngradeRequest_DowngradeAction(action), Version: version})
 	return (*clientv3.DowngradeResponse)(resp), clientv3.ContextError(ctx, err)
 }
 

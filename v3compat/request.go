@@ -12,32 +12,12 @@ import (
 // client/v3 has the same answers from us. What etcd refuses before it looks at
 // its store is refused with its error.
 
-// endOfKeys is how etcd's range_end says "to the last key".
-const endOfKeys = "\x00"
-
-// emptyInterval: no key is in it. etcd takes that for a range without keys.
-func emptyInterval(key, end []byte) bool {
-	return len(key) > 0 && len(end) > 0 && string(end) != endOfKeys && string(end) <= string(key)
-}
-
-// probeOf is a read that stands for one of an empty interval: its answer has the
-// header, and nothing else of it is used.
-func probeOf(key []byte) etcd.GetRequest {
-	return etcd.GetRequest{Key: string(key), CountOnly: true}
-}
-
-// getRequest also tells whether the interval is empty, and so is to be answered
-// with a header only.
-func getRequest(r *pb.RangeRequest) (req etcd.GetRequest, blank bool, err error) {
+func getRequest(r *pb.RangeRequest) (req etcd.GetRequest, err error) {
 	switch {
 	case len(r.Key) == 0:
-		return req, false, rpctypes.ErrGRPCEmptyKey
+		return req, rpctypes.ErrGRPCEmptyKey
 	case !validSort(r):
-		return req, false, rpctypes.ErrGRPCInvalidSortOption
-	case emptyInterval(r.Key, r.RangeEnd):
-		req = probeOf(r.Key)
-		req.Revision, req.Serializable = max(r.Revision, 0), r.Serializable
-		return req, true, nil
+		return req, rpctypes.ErrGRPCInvalidSortOption
 	}
 	req = etcd.GetRequest{
 		Key: string(r.Key), RangeEnd: string(r.RangeEnd),
@@ -52,7 +32,7 @@ func getRequest(r *pb.RangeRequest) (req etcd.GetRequest, blank bool, err error)
 		req.MinModRevision, req.MaxModRevision, req.MinCreateRevision, req.MaxCreateRevision = 0, 0, 0, 0
 	}
 	req.KeysOnly = req.KeysOnly && !req.CountOnly
-	return req, false, nil
+	return req, nil
 }
 
 func validSort(r *pb.RangeRequest) bool {
@@ -100,7 +80,21 @@ func txnRequest(r *pb.TxnRequest) (req etcd.TxnRequest, err error) {
 		return req, err
 	}
 	req.Else, err = ops(r.Failure)
+	req.Serializable = asksForLocalState(r)
 	return req, err
+}
+
+// asksForLocalState: every operation is a read, and each of them says serializable. A
+// transaction without any operation says nothing.
+func asksForLocalState(r *pb.TxnRequest) bool {
+	for _, ops := range [...][]*pb.RequestOp{r.Success, r.Failure} {
+		for _, op := range ops {
+			if !op.GetRequestRange().GetSerializable() {
+				return false
+			}
+		}
+	}
+	return len(r.Success)+len(r.Failure) > 0
 }
 
 // compare takes the operand that Target names, as etcd does.
@@ -138,17 +132,15 @@ func ops(in []*pb.RequestOp) ([]etcd.Op, error) {
 func op(r *pb.RequestOp) (etcd.Op, error) {
 	switch r := r.Request.(type) {
 	case *pb.RequestOp_RequestRange:
-		req, _, err := getRequest(r.RequestRange)
-		return req, err
+		return getRequest(r.RequestRange)
 	case *pb.RequestOp_RequestPut:
 		return putRequest(r.RequestPut)
 	case *pb.RequestOp_RequestDeleteRange:
-		if emptyInterval(r.RequestDeleteRange.Key, r.RequestDeleteRange.RangeEnd) {
-			return probeOf(r.RequestDeleteRange.Key), nil
-		}
 		return deleteRequest(r.RequestDeleteRange)
 	case *pb.RequestOp_RequestTxn:
-		return txnRequest(r.RequestTxn)
+		txn, err := txnRequest(r.RequestTxn)
+		txn.Serializable = false // that counts for the outermost only, which now writes for etcd
+		return txn, err
 	}
 	return nil, statusErrorf("operation of a transaction is %T, which is none", r.Request)
 }

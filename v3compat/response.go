@@ -56,45 +56,24 @@ func deleteResponse(r *etcd.DeleteResponse) *pb.DeleteRangeResponse {
 	return &pb.DeleteRangeResponse{Header: header(r.Header), Deleted: r.Deleted, PrevKvs: keyValues(r.PrevKVs)}
 }
 
-// txnResponse needs the request to tell what the reads of empty intervals stand
-// for.
-func txnResponse(req *pb.TxnRequest, r *etcd.TxnResponse) *pb.TxnResponse {
+func txnResponse(r *etcd.TxnResponse) *pb.TxnResponse {
 	out := &pb.TxnResponse{Header: header(r.Header), Succeeded: r.Succeeded}
-	branch := req.Success
-	if !r.Succeeded {
-		branch = req.Failure
-	}
-	for i := range min(len(r.Responses), len(branch)) {
-		out.Responses = append(out.Responses, responseOp(branch[i], &r.Responses[i]))
+	for i := range r.Responses {
+		out.Responses = append(out.Responses, responseOp(&r.Responses[i]))
 	}
 	return out
 }
 
-func responseOp(req *pb.RequestOp, r *etcd.OpResponse) *pb.ResponseOp {
+func responseOp(r *etcd.OpResponse) *pb.ResponseOp {
 	switch {
 	case r.Get != nil:
-		return readOp(req, r.Get)
+		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseRange{ResponseRange: rangeResponse(r.Get)}}
 	case r.Put != nil:
 		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponsePut{ResponsePut: putResponse(r.Put)}}
 	case r.Delete != nil:
 		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: deleteResponse(r.Delete)}}
 	case r.Txn != nil:
-		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseTxn{ResponseTxn: txnResponse(req.GetRequestTxn(), r.Txn)}}
+		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseTxn{ResponseTxn: txnResponse(r.Txn)}}
 	}
 	return new(pb.ResponseOp)
-}
-
-// readOp answers a range, or the deletion of an empty interval.
-func readOp(req *pb.RequestOp, r *etcd.GetResponse) *pb.ResponseOp {
-	in := req.GetRequestRange()
-	if in == nil {
-		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseDeleteRange{
-			ResponseDeleteRange: &pb.DeleteRangeResponse{Header: header(r.Header)},
-		}}
-	}
-	out := rangeResponse(r)
-	if emptyInterval(in.Key, in.RangeEnd) {
-		out = &pb.RangeResponse{Header: header(r.Header)}
-	}
-	return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseRange{ResponseRange: out}}
 }

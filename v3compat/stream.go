@@ -19,7 +19,7 @@ func (l *local) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string
 		return nil, unknownMethod(method)
 	}
 	s := &pipe{
-		requests:  make(chan proto.Message),
+		requests:  make(chan proto.Message, pipeRoom),
 		responses: make(chan any),
 		done:      make(chan struct{}),
 		sent:      make(chan struct{}),
@@ -40,6 +40,10 @@ func (l *local) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string
 	})
 	return &clientStream{pipe: s}, nil
 }
+
+// pipeRoom is how many requests a stream takes before any is served. On a connection it
+// would be about as many as fill the flow-control window of 64 KiB.
+const pipeRoom = 256
 
 // pipe is a stream inside this process.
 type pipe struct {
@@ -72,6 +76,11 @@ func (s *clientStream) SendMsg(m any) error {
 	request, ok := m.(proto.Message)
 	if !ok {
 		return statusErrorf("%T is not a message", m)
+	}
+	select {
+	case <-s.done:
+		return io.EOF
+	default: // there may be room although nothing is served any longer
 	}
 	select {
 	case s.requests <- proto.Clone(request):
@@ -133,8 +142,13 @@ func (s *serverStream) RecvMsg(m any) error {
 	case request := <-s.requests:
 		return move(m, request)
 	case <-s.sent:
-		return io.EOF
 	case <-s.ctx.Done():
 		return s.ctx.Err()
+	}
+	select { // sent after the last request
+	case request := <-s.requests:
+		return move(m, request)
+	default:
+		return io.EOF
 	}
 }

@@ -48,9 +48,7 @@ func (w *watcher) Watch(ctx context.Context, key string, opts ...clientv3.OpOpti
 		close(h.out)
 		return h.out
 	}
-	req := watchRequest(op)
-	req.EndWithoutLeader = requiresLeader(ctx)
-	from, err := beginWatch(h.ctx, w.c, req)
+	from, err := beginWatch(h.ctx, w.c, watchRequest(op), requiresLeader(ctx))
 	if err != nil {
 		h.finish(err)
 		w.leave(h)
@@ -156,11 +154,15 @@ type watch struct {
 	from   *etcd.Watcher // guarded by w.mu until Watch has returned; nil until then
 }
 
-// beginWatch makes a watch, however long that takes.
-func beginWatch(ctx context.Context, c *etcd.Client, req etcd.WatchRequest) (*etcd.Watcher, error) {
+// beginWatch makes a watch, however long that takes. leader: it ends when there is none.
+func beginWatch(ctx context.Context, c *etcd.Client, req etcd.WatchRequest, leader bool) (*etcd.Watcher, error) {
+	if req.Revision < 0 {
+		return nil, errBeforeAll
+	}
+	req.EndWithoutLeader = leader
 	for {
 		from, err := c.Watch(ctx, req)
-		leaderless := req.EndWithoutLeader && errors.Is(err, etcd.ErrNoLeader)
+		leaderless := leader && errors.Is(err, etcd.ErrNoLeader)
 		if err == nil || leaderless || !passes(err) || !pause(ctx) {
 			return from, err
 		}

@@ -1,8 +1,12 @@
 package v3compat
 
+// A WatchResponse can be given an error only by its text, CancelReason: Err finds the
+// variable of rpctypes in it. A watch option can be read except WithWatchBufLog.
+
 import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/status"
 
@@ -21,6 +25,9 @@ func watchRequest(op clientv3.Op) etcd.WatchRequest {
 	req.ProgressNotify, req.Fragment = op.IsProgressNotify(), op.IsFragment()
 	return req
 }
+
+// errBeforeAll is how etcd refuses a watch from a negative revision.
+var errBeforeAll = rpctypes.ErrGRPCCompacted
 
 // watchOf is a watch of a key or of a range of keys.
 func watchOf(key, end []byte) etcd.WatchRequest {

@@ -14,7 +14,7 @@ import (
 )
 
 // watchServer is etcd's Watch service, answered by an etcd.Client. It serves the
-// Watcher of clientv3.NewWatcher, which has loops and buffers of its own, and
+// Watcher of clientv3.NewWatcher, which has its own loops and buffers, and
 // generated clients; the Watcher of a Client does not come here.
 type watchServer struct {
 	pb.UnsafeWatchServer
@@ -53,7 +53,7 @@ type watchSession struct {
 
 	mu sync.Mutex // guards the fields below
 
-	lastID  int64
+	nextID  int64
 	watches map[int64]*servedWatch
 }
 
@@ -86,8 +86,7 @@ func (s *watchSession) create(in *pb.WatchCreateRequest) error {
 	req.Revision, req.PrevKV, req.ProgressNotify, req.Fragment = in.StartRevision, in.PrevKv, in.ProgressNotify, in.Fragment
 	req.NoPut = slices.Contains(in.Filters, pb.WatchCreateRequest_NOPUT)
 	req.NoDelete = slices.Contains(in.Filters, pb.WatchCreateRequest_NODELETE)
-	req.EndWithoutLeader = requiresLeader(s.ctx)
-	from, err := beginWatch(s.ctx, s.c, req)
+	from, err := beginWatch(s.ctx, s.c, req, requiresLeader(s.ctx))
 	if errors.Is(err, etcd.ErrClosed) || s.ctx.Err() != nil {
 		return asStatus(err)
 	}
@@ -116,16 +115,20 @@ func (s *watchSession) refuse(reason string) error {
 func (s *watchSession) taken(id int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.watches[id] != nil
+	return id != clientv3.AutoWatchID && s.watches[id] != nil
 }
 
-// add gives a watch its ID: the one that was asked for, which is free, or one of ours.
+// add gives a watch its ID: the one that was asked for, which is free, or one of ours,
+// from 0 on.
 func (s *watchSession) add(id int64, from *etcd.Watcher) *servedWatch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.watches[id] != nil || id == clientv3.AutoWatchID {
-		s.lastID++
-		id = s.lastID
+	if id == clientv3.AutoWatchID {
+		for s.watches[s.nextID] != nil {
+			s.nextID++
+		}
+		id = s.nextID
+		s.nextID++
 	}
 	w := &servedWatch{id: id, from: from}
 	w.ctx, w.cancel = context.WithCancel(s.ctx)

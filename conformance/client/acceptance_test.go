@@ -15,13 +15,13 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// acceptance is what a test of the list has: a client of a server of the list's
-// own, with keys of its own.
+// acceptance is the fixture of a test of the list: a client of the list's own
+// server, with its own keys.
 type acceptance struct {
 	*testing.T
 	c   *etcd.Client
 	s   *etcdtest.Server
-	dir string // its keys begin with it
+	dir string // prefix of its keys
 }
 
 func (a *acceptance) put(key, value string) int64 {
@@ -78,7 +78,7 @@ func (a *acceptance) events(w *etcd.Watcher, n int) []string {
 	return out
 }
 
-// stays checks for so long that the key is there.
+// stays checks for the given time that the key exists.
 func (a *acceptance) stays(key string, d time.Duration) {
 	a.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -212,7 +212,7 @@ func acceptLease(a *acceptance) {
 	a.want("TTL", l.TTL, time.Minute)
 	a.putOn(l, "service")
 	a.want("value", a.value("service"), "service")
-	// It outlives its TTL, which a shorter one shows sooner.
+	// It outlives its TTL; a shorter TTL shows that sooner.
 	brief := a.grant(time.Second)
 	a.putOn(brief, "brief")
 	a.stays("brief", 4*time.Second)
@@ -313,8 +313,8 @@ func acceptRegistration(a *acceptance) {
 	a.want("found after", a.count("services/web/"), 0)
 }
 
-// The watch begins first, then the list is loaded, and changes happen in
-// between: what is newer stays, whichever of the two brings it.
+// The watch begins first, then the list is loaded, and changes happen in between:
+// the newer version wins, whether it comes from the watch or the list.
 func acceptWatchedConfiguration(a *acceptance) {
 	a.put("timeout", "10")
 	a.put("name", "app")
@@ -333,7 +333,7 @@ func acceptWatchedConfiguration(a *acceptance) {
 	follow := func(n int) {
 		for range n {
 			for _, ev := range read(a.T, w).Events {
-				apply(strings.TrimPrefix(ev.KV.Key, a.dir), entry{string(ev.KV.Value), ev.KV.ModRevision, ev.Type == etcd.Delete})
+				apply(strings.TrimPrefix(ev.KV.Key, a.dir), entry{string(ev.KV.Value), ev.KV.ModRevision, ev.Type == etcd.EventDelete})
 			}
 		}
 	}
@@ -354,7 +354,7 @@ func acceptWatchedConfiguration(a *acceptance) {
 }
 
 func acceptVersions(a *acceptance) {
-	// A server where nobody else raises the revision.
+	// A server on which no other test raises the revision.
 	_, c := private(a.T, etcdtest.Config{}, etcd.Config{})
 	var revisions []int64
 	for i := 1; i <= 5; i++ {
@@ -382,12 +382,12 @@ func acceptTransaction(a *acceptance) {
 	a.put("b", fmt.Sprint(number("b")+1))
 	a.want("incremented", []int{number("a"), number("b")}, []int{11, 21})
 
-	// Again as one: only if neither has changed since it was read.
+	// Again as one transaction: only if neither has changed since it was read.
 	was := []etcd.KeyValue{stored(a.T, a.c, a.dir+"a"), stored(a.T, a.c, a.dir+"b")}
 	increment := etcd.TxnRequest{
 		If: []etcd.Compare{
-			etcd.CompareModRevision(a.dir+"a", etcd.Equal, was[0].ModRevision),
-			etcd.CompareModRevision(a.dir+"b", etcd.Equal, was[1].ModRevision),
+			etcd.Unchanged(was[0]),
+			etcd.Unchanged(was[1]),
 		},
 		Then: []etcd.Op{
 			etcd.PutRequest{Key: a.dir + "a", Value: []byte("12")},

@@ -25,36 +25,38 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// answer is what is expected of one of etcd's error texts.
+// answer is the expectation for one of etcd's error texts.
 type answer struct {
 	code    codes.Code
 	is      error // nil: no Err variable
 	outcome etcd.Outcome
-	// put and get: the call is made again.
+	// put and get: the call is retried.
 	put, get bool
-	// from is a file of the server's module, and what in it makes the text.
+	// from names a file of the server's module and the place in it that makes the
+	// text.
 	from string
 }
 
 const (
-	rejected = etcd.Rejected
+	rejected = etcd.OutcomeRejected
 	unknown  = etcd.OutcomeUnknown
 )
 
-// answers has every text of rpctypes of etcd 3.5, 3.6 and 3.7, and those that
-// reach clients beside it, as codes.Unknown or by gRPC.
+// answers has every text of rpctypes of etcd 3.5, 3.6 and 3.7, and the other texts
+// that reach clients, as codes.Unknown or from gRPC.
 var answers = map[string]answer{
-	"etcdserver: key is not provided":                          {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCEmptyKey"},
-	"etcdserver: value is provided":                            {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCValueProvided"},
-	"etcdserver: lease is provided":                            {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCLeaseProvided"},
-	"etcdserver: invalid sort option":                          {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCInvalidSortOption"},
-	"etcdserver: too many operations in txn request":           {codes.InvalidArgument, etcd.ErrTooManyOps, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCTooManyOps"},
-	"etcdserver: duplicate key given in txn request":           {codes.InvalidArgument, etcd.ErrDuplicateKey, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCDuplicateKey"},
-	"RangeStream does not support custom sort orders":          {codes.Unimplemented, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: RangeStream does not support custom sort orders"},
-	"RangeStream does not support revision filters":            {codes.Unimplemented, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: RangeStream does not support revision filters"},
-	"etcdserver: invalid client api version":                   {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCInvalidClientAPIVersion"},
-	"etcdserver: not capable":                                  {codes.FailedPrecondition, etcd.ErrClusterVersionUnknown, rejected, true, true, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCNotCapable"},
-	"etcdserver: rpc not supported for learner":                {codes.FailedPrecondition, etcd.ErrNotSupportedForLearner, rejected, true, true, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCNotSupportedForLearner"},
+	"etcdserver: key is not provided":                 {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCEmptyKey"},
+	"etcdserver: value is provided":                   {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCValueProvided"},
+	"etcdserver: lease is provided":                   {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCLeaseProvided"},
+	"etcdserver: invalid sort option":                 {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCInvalidSortOption"},
+	"etcdserver: too many operations in txn request":  {codes.InvalidArgument, etcd.ErrTooManyOps, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCTooManyOps"},
+	"etcdserver: duplicate key given in txn request":  {codes.InvalidArgument, etcd.ErrDuplicateKey, rejected, false, false, "etcdserver/api/v3rpc/key.go: rpctypes.ErrGRPCDuplicateKey"},
+	"RangeStream does not support custom sort orders": {codes.Unimplemented, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: RangeStream does not support custom sort orders"},
+	"RangeStream does not support revision filters":   {codes.Unimplemented, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/key.go: RangeStream does not support revision filters"},
+	"etcdserver: invalid client api version":          {codes.InvalidArgument, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCInvalidClientAPIVersion"},
+	"etcdserver: not capable":                         {codes.FailedPrecondition, etcd.ErrClusterVersionUnknown, rejected, true, true, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCNotCapable"},
+	// The first refusal has the client look for another member behind the address.
+	"etcdserver: rpc not supported for learner":                {codes.FailedPrecondition, etcd.ErrNotSupportedForLearner, rejected, true, false, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCNotSupportedForLearner"},
 	"etcdserver: no leader":                                    {codes.Unavailable, etcd.ErrNoLeader, rejected, true, true, "etcdserver/api/v3rpc/interceptor.go: rpctypes.ErrGRPCNoLeader"},
 	"etcdserver: request is too large":                         {codes.InvalidArgument, etcd.ErrRequestTooLarge, rejected, false, false, "etcdserver/v3_server.go: errors.ErrRequestTooLarge"},
 	"etcdserver: mvcc: required revision is a future revision": {codes.OutOfRange, etcd.ErrFutureRevision, rejected, false, false, "etcdserver/txn/range.go: mvcc.ErrFutureRev"},
@@ -64,13 +66,14 @@ var answers = map[string]answer{
 	"etcdserver: lease already exists":                         {codes.FailedPrecondition, etcd.ErrLeaseExists, rejected, false, false, "lease/lessor.go: ErrLeaseExists"},
 	"etcdserver: too large lease TTL":                          {codes.OutOfRange, etcd.ErrLeaseTTLTooLarge, rejected, false, false, "lease/lessor.go: ErrLeaseTTLTooLarge"},
 	"etcdserver: corrupt cluster":                              {codes.DataLoss, etcd.ErrCorrupt, rejected, false, false, "etcdserver/apply/corrupt.go: errors.ErrCorrupt"},
-	// It is applied, then said to have no space.
+	// The write is applied, then reported as out of space.
 	"etcdserver: mvcc: database space exceeded": {codes.ResourceExhausted, etcd.ErrNoSpace, unknown, false, false, "etcdserver/apply/quota.go: errors.ErrNoSpace"},
-	// etcd means another code here, but answers with an error that is no gRPC status.
+	// etcd intends another code here, but answers with an error that is not a gRPC
+	// status.
 	"etcdserver: too many requests":                                         {codes.Unknown, etcd.ErrTooManyRequests, rejected, true, true, "etcdserver/v3_server.go: errors.ErrTooManyRequests"},
 	"etcdserver: re-configuration failed due to not enough started members": {codes.Unknown, etcd.ErrNotEnoughStarted, rejected, false, false, "etcdserver/server.go: errors.ErrNotEnoughStartedMembers"},
 
-	// The wait for the proposal ends, the proposal may not.
+	// The wait for the proposal ends, but perhaps not the proposal.
 	"etcdserver: server stopped":                                                 {codes.Unavailable, etcd.ErrServerStopped, unknown, false, true, "etcdserver/v3_server.go: errors.ErrStopped"},
 	"etcdserver: request timed out":                                              {codes.Unavailable, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/server.go: errors.ErrTimeout"},
 	"etcdserver: request timed out, possibly due to previous leader failure":     {codes.Unavailable, etcd.ErrServerTimeout, unknown, false, true, "etcdserver/server.go: errors.ErrTimeoutDueToLeaderFail"},
@@ -103,7 +106,7 @@ var answers = map[string]answer{
 	"etcdserver: can only promote a learner member which is in sync with leader": {codes.FailedPrecondition, etcd.ErrLearnerNotReady, rejected, false, false, "etcdserver/server.go: errors.ErrLearnerNotReady"},
 	"etcdserver: too many learner members in cluster":                            {codes.FailedPrecondition, etcd.ErrTooManyLearners, rejected, false, false, "etcdserver/api/membership/cluster.go: ErrTooManyLearners"},
 	"etcdserver: unhealthy cluster":                                              {codes.Unavailable, etcd.ErrUnhealthy, rejected, true, true, "etcdserver/server.go: errors.ErrUnhealthy"},
-	// Members say it to each other.
+	// Members send it only to each other.
 	"etcdserver: cluster ID mismatch": {codes.FailedPrecondition, etcd.ErrClusterIDMismatch, rejected, false, false, "etcdserver/api/rafthttp/http.go: ErrClusterIDMismatch"},
 
 	"etcdserver: not leader":                                 {codes.FailedPrecondition, etcd.ErrNotLeader, rejected, false, false, "etcdserver/api/v3rpc/maintenance.go: rpctypes.ErrGRPCNotLeader"},
@@ -117,7 +120,7 @@ var answers = map[string]answer{
 	"etcdserver: permission denied":  {codes.PermissionDenied, etcd.ErrPermissionDenied, rejected, false, false, "auth/store.go: return ErrPermissionDenied"},
 	"etcdserver: user name is empty": {codes.InvalidArgument, etcd.ErrUnauthenticated, rejected, false, false, "etcdserver/v3_server.go: auth.ErrUserEmpty"},
 	"etcdserver: invalid auth token": {codes.Unauthenticated, etcd.ErrInvalidAuthToken, rejected, false, false, "auth/store.go: ErrInvalidAuthToken"},
-	// Made again with what the server then knows.
+	// Retried with the server's updated state.
 	"etcdserver: revision of auth store is old":                            {codes.InvalidArgument, nil, rejected, true, true, "etcdserver/v3_server.go: auth.ErrAuthOldRevision"},
 	"etcdserver: authentication failed, invalid user ID or password":       {codes.InvalidArgument, etcd.ErrAuthFailed, rejected, false, false, "auth/store.go: ErrAuthFailed"},
 	"auth: authentication failed, password was given for no password user": {codes.Unknown, etcd.ErrAuthFailed, rejected, false, false, "auth/store.go: ErrNoPasswordUser"},
@@ -141,12 +144,12 @@ var answers = map[string]answer{
 	"grpc: error unmarshalling request: proto: no UTF8": {codes.Internal, etcd.ErrInvalidRequest, rejected, false, false, "etcdserver/api/v3rpc/grpc.go: grpc.NewServer"},
 	"unknown service etcdserverpb.KV":                   {codes.Unimplemented, nil, rejected, false, false, "etcdserver/api/v3rpc/grpc.go: grpc.NewServer"},
 	"the connection is draining":                        {codes.Unavailable, etcd.ErrUnavailable, unknown, false, true, "etcdserver/api/v3rpc/grpc.go: grpc.NewServer"},
-	// Nobody knows it.
+	// An unknown text.
 	"a text of tomorrow": {codes.Unknown, nil, unknown, false, false, "etcdserver/api/v3rpc/util.go: status.Error(codes.Unknown"},
 }
 
-// rpctypesTexts returns every text that etcd's rpctypes has for its answers, with
-// the name of its code. It reads those of the version under test.
+// rpctypesTexts returns every error text of etcd's rpctypes in the version under
+// test, with the name of its code.
 func rpctypesTexts(t *testing.T) map[string]string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(goList(t, "-f", "{{.Dir}}", "go.etcd.io/etcd/api/v3/v3rpc/rpctypes"), "error.go"), nil, 0)
@@ -172,7 +175,7 @@ func rpctypesTexts(t *testing.T) map[string]string {
 	return found
 }
 
-// goList asks the go command in the module of the server version under test.
+// goList runs go list in the module of the server version under test.
 func goList(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)
@@ -187,7 +190,7 @@ func goList(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// No text of etcd's is missing, and each comes from where the table says.
+// No text of etcd is missing, and each comes from the place in the table.
 func TestAnswersAreComplete(t *testing.T) {
 	t.Parallel()
 	all := rpctypesTexts(t)
@@ -234,7 +237,7 @@ func (s *failingKV) Range(context.Context, *pb.RangeRequest) (*pb.RangeResponse,
 	return nil, s.err
 }
 
-// What each of the texts becomes, and whether the call is made again.
+// The error for each of the texts, and whether the call is retried.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	server := &failingKV{}
@@ -259,12 +262,15 @@ func TestAnswers(t *testing.T) {
 			{"Put", a.put, func() error { _, err := c.Put(t.Context(), etcd.PutRequest{Key: "k"}); return err }},
 			{"Get", a.get, func() error { _, err := c.Get(t.Context(), etcd.GetRequest{Key: "k"}); return err }},
 		} {
-			server.calls.Store(0)
-			// What an election explains is asked again within Timeout. When that
-			// ends a call and not the pause behind it, the answer is lost.
-			err := etcd.ErrTimeout
-			for errors.Is(err, etcd.ErrTimeout) {
+			// Requests that fail because of an election are repeated within
+			// Timeout. If Timeout ends a call rather than the pause after it, the
+			// answer is lost, and with it what happened to the request.
+			var err error
+			for tries, lost := 0, true; lost && tries < 20; tries++ {
+				server.calls.Store(0)
 				err = call.do()
+				var e *etcd.Error
+				lost = errors.As(err, &e) && (errors.Is(err, etcd.ErrTimeout) || a.outcome == etcd.OutcomeRejected && e.Outcome == etcd.OutcomeUnknown && e.Attempts > 1)
 			}
 			a.check(t, call.op, text, err)
 			if again := server.calls.Load() > 1; again != call.again {

@@ -46,7 +46,7 @@ func newIssuer(t testing.TB) *issuer {
 	return i
 }
 
-// sign makes a token for a user, as of a revision of the users and roles.
+// sign makes a token for a user, with a revision of the users and roles.
 func (i *issuer) sign(t testing.TB, user string, revision uint64, ttl time.Duration) string {
 	part := func(v any) string {
 		b, err := json.Marshal(v)
@@ -67,8 +67,8 @@ func (i *issuer) sign(t testing.TB, user string, revision uint64, ttl time.Durat
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// JWTs that the server issues end with their time, and with every change of users
-// and roles.
+// JWTs from the server become invalid when they expire, and with every change of
+// users and roles.
 func TestAuthJWT(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -77,7 +77,7 @@ func TestAuthJWT(t *testing.T) {
 	addUser(t, root, "u", "p", "u/")
 	c := asUser(t, s, "u", "p")
 	w := watch(t, c, etcd.WatchRequest{Key: "u/", Prefix: true})
-	l := granted(t, c, time.Second)
+	l := granted(t, c, 3*time.Second)
 	attach(t, c, "u/leased", l.ID)
 	read(t, w)
 	step := func(name string) {
@@ -95,8 +95,8 @@ func TestAuthJWT(t *testing.T) {
 		step("changed")
 		must(t)(root.Auth().RoleDelete(t.Context(), etcd.RoleDeleteRequest{Name: "r"}))
 	}
-	// Root needs none: for changes the server does not look at the revision. The
-	// user needs one after each change, or one after two.
+	// Root needs none: for changes the server does not check the revision. The user
+	// needs a new one after each change, or one after two changes.
 	if n := authentications(t, s) - before; n < 3 || n > 6 {
 		t.Errorf("%d Authenticate calls, want 3 to 6", n)
 	}
@@ -104,8 +104,8 @@ func TestAuthJWT(t *testing.T) {
 	step("expired")
 }
 
-// A server that has only the public key checks the tokens of others. One that it
-// has rejected is not offered to it again and again.
+// A server with only the public key checks tokens that others issue. The client
+// does not keep offering a token that it has rejected.
 func TestAuthOwnTokens(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -156,8 +156,8 @@ func TestAuthOwnTokens(t *testing.T) {
 	}
 }
 
-// The common name of a client certificate is a user without a password; a user
-// name and password, and so a token, count for more.
+// The common name of a client certificate names a user without a password. A user
+// name and password, and thus a token, take precedence.
 func TestAuthCertificates(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]etcdtest.Config{
@@ -186,7 +186,7 @@ func TestAuthCertificates(t *testing.T) {
 			alice := connect(t, etcd.Config{Endpoints: s.Endpoints(), TLS: as("alice")})
 			put(t, alice, "alice/k", "v")
 			w := watch(t, alice, etcd.WatchRequest{Key: "alice/", Prefix: true})
-			l := granted(t, alice, time.Second)
+			l := granted(t, alice, 3*time.Second)
 			attach(t, alice, "alice/leased", l.ID)
 			read(t, w)
 			if _, err := alice.Put(t.Context(), etcd.PutRequest{Key: "k"}); !errors.Is(err, etcd.ErrPermissionDenied) {
@@ -208,8 +208,8 @@ func TestAuthCertificates(t *testing.T) {
 	}
 }
 
-// All connections to all members share one token, and a member that has been
-// restarted and so knows it no longer costs one more.
+// All connections to all members share one token. A restarted member, which no
+// longer knows it, costs one more.
 func TestAuthCluster(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})

@@ -28,7 +28,7 @@ func authOn(t testing.TB, s *etcdtest.Server) *etcd.Client {
 	return asUser(t, s, "root", rootPassword)
 }
 
-// asUser is a user's client.
+// asUser makes a client for a user.
 func asUser(t testing.TB, s *etcdtest.Server, name, password string) *etcd.Client {
 	t.Helper()
 	return connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: name, Password: password})
@@ -44,7 +44,7 @@ func must(t testing.TB) func(any, error) {
 	}
 }
 
-// addUser adds a user who may read and write the keys that begin with prefix, by
+// addUser adds a user that may read and write the keys that begin with prefix, with
 // a role of the same name.
 func addUser(t testing.TB, root *etcd.Client, name, password, prefix string) {
 	t.Helper()
@@ -55,14 +55,14 @@ func addUser(t testing.TB, root *etcd.Client, name, password, prefix string) {
 	must(t)(a.UserGrantRole(t.Context(), etcd.UserGrantRoleRequest{User: name, Role: name}))
 }
 
-// endTokens makes the server forget a user's tokens, by giving the password that
-// the user has already.
+// endTokens makes the server forget a user's tokens by setting the same password
+// again.
 func endTokens(t testing.TB, root *etcd.Client, name, password string) {
 	t.Helper()
 	must(t)(root.Auth().UserChangePassword(t.Context(), etcd.UserChangePasswordRequest{Name: name, Password: password}))
 }
 
-// authentications is how many Authenticate calls a server has had.
+// authentications returns how many Authenticate calls a server has received.
 func authentications(t testing.TB, s *etcdtest.Server) int {
 	t.Helper()
 	resp, err := http.Get("http://" + s.Addr() + "/metrics")
@@ -95,7 +95,7 @@ func TestAuthUsersAndRoles(t *testing.T) {
 	failsWith := func(sentinel error) func(any, error) {
 		return func(_ any, err error) {
 			t.Helper()
-			wants(t, err, sentinel, etcd.Rejected)
+			wants(t, err, sentinel, etcd.OutcomeRejected)
 		}
 	}
 
@@ -123,7 +123,7 @@ func TestAuthUsersAndRoles(t *testing.T) {
 		{Key: "dir/", Prefix: true, Type: etcd.PermissionWrite},
 		{Key: "e", FromKey: true, Type: etcd.PermissionReadWrite},
 		{Key: "a", RangeEnd: "c"},
-		{Key: "a", RangeEnd: "c", Type: etcd.PermissionWrite}, // in place of the one before
+		{Key: "a", RangeEnd: "c", Type: etcd.PermissionWrite}, // replaces the previous one
 		{Prefix: true},
 		{Key: "\xff\x00"},
 	} {
@@ -202,7 +202,7 @@ func TestAuthUsersAndRoles(t *testing.T) {
 	must(t)(c.Auth().UserList(ctx))
 }
 
-// What the client refuses itself.
+// Requests that the client itself refuses.
 func TestAuthInvalid(t *testing.T) {
 	t.Parallel()
 	a, ctx := connect(t, etcd.Config{Endpoints: []string{"127.0.0.1:1"}}).Auth(), t.Context()

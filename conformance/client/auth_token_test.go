@@ -21,7 +21,7 @@ func quickAuth(t testing.TB, config etcdtest.Config) *etcdtest.Server {
 	return etcdtest.StartProcess(t, config)
 }
 
-// The server forgets a token under calls, a watch and a lease.
+// The server forgets a token that calls, a watch and a lease use.
 func TestAuthTokenForgotten(t *testing.T) {
 	t.Parallel()
 	s := quickAuth(t, etcdtest.Config{})
@@ -30,7 +30,7 @@ func TestAuthTokenForgotten(t *testing.T) {
 	before := authentications(t, s)
 	c := asUser(t, s, "u", "p")
 	old := watch(t, c, etcd.WatchRequest{Key: "u/", Prefix: true})
-	l := granted(t, c, time.Second)
+	l := granted(t, c, 3*time.Second)
 	attach(t, c, "u/leased", l.ID)
 	manual, err := c.KeepAlive(t.Context(), etcd.KeepAliveRequest{ID: l.ID})
 	if err != nil {
@@ -86,8 +86,8 @@ func TestAuthTokenForgotten(t *testing.T) {
 	}
 }
 
-// A simple token expires on a clock of the server's, here of one second, when it
-// has not been used.
+// A simple token expires on the server when it is unused for a time, here one
+// second.
 func TestAuthTokenExpires(t *testing.T) {
 	t.Parallel()
 	s := quickAuth(t, etcdtest.Config{AuthTokenTTL: time.Second})
@@ -104,8 +104,8 @@ func TestAuthTokenExpires(t *testing.T) {
 	}
 }
 
-// A thousand callers meet a token that is no longer accepted. None fails, and
-// their writes are made once: they were rejected before they were proposed.
+// A thousand callers use a token that is no longer accepted. None fails, and each
+// write is applied once: the rejections came before the proposals.
 func TestAuthTokenStorm(t *testing.T) {
 	t.Parallel()
 	const callers = 1000
@@ -137,14 +137,14 @@ func TestAuthTokenStorm(t *testing.T) {
 	}
 }
 
-// Authentication is switched on, off and on again under a client that has
-// credentials from the beginning, with a watch and a lease.
+// Authentication is switched on, off and on again under a client with a watch and a
+// lease that has credentials from the start.
 func TestAuthSwitched(t *testing.T) {
 	t.Parallel()
 	s := quickAuth(t, etcdtest.Config{})
 	c := asUser(t, s, "root", rootPassword)
 	w := watch(t, c, etcd.WatchRequest{Key: "k/", Prefix: true})
-	l := granted(t, c, time.Second)
+	l := granted(t, c, 3*time.Second)
 	attach(t, c, "k/leased", l.ID)
 	read(t, w)
 	step := func(name string) {
@@ -178,8 +178,8 @@ func TestAuthSwitched(t *testing.T) {
 	}
 }
 
-// Every kind of request says that the password is wrong, at once, and the server
-// is not made to check it for each.
+// Every kind of request fails at once with the wrong password, and the server does
+// not have to check it for each.
 func TestAuthWrongPassword(t *testing.T) {
 	t.Parallel()
 	s := quickAuth(t, etcdtest.Config{})
@@ -212,7 +212,7 @@ func TestAuthWrongPassword(t *testing.T) {
 	for range 200 {
 		calls.Go(func() {
 			_, err := c.Put(ctx, etcd.PutRequest{Key: "k"})
-			wants(t, err, etcd.ErrAuthFailed, etcd.NotSent)
+			wants(t, err, etcd.ErrAuthFailed, etcd.OutcomeNotSent)
 		})
 	}
 	calls.Wait()
@@ -234,7 +234,7 @@ func TestAuthWrongPassword(t *testing.T) {
 		if err == nil {
 			break
 		}
-		wants(t, err, etcd.ErrAuthFailed, etcd.NotSent)
+		wants(t, err, etcd.ErrAuthFailed, etcd.OutcomeNotSent)
 		if ctx.Err() != nil {
 			t.Fatal("it goes on failing")
 		}
@@ -242,7 +242,7 @@ func TestAuthWrongPassword(t *testing.T) {
 	}
 }
 
-// The password changes under a client whose callback knows the new one.
+// The password changes, and the client's callback knows the new one.
 func TestAuthRotation(t *testing.T) {
 	t.Parallel()
 	s := quickAuth(t, etcdtest.Config{})
@@ -259,7 +259,7 @@ func TestAuthRotation(t *testing.T) {
 		},
 	})
 	w := watch(t, c, etcd.WatchRequest{Key: "u/", Prefix: true})
-	l := granted(t, c, time.Second)
+	l := granted(t, c, 3*time.Second)
 	attach(t, c, "u/leased", l.ID)
 	read(t, w)
 	for i := range 5 {
@@ -280,8 +280,8 @@ func TestAuthRotation(t *testing.T) {
 	}
 }
 
-// Who may not do something is told so, and a permission that is gone ends the
-// watch that needs it when it has to be resumed.
+// A user without a permission gets an error, and a watch that lost its permission
+// ends when it has to resume.
 func TestAuthPermissions(t *testing.T) {
 	t.Parallel()
 	s := quickAuth(t, etcdtest.Config{})
@@ -302,7 +302,7 @@ func TestAuthPermissions(t *testing.T) {
 	} {
 		if err := call(); !errors.Is(err, etcd.ErrPermissionDenied) || etcd.MaybeApplied(err) {
 			if name == "Compact" && err != nil && !etcd.MaybeApplied(err) {
-				continue // whose permission etcd checks since 3.7
+				continue // etcd checks its permission since 3.7
 			}
 			t.Errorf("%s: error %v", name, err)
 		}
@@ -325,7 +325,7 @@ func TestAuthPermissions(t *testing.T) {
 }
 
 // A token costs a call no allocation. The race detector empties pools at random, so
-// that both means move by about a tenth.
+// both averages vary by about a tenth.
 func TestAuthTokenAllocations(t *testing.T) {
 	s := quickAuth(t, etcdtest.Config{})
 	measure := func(c *etcd.Client) float64 {
@@ -348,9 +348,9 @@ func TestAuthTokenAllocations(t *testing.T) {
 	}
 }
 
-// A password changes under two clients that do not know the new one yet, and
-// then their watches have to be resumed. The one never will: its watch ends, and
-// its lease is lost for that reason. The other's callback learns it in the end.
+// A password changes under two clients that do not know the new one yet, and then
+// their watches have to resume. The first client never learns it: its watch ends,
+// and its lease is lost for that reason. The other's callback learns it eventually.
 func TestAuthLockedOut(t *testing.T) {
 	t.Parallel()
 	s := quickAuth(t, etcdtest.Config{})
@@ -367,7 +367,7 @@ func TestAuthLockedOut(t *testing.T) {
 	})
 	ends := watch(t, fixed, etcd.WatchRequest{Key: "u/k"})
 	goesOn := watch(t, asking, etcd.WatchRequest{Key: "u/k"})
-	lease := granted(t, fixed, time.Second)
+	lease := granted(t, fixed, 3*time.Second)
 	attach(t, fixed, "u/leased", lease.ID)
 	endTokens(t, root, "u", "new")
 	put(t, root, "u/k", "1")

@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,8 +24,8 @@ func counted(t *testing.T, server etcdtest.Config, config etcd.Config) (*etcd.Cl
 	return c, &n
 }
 
-// TestBatch: each operation has its own result, in its place, and those of a kind
-// share a request.
+// TestBatch: each operation has its own result, in its place, and operations of one
+// kind share a request.
 func TestBatch(t *testing.T) {
 	t.Parallel()
 	c, requests := counted(t, etcdtest.Config{}, etcd.Config{})
@@ -83,7 +85,7 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// TestBatchOfMany: as few requests as the server takes.
+// TestBatchOfMany: as few requests as the server allows.
 func TestBatchOfMany(t *testing.T) {
 	t.Parallel()
 	c, requests := counted(t, etcdtest.Config{}, etcd.Config{})
@@ -113,7 +115,7 @@ func TestBatchOfMany(t *testing.T) {
 	}
 }
 
-// TestBatchWithBadOperations: one that is refused costs the others nothing.
+// TestBatchWithBadOperations: a refused operation does not affect the others.
 func TestBatchWithBadOperations(t *testing.T) {
 	t.Parallel()
 	c, requests := counted(t, etcdtest.Config{}, etcd.Config{})
@@ -127,18 +129,21 @@ func TestBatchWithBadOperations(t *testing.T) {
 	ops[45] = etcd.PutRequest{Key: "k45", IgnoreValue: true}
 	results := c.Batch(t.Context(), ops...)
 	for i, r := range results {
+		if r.Index != i || !reflect.DeepEqual(r.Op, ops[i]) {
+			t.Errorf("result %d is of operation %d, %v", i, r.Index, r.Op)
+		}
 		switch i {
 		case 42:
-			wants(t, r.Err, etcd.ErrLeaseNotFound, etcd.Rejected)
+			wants(t, r.Err, etcd.ErrLeaseNotFound, etcd.OutcomeRejected)
 		case 43:
-			wants(t, r.Err, etcd.ErrInvalidRequest, etcd.NotSent)
+			wants(t, r.Err, etcd.ErrInvalidRequest, etcd.OutcomeNotSent)
 			if !strings.Contains(r.Err.Error(), "PutRequest.Key is empty") {
 				t.Error(r.Err)
 			}
 		case 44:
-			wants(t, r.Err, etcd.ErrInvalidRequest, etcd.NotSent)
+			wants(t, r.Err, etcd.ErrInvalidRequest, etcd.OutcomeNotSent)
 		case 45:
-			wants(t, r.Err, etcd.ErrKeyNotFound, etcd.Rejected)
+			wants(t, r.Err, etcd.ErrKeyNotFound, etcd.OutcomeRejected)
 		default:
 			if r.Err != nil {
 				t.Errorf("put %d: %v", i, r.Err)
@@ -147,12 +152,23 @@ func TestBatchWithBadOperations(t *testing.T) {
 			}
 		}
 	}
+	err := results.Err()
+	for _, want := range []error{etcd.ErrLeaseNotFound, etcd.ErrInvalidRequest, etcd.ErrKeyNotFound} {
+		if !errors.Is(err, want) {
+			t.Errorf("%v is not %v", err, want)
+		}
+	}
+	if etcd.MaybeApplied(err) {
+		t.Errorf("%v: maybe applied", err)
+	}
+	mustSay(t, err, "etcd: 4 of 100 operations of the Batch failed: operation 42: etcd: Put via ")
+	mustSay(t, err, "requested lease not found; operation 43: etcd: Put: PutRequest.Key is empty; operation 44: etcd: Batch: an operation is nil; and 1 more")
 	if n := requests.Load(); n > 40+96 { // the gets of stored are 96
 		t.Errorf("%d requests", n)
 	}
 	//lint:ignore SA1012 it is what is tested
 	for _, r := range c.Batch(nil, etcd.GetRequest{Key: "k"}, etcd.TxnRequest{}) {
-		wants(t, r.Err, etcd.ErrInvalidRequest, etcd.NotSent)
+		wants(t, r.Err, etcd.ErrInvalidRequest, etcd.OutcomeNotSent)
 	}
 	if r := c.Batch(t.Context()); r != nil {
 		t.Errorf("no operations: %v", r)

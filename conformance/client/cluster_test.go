@@ -15,10 +15,10 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A member that is alone answers from what it has only when asked to. Here it
-// has missed a write: a transaction of compares alone, which etcd would answer
-// from local state, must not see the old value. And calls that wait for a
-// leader get their answer inside one attempt once there is one.
+// An isolated member answers from local state only on request. Here it has missed a
+// write: a transaction with only compares, which etcd would answer from local
+// state, must not see the old value. And calls that wait for a leader are answered
+// within one attempt once there is one.
 func TestLaggingMember(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
@@ -30,8 +30,8 @@ func TestLaggingMember(t *testing.T) {
 	alone := connect(t, etcd.Config{Endpoints: lagging.Endpoints(), Retry: -1, Timeout: 700 * time.Millisecond})
 	local := etcd.GetRequest{Key: "k", Serializable: true}
 	eventually(t, "the first value on every member", func() bool { return len(get(t, alone, local).KVs) == 1 })
-	// Held still, it hears nothing. The others start anew, so that nothing of
-	// the next write waits in a socket for it.
+	// While stopped it receives nothing. The others restart, so that nothing of the
+	// next write waits for it in a socket.
 	for _, step := range []func() error{
 		lagging.Stop, members[1].Kill, members[2].Kill, members[1].Launch, members[2].Restart,
 	} {
@@ -61,8 +61,8 @@ func TestLaggingMember(t *testing.T) {
 		"a nested get":             {If: isOld, Then: ops(etcd.TxnRequest{Then: ops(getOld)})},
 		"linearizable in one only": {If: isOld, Then: ops(etcd.GetRequest{Key: "k"})},
 	}
-	// For a second it still believes in a leader, and whatever it would answer
-	// from local state it answers.
+	// For a second it still assumes a leader, and answers everything that it can
+	// from local state.
 	allFail := func(check func(err error)) {
 		var calls sync.WaitGroup
 		for name, req := range linearizable {
@@ -111,8 +111,8 @@ func TestLaggingMember(t *testing.T) {
 
 	t.Run("linearizable without leader", func(t *testing.T) {
 		allFail(func(err error) {
-			// It knows of no leader and says so at once; that it is asked again
-			// and again is what makes an election no error.
+			// It knows no leader and says so at once. The client keeps asking, so
+			// an election is not an error.
 			noLeader(t, err)
 		})
 		t.Run("others", func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestLaggingMember(t *testing.T) {
 			t.Errorf("put %d that waited has version %d", i, v)
 		}
 	}
-	// Only what was asked for comes back.
+	// Only the requested fields are returned.
 	for name, req := range linearizable {
 		resp := txn(t, all, req)
 		if want := map[bool]int{true: len(req.Then), false: len(req.Else)}[resp.Succeeded]; len(resp.Responses) != want || resp.Succeeded && req.If != nil {
@@ -180,21 +180,21 @@ func TestLaggingMember(t *testing.T) {
 	}
 }
 
-// noLeader checks the error of a call that has asked for a leader until its time
-// was up, which may be in the middle of its last try.
+// noLeader checks the error of a call that waited for a leader until its time was
+// up, possibly during its last try.
 func noLeader(t *testing.T, err error) {
 	t.Helper()
 	if errors.Is(err, etcd.ErrTimeout) {
 		return
 	}
-	wants(t, err, etcd.ErrNoLeader, etcd.Rejected)
+	wants(t, err, etcd.ErrNoLeader, etcd.OutcomeRejected)
 	if etcd.MaybeApplied(err) {
 		t.Errorf("%v: said to be applied, maybe", err)
 	}
 }
 
-// Leadership moves while calls are made. Reads ride over it; so do writes that
-// are refused, and those that are lost are said to be.
+// Leadership moves during calls. Reads succeed, and so do writes that are refused
+// at first. Lost writes are reported as such.
 func TestLeaderMoves(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
@@ -213,8 +213,8 @@ func TestLeaderMoves(t *testing.T) {
 				}
 				unknown := int64(0)
 				if _, err := c.Put(t.Context(), etcd.PutRequest{Key: key}); err != nil {
-					// A proposal that is under way to the old leader may be lost;
-					// the server learns of it only after seconds.
+					// A proposal on its way to the old leader may be lost, which
+					// the server notices only after seconds.
 					wants(t, err, etcd.ErrServerTimeout, etcd.OutcomeUnknown)
 					unknown = 1
 				}

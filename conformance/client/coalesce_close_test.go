@@ -9,8 +9,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// Close ends calls that wait for others, which have not been made, and those that
-// share a request that is under way, of which nothing is known.
+// Close ends queued calls, which were not sent, and calls that share a request in
+// flight, whose outcome is unknown.
 func TestCoalescedClose(t *testing.T) {
 	t.Parallel()
 	for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
@@ -38,7 +38,7 @@ func TestCoalescedClose(t *testing.T) {
 			}
 		}
 		for _, done := range waiting {
-			if e := wants(t, await(t, done), etcd.ErrClosed, etcd.NotSent); e != nil && (e.Op != "Delete" || etcd.MaybeApplied(e)) {
+			if e := wants(t, await(t, done), etcd.ErrClosed, etcd.OutcomeNotSent); e != nil && (e.Op != "Delete" || etcd.MaybeApplied(e)) {
 				t.Errorf("error %+v", e)
 			}
 		}
@@ -49,8 +49,8 @@ func TestCoalescedClose(t *testing.T) {
 	}
 }
 
-// Close in the middle of everything: each call ends, and nothing is left of the
-// client, for which TestMain looks.
+// Close under full load: each call ends, and the client leaves nothing behind,
+// which TestMain checks.
 func TestCoalescedCloseUnderLoad(t *testing.T) {
 	t.Parallel()
 	for range 10 {

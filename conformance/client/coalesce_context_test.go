@@ -12,14 +12,15 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// promptly is how soon a call returns whose context has ended.
+// promptly is how soon a call must return after its context has ended.
 const promptly = raceFactor * 50 * time.Millisecond
 
-// patience is a context of some callers of a request that they share.
+// patience makes contexts for the callers of a shared request.
 type patience struct {
 	name string
-	// make returns a context with a deadline or without, as it is for all callers,
-	// since the two do not meet; those that are to end do when end is called.
+	// make returns a context with or without a deadline, the same for all callers,
+	// because the two kinds never share. Contexts that should end do so when end is
+	// called.
 	make func(t *testing.T, ends bool) (_ context.Context, end func())
 	err  error
 }
@@ -33,13 +34,13 @@ var patiences = []patience{
 		if !ends {
 			return within(t, time.Minute), nil
 		}
-		ctx := within(t, 2*time.Second) // longer than it takes to be sent
+		ctx := within(t, 2*time.Second) // longer than sending takes
 		return ctx, func() { <-ctx.Done() }
 	}, context.DeadlineExceeded},
 }
 
-// One caller gives up what it shares with others: it returns at once and knows
-// nothing of what becomes of its put, and the others do not notice.
+// One caller of a shared request gives up: it returns at once, the outcome of its
+// put is unknown, and the others do not notice.
 func TestCoalescedGivingUp(t *testing.T) {
 	t.Parallel()
 	for _, p := range patiences {
@@ -88,7 +89,7 @@ func TestCoalescedGivingUp(t *testing.T) {
 	}
 }
 
-// A read that is given up was not applied, whatever became of it.
+// A read that is given up never counts as applied.
 func TestCoalescedReadGivenUp(t *testing.T) {
 	t.Parallel()
 	for w := range crowds(t, shared, etcd.Config{}) {
@@ -116,8 +117,8 @@ func TestCoalescedReadGivenUp(t *testing.T) {
 	}
 }
 
-// When all callers of a request have given up it is cancelled, though nothing has
-// been answered; a patient one among them keeps it.
+// When all callers of a request have given up, the request is cancelled. One
+// patient caller keeps it.
 func TestCoalescedGivenUpByAll(t *testing.T) {
 	t.Parallel()
 	for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
@@ -163,7 +164,7 @@ func TestCoalescedGivenUpByAll(t *testing.T) {
 	}
 }
 
-// A call that gives up while it waits has not been made and never is.
+// A call that gives up while it is queued was not sent and never is.
 func TestCoalescedGivenUpWaiting(t *testing.T) {
 	t.Parallel()
 	for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
@@ -190,7 +191,7 @@ func TestCoalescedGivenUpWaiting(t *testing.T) {
 				continue
 			}
 			err := await(t, puts[i].done)
-			e := wants(t, err, context.Canceled, etcd.NotSent)
+			e := wants(t, err, context.Canceled, etcd.OutcomeNotSent)
 			if e != nil && (etcd.MaybeApplied(err) || e.Op != "Put") {
 				t.Errorf("error %+v", e)
 			}
@@ -211,7 +212,8 @@ func TestCoalescedGivenUpWaiting(t *testing.T) {
 	}
 }
 
-// During an outage a call that waits says so, that it was not made, and why.
+// During an outage the error of a queued call says that it was queued, that it was
+// not sent, and why.
 func TestCoalescedOutage(t *testing.T) {
 	t.Parallel()
 	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
@@ -230,7 +232,7 @@ func TestCoalescedOutage(t *testing.T) {
 	ctx, patient := within(t, 2*time.Second), within(t, time.Minute)
 	var calls []<-chan error
 	for i := range 300 {
-		async(putting(patient, c, p)) // what shares a request with it does not end it
+		async(putting(patient, c, p)) // another caller of its request does not end it
 		calls = append(calls, async(func() error {
 			_, err := c.Put(ctx, etcd.PutRequest{Key: fmt.Sprint(p, i)})
 			return err
@@ -240,7 +242,7 @@ func TestCoalescedOutage(t *testing.T) {
 	ended := time.Now()
 	for i, done := range calls {
 		err := await(t, done)
-		wants(t, err, context.DeadlineExceeded, etcd.NotSent)
+		wants(t, err, context.DeadlineExceeded, etcd.OutcomeNotSent)
 		if !errors.Is(err, etcd.ErrUnavailable) || !strings.Contains(err.Error(), "connection refused") || etcd.MaybeApplied(err) {
 			t.Fatalf("put %d: %v", i, err)
 		}

@@ -11,9 +11,9 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// crowd is a client behind a proxy whose calls are to share a request: hold has
-// the proxy hold up what is sent until a call has to wait, queue adds calls to
-// that one, and release lets all of them go.
+// crowd is a client behind a proxy whose calls should share a request. hold makes
+// the proxy hold up traffic until a call has to wait, queue adds calls behind that
+// one, and release lets all of them go.
 type crowd struct {
 	*etcd.Client
 	t     *testing.T
@@ -23,12 +23,12 @@ type crowd struct {
 	queued  int // calls that should be waiting
 	fillers []<-chan error
 	late    bool // a call that should be waiting is not
-	met     bool // all wait that should
+	met     bool // all calls that should wait do
 }
 
-// crowds makes crowds until in one of them all calls have met. A client lets
-// waiting calls go after a while in which nothing was answered, which may be
-// before all are there when the machine is slow.
+// crowds makes crowds until in one of them all calls share a request. A client
+// sends waiting calls after a while without answers, which on a slow machine may be
+// before all calls have joined.
 func crowds(t *testing.T, s *etcdtest.Server, config etcd.Config) iter.Seq[*crowd] {
 	t.Helper()
 	return func(yield func(*crowd) bool) {
@@ -59,8 +59,9 @@ func newCrowd(t *testing.T, s *etcdtest.Server, config etcd.Config) *crowd {
 	return w
 }
 
-// hold holds up what goes the given way, and makes calls until one waits. They
-// must be of the kind of those that are to be queued: each kind has a line.
+// hold holds up the traffic in the given direction, and makes calls until one
+// waits. They must be of the same kind as those that will be queued, because each
+// kind has its own queue.
 func (w *crowd) hold(ways etcdtest.Way, call func() error) {
 	w.t.Helper()
 	w.proxy.Set(ways, etcdtest.Fault{Stall: true})
@@ -72,7 +73,7 @@ func (w *crowd) hold(ways etcdtest.Way, call func() error) {
 	}
 }
 
-// queue begins a call and returns when it waits, behind those from before.
+// queue begins a call and returns when it waits behind the earlier ones.
 func (w *crowd) queue(call func() error) <-chan error {
 	w.t.Helper()
 	w.late = w.late || w.Stats().CallsWaiting != w.queued
@@ -85,7 +86,7 @@ func (w *crowd) queue(call func() error) <-chan error {
 	return done
 }
 
-// together reports whether all wait; else another crowd is to try.
+// together reports whether all calls wait; if not, another crowd must try.
 func (w *crowd) together() bool {
 	w.met = !w.late && w.Stats().CallsWaiting == w.queued
 	if !w.met {
@@ -94,8 +95,8 @@ func (w *crowd) together() bool {
 	return w.met
 }
 
-// sent waits until those that wait have been sent, though nothing was answered,
-// as one request, and returns its attempt.
+// sent waits until the waiting calls have been sent as one request, although
+// nothing was answered, and returns its attempt.
 func (w *crowd) sent() *attempt {
 	w.t.Helper()
 	var found *attempt
@@ -108,7 +109,7 @@ func (w *crowd) sent() *attempt {
 
 func (w *crowd) release() { w.proxy.Heal() }
 
-// until is eventually, for what takes no time.
+// until is eventually, for conditions that take no time.
 func (w *crowd) until(what string, f func() bool) {
 	w.t.Helper()
 	for end := time.Now().Add(30 * time.Second); !f(); time.Sleep(20 * time.Microsecond) {
@@ -118,7 +119,7 @@ func (w *crowd) until(what string, f func() bool) {
 	}
 }
 
-// attempts are those of a client, as its hook tells of them.
+// attempts are a client's attempts, as reported by its hook.
 type attempts struct {
 	mu  sync.Mutex // guards the field below, and what the attempts hold
 	all []*attempt
@@ -154,7 +155,7 @@ func (as *attempts) count() int {
 	return len(as.all)
 }
 
-// find returns an attempt of which f holds, or nil.
+// find returns an attempt for which f holds, or nil.
 func (as *attempts) find(f func(*attempt) bool) *attempt {
 	as.mu.Lock()
 	defer as.mu.Unlock()
@@ -167,7 +168,7 @@ func (as *attempts) find(f func(*attempt) bool) *attempt {
 	return nil
 }
 
-// since returns those behind the first n.
+// since returns the attempts after the first n.
 func (as *attempts) since(n int) []attempt {
 	as.mu.Lock()
 	defer as.mu.Unlock()
@@ -178,7 +179,7 @@ func (as *attempts) since(n int) []attempt {
 	return list
 }
 
-// succeed waits for the calls, and fails the test for each error.
+// succeed waits for the calls, and reports each error.
 func succeed(t *testing.T, calls ...<-chan error) {
 	t.Helper()
 	for _, done := range calls {

@@ -12,8 +12,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A read joins no request that has been sent: the server may have answered it
-// already, from before what was written since.
+// A read never joins a request that was already sent: the server may have answered
+// that request before a later write.
 func TestCoalescedReadJoinsNoSentRequest(t *testing.T) {
 	t.Parallel()
 	writer := connect(t, etcd.Config{})
@@ -53,8 +53,8 @@ func TestCoalescedReadJoinsNoSentRequest(t *testing.T) {
 	}
 }
 
-// Whatever another client was told to be stored is found by all that read it
-// afterwards, while requests are under way, over a way that is slow.
+// Every read that starts after another client's successful write finds it, even
+// while requests are in flight over a slow link.
 func TestCoalescedReadsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	const keys, readers, lasting = 4, 64, time.Second
@@ -64,7 +64,7 @@ func TestCoalescedReadsAreLinearizable(t *testing.T) {
 	p := ownKeys(t)
 	var (
 		callers sync.WaitGroup
-		stored  [keys]atomic.Int64 // what has been answered
+		stored  [keys]atomic.Int64 // acknowledged writes
 		reads   atomic.Int64
 		end     = time.Now().Add(lasting)
 	)

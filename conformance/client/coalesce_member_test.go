@@ -13,8 +13,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// What becomes of a member befalls the calls that share requests no worse than it
-// does those that go alone.
+// Faults of a member affect calls that share requests no more than calls that go
+// alone.
 func TestCoalescedMembers(t *testing.T) {
 	t.Parallel()
 	p := startProxied(t)
@@ -25,7 +25,7 @@ func TestCoalescedMembers(t *testing.T) {
 	t.Run("no majority", func(t *testing.T) { noMajority(t, p) })
 }
 
-// silentMember: one member answers nothing any longer.
+// silentMember: one member stops answering.
 func silentMember(t *testing.T, p *proxied, victim *etcdtest.Server) {
 	var shared, alone *memberLoad
 	for way, load := range map[etcd.Coalesce]**memberLoad{etcd.CoalesceAll: &shared, etcd.CoalesceOff: &alone} {
@@ -56,7 +56,7 @@ func silentMember(t *testing.T, p *proxied, victim *etcdtest.Server) {
 	}
 }
 
-// killedLeader: nobody leads for a while.
+// killedLeader: there is no leader for a while.
 func killedLeader(t *testing.T, p *proxied) {
 	c := connect(t, etcd.Config{
 		Endpoints: p.endpoints(p.aFollower(t)), Coalesce: etcd.CoalesceAll, RetryWrites: etcd.AtLeastOnce,
@@ -163,8 +163,8 @@ func (l *memberLoad) run(t *testing.T) {
 	callers.Wait()
 }
 
-// call makes a call that may fail only if it is a put whose fate is unknown, and
-// not later than its context ends.
+// call makes a call that may fail only if it is a put with an unknown outcome, and
+// must end when its context does.
 func (l *memberLoad) call(t *testing.T, kind int, call func(context.Context) error) error {
 	ctx := t.Context()
 	if l.limit > 0 {
@@ -203,7 +203,7 @@ func (l *memberLoad) checkVersions(t *testing.T) {
 	}
 }
 
-// A learner answers serializable reads, but takes no transactions.
+// A learner answers serializable reads, but accepts no transactions.
 func TestCoalescedLearner(t *testing.T) {
 	t.Parallel()
 	_, c := private(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond}, etcd.Config{})

@@ -33,8 +33,7 @@ func reading(t *testing.T, c *etcd.Client, key string) func() error {
 	}
 }
 
-// The same read of many callers is made once, and each of them has bytes of its
-// own.
+// The same read of many callers is sent once, and each of them gets its own bytes.
 func TestCoalescedIdenticalReads(t *testing.T) {
 	t.Parallel()
 	key, value := ownKeys(t), strings.Repeat("v", 10_000)
@@ -66,8 +65,8 @@ func TestCoalescedIdenticalReads(t *testing.T) {
 	}
 }
 
-// checkOwnBytes checks that all have the value, one after the other, and writes
-// over it each time.
+// checkOwnBytes checks one after another that all have the value, and overwrites
+// each after the check.
 func checkOwnBytes(t *testing.T, gets []getter, key, value string) {
 	t.Helper()
 	for i := range gets {
@@ -80,7 +79,7 @@ func checkOwnBytes(t *testing.T, gets []getter, key, value string) {
 	}
 }
 
-// Each caller's header is that of the answer that it came with, and whole.
+// Each caller gets the complete header of its answer.
 func TestCoalescedHeaders(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{Coalesce: etcd.CoalesceOff})
@@ -114,7 +113,7 @@ func TestCoalescedHeaders(t *testing.T) {
 	}
 }
 
-// Reads of one key that ask for different things of it have different answers.
+// Reads of one key with different options have different answers.
 func TestCoalescedOptions(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{Coalesce: etcd.CoalesceOff})
@@ -148,7 +147,7 @@ func TestCoalescedOptions(t *testing.T) {
 	}
 }
 
-// Calls that may not share a request are not held up by those that wait.
+// Waiting calls do not hold up calls that may not share a request.
 func TestCoalescedReadsApart(t *testing.T) {
 	t.Parallel()
 	key := ownKeys(t)

@@ -29,8 +29,8 @@ var badWrites = []badWrite{
 	{"too large", etcd.PutRequest{Value: make([]byte, badLimit)}, etcd.ErrRequestTooLarge},
 }
 
-// alices is the client's configuration of a user who may only use keys that begin
-// with alice/.
+// alices returns a client's configuration for a user that may only use keys that
+// begin with alice/.
 func alices(t *testing.T, s *etcdtest.Server, config etcd.Config) etcd.Config {
 	t.Helper()
 	addUser(t, authOn(t, s), "alice", "pass", "alice/")
@@ -38,8 +38,8 @@ func alices(t *testing.T, s *etcdtest.Server, config etcd.Config) etcd.Config {
 	return config
 }
 
-// One put that the server refuses, among many: it has its own error and all others
-// are made, once. After that its key shares no request, and the others do.
+// The server refuses one put among many: it gets its own error, and all others are
+// applied once. After that its key shares no request, and the others do.
 func TestCoalescedBadPut(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{MaxRequestBytes: badLimit, Heartbeat: 10 * time.Millisecond})
@@ -81,7 +81,7 @@ func checkBadPut(t *testing.T, w *crowd, bad badWrite) {
 				continue
 			}
 			err := await(t, puts[i].done)
-			e := wants(t, err, bad.sentinel, etcd.Rejected)
+			e := wants(t, err, bad.sentinel, etcd.OutcomeRejected)
 			if e != nil && (e.Op != "Put" || etcd.MaybeApplied(err) || e.Attempts != 1 || e.Endpoint != w.proxy.Endpoint()) {
 				t.Errorf("error %+v", e)
 			}
@@ -103,7 +103,8 @@ func checkBadPut(t *testing.T, w *crowd, bad badWrite) {
 	}
 }
 
-// The same of reads and deletes, which permission alone is a reason to refuse.
+// The same for reads and deletes, which the server refuses only for lack of
+// permission.
 func TestCoalescedPermissionDenied(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
@@ -133,7 +134,7 @@ func TestCoalescedPermissionDenied(t *testing.T) {
 					continue
 				}
 				w.release()
-				e := wants(t, await(t, bad), etcd.ErrPermissionDenied, etcd.Rejected)
+				e := wants(t, await(t, bad), etcd.ErrPermissionDenied, etcd.OutcomeRejected)
 				if e != nil && e.Op != op {
 					t.Errorf("error %+v", e)
 				}
@@ -143,8 +144,8 @@ func TestCoalescedPermissionDenied(t *testing.T) {
 	}
 }
 
-// Clients that keep being refused share requests again all the same, and those
-// that make no mistakes are none the wiser.
+// Clients whose operations keep being refused still share requests again, and
+// clients without mistakes notice nothing.
 func TestCoalescingComesBack(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{Coalesce: etcd.CoalesceAll})

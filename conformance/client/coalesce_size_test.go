@@ -14,8 +14,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A value that was found to be large is read alone from then on: no small one
-// waits for it, and it for none.
+// Once a value is known to be large it is read alone: no small one waits for it,
+// and it waits for none.
 func TestCoalescedLargeValues(t *testing.T) {
 	t.Parallel()
 	direct := connect(t, etcd.Config{})
@@ -25,7 +25,7 @@ func TestCoalescedLargeValues(t *testing.T) {
 		for range 2 {
 			get(t, w.Client, etcd.GetRequest{Key: p + "large"})
 		}
-		for range 32 { // the small ones are what is usual
+		for range 32 { // small values are the usual case
 			get(t, w.Client, etcd.GetRequest{Key: p})
 		}
 		w.told.forget()
@@ -45,7 +45,7 @@ func TestCoalescedLargeValues(t *testing.T) {
 	}
 }
 
-// How many calls share a request depends on what the answers weigh.
+// How many calls share a request depends on the size of the answers.
 func TestCoalescedSizesAdapt(t *testing.T) {
 	t.Parallel()
 	const keys, size = 60, 16 << 10
@@ -79,8 +79,9 @@ func TestCoalescedSizesAdapt(t *testing.T) {
 	}
 }
 
-// A small value that is kept keeps nothing else in memory of the answer that it
-// came with. The largest part of it is not copied, and stands for all of it here.
+// A caller that keeps a small value does not keep the rest of the shared answer in
+// memory. The largest part of the answer is not copied, and stands for all of it
+// here.
 func TestCoalescedValueKeepsNoOther(t *testing.T) {
 	t.Parallel()
 	direct := connect(t, etcd.Config{})
@@ -108,7 +109,7 @@ func TestCoalescedValueKeepsNoOther(t *testing.T) {
 	}
 }
 
-// The server's limits, when they are lower than usual, cost a few refusals.
+// If the server's limits are lower than usual, they cost a few refusals.
 func TestCoalescedServerLimits(t *testing.T) {
 	t.Parallel()
 	const callers, rounds, maxOps, maxBytes = 100, 5, 16, 16 << 10

@@ -8,8 +8,8 @@ import (
 	"silly.store/etcd"
 )
 
-// TestCoalescedReads: what many callers read at once is what each would have read
-// alone, and nobody's bytes are anybody else's.
+// TestCoalescedReads: many callers that read at once get what each would have read
+// alone, and no two share memory.
 func TestCoalescedReads(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})

@@ -9,9 +9,9 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// The connection ends while calls that share a request are under way: what has
-// become of the request is not known, and so it is with each of them. It is made
-// again only if that is asked for, or does no harm.
+// The connection ends while calls that share a request are in flight: the outcome
+// of the request is unknown, and so is that of each call. The request is sent again
+// only if AtLeastOnce allows it or it does no harm.
 func TestCoalescedUnknown(t *testing.T) {
 	t.Parallel()
 	for name, stalled := range map[string]etcdtest.Way{"before the server": etcdtest.ToServer, "behind the server": etcdtest.ToClient} {
@@ -79,8 +79,8 @@ func TestCoalescedUnknown(t *testing.T) {
 	}
 }
 
-// cut ends the connection when the calls that have met are under way and, if given,
-// reached holds. It reports whether they have met.
+// cut ends the connection when the calls that share are in flight and, if given,
+// reached holds. It reports whether the calls shared a request.
 func (w *crowd) cut(reached func() bool) bool {
 	w.t.Helper()
 	before := w.proxy.Carried(etcdtest.ToServer)
@@ -97,7 +97,7 @@ func (w *crowd) cut(reached func() bool) bool {
 	return true
 }
 
-// cutPuts makes puts that meet, and whose connection is cut.
+// cutPuts makes puts that share a request, and cuts their connection.
 func cutPuts(t *testing.T, w *crowd, stalled etcdtest.Way) (prefix string, puts []putter) {
 	t.Helper()
 	p, direct := ownKeys(t), connect(t, etcd.Config{})

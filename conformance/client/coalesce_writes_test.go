@@ -41,7 +41,7 @@ func (d *deleter) call(ctx context.Context, c *etcd.Client) func() error {
 	}
 }
 
-// putting puts a key of its own each time.
+// putting puts a different key each time.
 func putting(ctx context.Context, c *etcd.Client, prefix string) func() error {
 	return func() error {
 		_, err := c.Put(ctx, etcd.PutRequest{Key: fmt.Sprint(prefix, "filler", runs.Add(1))})
@@ -49,7 +49,7 @@ func putting(ctx context.Context, c *etcd.Client, prefix string) func() error {
 	}
 }
 
-// deleting deletes a key of its own each time.
+// deleting deletes a different key each time.
 func deleting(ctx context.Context, c *etcd.Client, prefix string) func() error {
 	return func() error {
 		_, err := c.Delete(ctx, etcd.DeleteRequest{Key: fmt.Sprint(prefix, "filler", runs.Add(1))})
@@ -57,7 +57,7 @@ func deleting(ctx context.Context, c *etcd.Client, prefix string) func() error {
 	}
 }
 
-// Puts that have met are one transaction.
+// Puts that share a request are one transaction.
 func TestCoalescedPuts(t *testing.T) {
 	t.Parallel()
 	for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
@@ -139,8 +139,8 @@ func TestCoalescedDeletes(t *testing.T) {
 	}
 }
 
-// Puts of one key are made in the order in which they were called, also when the
-// transaction of the first ones is refused for another key's sake.
+// Puts of one key are applied in the order of their calls, even if the transaction
+// of the first ones is refused because of another key.
 func TestCoalescedOrder(t *testing.T) {
 	t.Parallel()
 	for name, refused := range map[string]bool{"accepted": false, "refused": true} {
@@ -172,7 +172,7 @@ func checkOrder(t *testing.T, w *crowd, refused bool) {
 	}
 	w.release()
 	if refused {
-		wants(t, await(t, bad), etcd.ErrLeaseNotFound, etcd.Rejected)
+		wants(t, await(t, bad), etcd.ErrLeaseNotFound, etcd.OutcomeRejected)
 	}
 	for i := range puts {
 		succeed(t, puts[i].done)
@@ -186,7 +186,7 @@ func checkOrder(t *testing.T, w *crowd, refused bool) {
 	}
 }
 
-// Many callers that write one key do not wait for each other's round trips.
+// Many callers that write one key do not wait for one another's round trips.
 func TestCoalescedHotKey(t *testing.T) {
 	t.Parallel()
 	const callers, each, delay = 200, 3, 10 * time.Millisecond
@@ -213,7 +213,7 @@ func TestCoalescedHotKey(t *testing.T) {
 	}
 }
 
-// Whatever meets whatever, each write is applied once.
+// In every combination each write is applied once.
 func TestCoalescedWritesOnce(t *testing.T) {
 	t.Parallel()
 	const callers, rounds = 64, 10
@@ -223,7 +223,7 @@ func TestCoalescedWritesOnce(t *testing.T) {
 	for caller := range callers {
 		all.Go(func() {
 			ctx := t.Context()
-			if caller%2 == 0 { // those with a deadline have a line of their own
+			if caller%2 == 0 { // calls with a deadline have their own queue
 				ctx = within(t, time.Minute)
 			}
 			own, other := fmt.Sprint(p, caller), fmt.Sprint(p, caller, "deleted")
@@ -251,8 +251,8 @@ func TestCoalescedWritesOnce(t *testing.T) {
 	}
 }
 
-// Without space puts are refused, and not made again; what makes room is not
-// refused, nor are reads.
+// Without space puts are refused, and not retried. Operations that make room are
+// not refused, nor are reads.
 func TestCoalescedNoSpace(t *testing.T) {
 	t.Parallel()
 	const kept = 10
@@ -283,7 +283,7 @@ func TestCoalescedNoSpace(t *testing.T) {
 		for i := range puts {
 			wants(t, await(t, puts[i].done), etcd.ErrNoSpace, etcd.OutcomeUnknown)
 		}
-		if n := w.told.count(); n != len(w.fillers) { // the last of these went with the puts
+		if n := w.told.count(); n != len(w.fillers) { // the last of these shared the puts' request
 			t.Errorf("%d puts that went together and %d alone took %d attempts", kept+1, len(w.fillers)-1, n)
 		}
 	}

@@ -12,13 +12,14 @@ import (
 // dialer makes real connections that can be cut, held and broken.
 type dialer struct {
 	dials atomic.Int64
-	// failWrites fails so many writes before a byte of them leaves.
+	// failWrites is how many writes fail before any of their bytes is sent.
 	failWrites atomic.Int64
 
 	mu    sync.Mutex // guards the fields below
 	conns []*faultyConn
-	hold  bool          // what has been received waits until the connection is cut
-	held  chan struct{} // capacity 1: something waits
+	away  bool          // there are no connections, and none can be made
+	hold  bool          // received data waits until the connection is cut
+	held  chan struct{} // capacity 1: signals that data waits
 }
 
 func newDialer() *dialer { return new(dialer) }
@@ -32,16 +33,32 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	c := &faultyConn{Conn: nc, dialer: d, cut: make(chan struct{})}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.away {
+		_ = nc.Close()
+		return nil, errBroken
+	}
 	d.conns = append(d.conns, c)
 	return c, nil
 }
 
-// cutAll ends the connections there are, as a reset would. Nothing that was
-// kept back, or is received from now on, comes through; new ones are whole.
-func (d *dialer) cutAll() {
+// cutAll ends all existing connections, as a reset would. Data that was held back,
+// or arrives from now on, is lost. New connections work.
+func (d *dialer) cutAll() { d.cut(false) }
+
+// goAway is cutAll, and makes new connections fail until comeBack.
+func (d *dialer) goAway() { d.cut(true) }
+
+// comeBack lets new connections be made.
+func (d *dialer) comeBack() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.away = false
+}
+
+func (d *dialer) cut(away bool) {
 	d.mu.Lock()
 	conns := d.conns
-	d.conns, d.hold = nil, false
+	d.conns, d.hold, d.away = nil, false, away
 	for _, c := range conns {
 		c.once.Do(func() { close(c.cut) })
 	}
@@ -51,8 +68,8 @@ func (d *dialer) cutAll() {
 	}
 }
 
-// holdReads keeps what the server sends from the client, until the connection is
-// cut. Something is sent on the channel when the first bytes are kept back.
+// holdReads holds back the server's data until the connection is cut. The channel
+// signals the first bytes that are held back.
 func (d *dialer) holdReads() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -60,7 +77,7 @@ func (d *dialer) holdReads() <-chan struct{} {
 	return d.held
 }
 
-// stopHolding lets connections that are made from now on read.
+// stopHolding lets new connections read.
 func (d *dialer) stopHolding() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

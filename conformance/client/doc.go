@@ -1,4 +1,4 @@
-// Package client holds the client against real etcd servers: every field of
-// every request, every listener, and what happens when servers stop, die, lag
-// or are something else. Its tests are all there is to it.
+// Package client tests the client against real etcd servers: every field of every
+// request, every listener, and servers that stop, die, lag or are not etcd. It
+// contains only tests.
 package client

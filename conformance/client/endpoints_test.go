@@ -65,9 +65,9 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// The endpoints change under calls, a watch and a lease: no call fails, no event
-// is lost or repeated, the lease lives, and the connections to what was left out
-// are closed. All goes through the user's DialContext.
+// The endpoints change under calls, a watch and a lease: no call fails, no event is
+// lost or repeated, the lease survives, and the connections to removed endpoints
+// are closed. Everything goes through the user's DialContext.
 func TestSetEndpoints(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
@@ -107,7 +107,7 @@ func TestSetEndpoints(t *testing.T) {
 		if got := c.Endpoints(); !slices.Equal(got, now) {
 			t.Errorf("endpoints are %v, want %v", got, now)
 		}
-		// The watch has arrived when its connection to the old member is closed.
+		// The watch has moved when its connection to the old member is closed.
 		old := members[round%3].Addr()
 		eventually(t, "the connections to the old member to be closed", func() bool { return conns.of(old) == 0 })
 		put(t, c, "k/round", fmt.Sprint(round))
@@ -152,7 +152,7 @@ func TestSetEndpoints(t *testing.T) {
 	}
 }
 
-// What is wrong is named, and the endpoints stay as they were.
+// The error names the fault, and the endpoints stay unchanged.
 func TestSetEndpointsInvalid(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})

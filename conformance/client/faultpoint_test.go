@@ -12,16 +12,16 @@ import (
 	"silly.store/etcd"
 )
 
-// faultPoint is where on its way a request meets the end of its connection.
+// faultPoint is the point at which the connection of a request ends.
 type faultPoint struct {
 	name string
-	// write says how many of a request's bytes leave; nil: all.
+	// write returns how many of a request's bytes are sent; nil: all.
 	write func(n int) int
-	// read says how many of the answer's bytes arrive; nil: all.
+	// read returns how many of the answer's bytes arrive; nil: all.
 	read func(n int) int
 	// applied: a write has reached the server.
 	applied bool
-	// notSent: the client knows that it has not, so another connection takes it.
+	// notSent: the client knows that it has not, so another connection carries it.
 	notSent bool
 }
 
@@ -36,8 +36,8 @@ var faultPoints = []faultPoint{
 	{name: "before the answer's last byte", read: func(n int) int { return n - 1 }, applied: true},
 }
 
-// pointDialer makes connections of which the next one that carries a request
-// meets the fault.
+// pointDialer makes connections. The next one that carries a request gets the
+// fault.
 type pointDialer struct {
 	mu    sync.Mutex  // guards the field below
 	armed *faultPoint // nil: none
@@ -70,11 +70,11 @@ type pointConn struct {
 	dialer *pointDialer
 
 	mu sync.Mutex  // guards the field below
-	at *faultPoint // the one that the next answer meets
+	at *faultPoint // the fault for the next answer
 }
 
-// headers is where in b, which begins with a frame, the first HEADERS frame
-// begins; -1 when there is none.
+// headers returns the offset of the first HEADERS frame in b, which begins with a
+// frame, or -1 if there is none.
 func headers(b []byte) int {
 	const frameHeader, kind = 9, 1
 	for at := 0; at+frameHeader <= len(b); {
@@ -119,7 +119,7 @@ func (c *pointConn) Read(b []byte) (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// What the outcome of a request says, by the point at which its connection ends.
+// The outcome of a request for each point at which its connection may end.
 func TestFaultPoints(t *testing.T) {
 	t.Parallel()
 	for _, p := range faultPoints {

@@ -15,15 +15,15 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// clusterOf is the ID of the cluster, in hex as errors show it.
+// clusterOf returns the ID of the cluster, in hex as in errors.
 func clusterOf(t testing.TB, c *etcd.Client) string {
 	t.Helper()
 	return fmt.Sprintf("%x", get(t, c, etcd.GetRequest{Key: "k"}).Header.ClusterID)
 }
 
-// A member of another cluster among the endpoints takes no call: the client goes
-// on with its own, and says why when that is all there is. Authentication on the
-// other side hides nothing.
+// A member of another cluster among the endpoints gets no calls. The client
+// continues with its own members, and reports the reason if no others are left.
+// Authentication on the other cluster hides nothing.
 func TestForeignCluster(t *testing.T) {
 	t.Parallel()
 	foreign, other := private(t, etcdtest.Config{}, etcd.Config{})
@@ -52,7 +52,7 @@ func TestForeignCluster(t *testing.T) {
 		return errors.Is(err, etcd.ErrForeignCluster)
 	})
 	_, err := c.Put(within(t, 5*time.Second), etcd.PutRequest{Key: "k"})
-	wants(t, err, etcd.ErrForeignCluster, etcd.NotSent)
+	wants(t, err, etcd.ErrForeignCluster, etcd.OutcomeNotSent)
 	mustSay(t, err, append(ids, foreign.Endpoints()[0])...)
 	if err := ours.Restart(); err != nil {
 		t.Fatal(err)
@@ -61,19 +61,31 @@ func TestForeignCluster(t *testing.T) {
 		_, err := c.Put(t.Context(), etcd.PutRequest{Key: "k"})
 		return err == nil
 	})
-	// Alone, it is refused just the same.
+	// Alone, it is refused too.
 	if err := c.SetEndpoints(foreign.Endpoints()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = c.Put(within(t, 5*time.Second), etcd.PutRequest{Key: "k"})
-	wants(t, err, etcd.ErrForeignCluster, etcd.NotSent)
+	wants(t, err, etcd.ErrForeignCluster, etcd.OutcomeNotSent)
 	if err := c.Ready(within(t, 5*time.Second)); !errors.Is(err, etcd.ErrForeignCluster) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Ready: %v, want ErrForeignCluster at once", err)
 	}
+	// A new watch ends, and one that has run waits for its cluster.
+	if _, err := c.Watch(within(t, 5*time.Second), etcd.WatchRequest{Key: "k", Revision: 1}); !errors.Is(err, etcd.ErrForeignCluster) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Watch: %v, want ErrForeignCluster at once", err)
+	}
+	if err := c.SetEndpoints(ours.Endpoints()); err != nil {
+		t.Fatal(err)
+	}
+	last := put(t, c, "k", "back")
+	for resp := read(t, w); resp.Events[len(resp.Events)-1].KV.ModRevision != last; {
+		resp = read(t, w)
+	}
 }
 
-// The cluster behind the only endpoint is replaced by another one. The first
-// write that meets it says that it may have been applied; nothing follows it.
+// Another cluster replaces the one behind the only endpoint. The error of the first
+// write that reaches it says that the write may have been applied; no further
+// request reaches it.
 func TestClusterReplaced(t *testing.T) {
 	t.Parallel()
 	before, _ := private(t, etcdtest.Config{}, etcd.Config{})
@@ -99,12 +111,12 @@ func TestClusterReplaced(t *testing.T) {
 	}
 	for range 20 {
 		_, err := moving.Put(t.Context(), etcd.PutRequest{Key: "refused"})
-		wants(t, err, etcd.ErrForeignCluster, etcd.NotSent)
+		wants(t, err, etcd.ErrForeignCluster, etcd.OutcomeNotSent)
 	}
 	if got := stored(t, other, "refused").Version; got != 0 {
 		t.Errorf("%d writes reached the other cluster", got)
 	}
-	// The right one is back: calls succeed and the watch goes on.
+	// The right cluster is back: calls succeed and the watch continues.
 	now.Store(before.Addr())
 	d.cutAll()
 	eventually(t, "the right cluster to be used", func() bool {
@@ -116,8 +128,8 @@ func TestClusterReplaced(t *testing.T) {
 	}
 }
 
-// With authentication on, a client without a name is refused by what it asks
-// for, and not as unreachable because its connections are checked first.
+// With authentication on, a client without a user name gets the error of its
+// request, and not that of the connection check that precedes it.
 func TestEndpointCheckNeedsNoUser(t *testing.T) {
 	t.Parallel()
 	s, _ := private(t, etcdtest.Config{}, etcd.Config{})
@@ -128,5 +140,5 @@ func TestEndpointCheckNeedsNoUser(t *testing.T) {
 	}
 	c := connect(t, etcd.Config{Endpoints: []string{s.Addr(), "localhost:" + port}})
 	_, err = c.Get(t.Context(), etcd.GetRequest{Key: "k"})
-	wants(t, err, etcd.ErrUnauthenticated, etcd.Rejected)
+	wants(t, err, etcd.ErrUnauthenticated, etcd.OutcomeRejected)
 }

@@ -8,9 +8,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// The keys of TestGet, each with a value and a version of its own, so that
-// every order is another one. Their creation and last change are in the order
-// of the lists.
+// The keys of TestGet, each with a different value and version, so that all sort
+// orders differ. They were created and last changed in the order of the lists.
 var (
 	created  = []string{"c", "a", "e", "b", "d"}
 	modified = []string{"a", "e", "d", "c", "b"}
@@ -134,12 +133,12 @@ func TestGet(t *testing.T) {
 
 	t.Run("future revision", func(t *testing.T) {
 		_, err := c.Get(t.Context(), etcd.GetRequest{Key: p + "k/c", Revision: 1 << 40})
-		wants(t, err, etcd.ErrFutureRevision, etcd.Rejected)
+		wants(t, err, etcd.ErrFutureRevision, etcd.OutcomeRejected)
 	})
 }
 
-// FromKey reaches to the end of the store, and an empty prefix is the store, so
-// these need one of their own. So do keys that have no next one.
+// FromKey reaches to the end of the store, and an empty prefix is the whole store,
+// so these need their own server. So do keys without a successor.
 func TestOpenRanges(t *testing.T) {
 	t.Parallel()
 	_, c := private(t, etcdtest.Config{}, etcd.Config{})
@@ -191,7 +190,9 @@ func TestOpenRanges(t *testing.T) {
 			if err != nil || !txn.Succeeded {
 				t.Errorf("the compare of all its keys: %+v, %v", txn, err)
 			}
-			deleted, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: test.key, Prefix: test.prefix, FromKey: test.fromKey, RangeEnd: test.rangeEnd, PrevKV: true})
+			deleted, err := c.Delete(t.Context(), etcd.DeleteRequest{
+				Key: test.key, Prefix: test.prefix, FromKey: test.fromKey, RangeEnd: test.rangeEnd, All: test.key == "", PrevKV: true,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -203,6 +204,15 @@ func TestOpenRanges(t *testing.T) {
 				t.Errorf("left are %q, want %q", got, left)
 			}
 		})
+	}
+	fill()
+	if deleted, err := c.Delete(t.Context(), etcd.DeleteRequest{All: true}); err != nil || deleted.Deleted != int64(len(names)) {
+		t.Errorf("all: %+v, %v", deleted, err)
+	}
+	fill()
+	op := etcd.DeleteRequest{All: true, PrevKV: true}
+	if all := txn(t, c, etcd.TxnRequest{Then: []etcd.Op{op}}).Responses[0].Delete; len(all.PrevKVs) != len(names) {
+		t.Errorf("all, in a transaction: %+v", all)
 	}
 }
 
@@ -227,26 +237,26 @@ func TestCompact(t *testing.T) {
 			t.Errorf("the header's revision is %d, want %d", resp.Header.Revision, revisions[9])
 		}
 		_, err = c.Get(ctx, etcd.GetRequest{Key: "k", Revision: at - 1})
-		if e := wants(t, err, etcd.ErrCompacted, etcd.Rejected); e != nil && e.Attempts != 1 {
+		if e := wants(t, err, etcd.ErrCompacted, etcd.OutcomeRejected); e != nil && e.Attempts != 1 {
 			t.Errorf("%d attempts: %v", e.Attempts, err)
 		}
 		if kvs := get(t, c, etcd.GetRequest{Key: "k", Revision: at}).KVs; len(kvs) != 1 || kvs[0].ModRevision != at {
 			t.Errorf("at the compacted revision: %+v", kvs)
 		}
 		_, err = c.Compact(ctx, etcd.CompactRequest{Revision: at, Physical: physical})
-		wants(t, err, etcd.ErrCompacted, etcd.Rejected)
+		wants(t, err, etcd.ErrCompacted, etcd.OutcomeRejected)
 		_, err = c.Txn(ctx, etcd.TxnRequest{Then: []etcd.Op{
 			etcd.PutRequest{Key: "k2"}, etcd.GetRequest{Key: "k", Revision: at - 1},
 		}})
-		wants(t, err, etcd.ErrCompacted, etcd.Rejected)
+		wants(t, err, etcd.ErrCompacted, etcd.OutcomeRejected)
 		if kv := stored(t, c, "k2"); kv.Version != 0 {
 			t.Errorf("a refused transaction stored %+v", kv)
 		}
 		_, err = c.Range(ctx, etcd.GetRequest{Key: "k", Revision: at - 1})
-		wants(t, err, etcd.ErrCompacted, etcd.Rejected)
+		wants(t, err, etcd.ErrCompacted, etcd.OutcomeRejected)
 	}
 	_, err := c.Compact(ctx, etcd.CompactRequest{Revision: 1 << 40})
-	wants(t, err, etcd.ErrFutureRevision, etcd.Rejected)
+	wants(t, err, etcd.ErrFutureRevision, etcd.OutcomeRejected)
 	if etcd.MaybeApplied(err) {
 		t.Error(err)
 	}
@@ -256,12 +266,12 @@ func TestNoSpace(t *testing.T) {
 	t.Parallel()
 	_, c := private(t, etcdtest.Config{QuotaBytes: 1 << 20}, etcd.Config{})
 	value := make([]byte, 32<<10)
-	for i := range 10_000 { // the server learns the size of its file only now and then
+	for i := range 10_000 { // the server updates the size of its file only now and then
 		_, err := c.Put(t.Context(), etcd.PutRequest{Key: "k", Value: value})
 		if err == nil {
 			continue
 		}
-		// The put that reaches the quota is applied, and reported all the same.
+		// The put that reaches the quota is applied, and still fails.
 		wants(t, err, etcd.ErrNoSpace, etcd.OutcomeUnknown)
 		if !etcd.MaybeApplied(err) {
 			t.Errorf("put %d: %v: said to be not applied", i, err)

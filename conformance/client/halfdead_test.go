@@ -35,7 +35,7 @@ func startProxied(t *testing.T) *proxied {
 	return p
 }
 
-// endpoints has the proxy of first in front of the others.
+// endpoints returns the proxies' endpoints, that of first before the others.
 func (p *proxied) endpoints(first *etcdtest.Server) []string {
 	all := []string{p.proxies[first].Endpoint()}
 	for _, m := range p.Members() {
@@ -76,14 +76,14 @@ func (p *proxied) ready(t *testing.T) {
 	}
 }
 
-// useAll makes calls until each member has had one.
+// useAll makes calls until each member has received one.
 func (p *proxied) useAll(t *testing.T, call func()) {
 	t.Helper()
 	before := make(map[*etcdtest.Proxy]int64)
 	for _, proxy := range p.proxies {
 		before[proxy] = proxy.Carried(etcdtest.ToClient)
 	}
-	const answer = 100 // bytes; what a new connection says by itself is less
+	const answer = 100 // bytes; more than a new connection sends without a request
 	eventually(t, "each member to be used", func() bool {
 		call()
 		for proxy, carried := range before {
@@ -98,13 +98,13 @@ func (p *proxied) useAll(t *testing.T, call func()) {
 // halfDead is a state that a member can be in while a majority lives.
 type halfDead struct {
 	name   string
-	leader bool // it befalls the leader
+	leader bool // the state hits the leader
 	begin  func(t *testing.T, p *proxied, victim *etcdtest.Server) error
 	end    func(p *proxied, victim *etcdtest.Server) error
 }
 
 // slowReads is how many reads of one caller may be slow: the one that finds the
-// member silent. Of a leader's end others too, which wait for the next leader.
+// member silent, and if a leader ends also those that wait for the next leader.
 func (h *halfDead) slowReads() int {
 	if h.leader {
 		return 3
@@ -146,20 +146,20 @@ var halfDeads = []halfDead{
 	{name: "black hole", begin: onProxy(etcdtest.BothWays, etcdtest.Fault{Discard: true}), end: healProxy},
 	{name: "black hole to the client", begin: onProxy(etcdtest.ToClient, etcdtest.Fault{Discard: true}), end: healProxy},
 	{name: "stalled", begin: onProxy(etcdtest.BothWays, etcdtest.Fault{Stall: true}), end: healProxy},
-	// Its keep-alive works: only that requests wait can be noticed.
+	// Its keep-alive works: the only symptom is that requests wait.
 	{name: "stuck", begin: onProxy(etcdtest.ToServer, etcdtest.Fault{DiscardRequests: true}), end: healProxy},
 	{name: "silent", begin: func(_ *testing.T, p *proxied, victim *etcdtest.Server) error {
 		p.proxies[victim].Silence(true)
 		p.proxies[victim].Reset()
 		return nil
 	}, end: healProxy},
-	// At first it believes that there is a leader, then it knows of none.
+	// At first it assumes that there is a leader, then it knows none.
 	{name: "in a minority", begin: isolate, end: join},
 	{name: "leader in a minority", leader: true, begin: isolate, end: join},
 	{name: "defragmenting", begin: defragment, end: func(*proxied, *etcdtest.Server) error { return nil }},
 }
 
-// defragment makes a database that takes the member a while, and begins.
+// defragment makes a database whose defragmentation takes a while, and starts it.
 func defragment(t *testing.T, p *proxied, victim *etcdtest.Server) error {
 	c := connect(t, etcd.Config{Endpoints: p.Endpoints()})
 	megabytes := 50
@@ -186,9 +186,9 @@ func defragment(t *testing.T, p *proxied, victim *etcdtest.Server) error {
 	return nil
 }
 
-// Whatever becomes of one member, a read with a context of 5 s succeeds, of a
-// client from before and of one that is made meanwhile; and a write either does
-// or is said to be unknown.
+// Whatever happens to one member, a read with a context of 5 s succeeds, both on an
+// existing client and on a new one. A write either succeeds or is reported as
+// unknown.
 func TestHalfDeadMember(t *testing.T) {
 	t.Parallel()
 	p := startProxied(t)
@@ -235,7 +235,7 @@ type halfDeadLoad struct {
 
 	mu           sync.Mutex // guards the fields below
 	slowestRead  time.Duration
-	slowReads    int // the most of one reader
+	slowReads    int // maximum per reader
 	slowestWrite time.Duration
 }
 
@@ -247,13 +247,13 @@ func newHalfDeadLoad(key string) *halfDeadLoad {
 
 const (
 	halfDeadReaders = 8
-	// slowRead is less than it takes to find that a member is silent, and more
-	// than what a busy machine makes of a read.
+	// slowRead is less than the time to detect a silent member, and more than a
+	// read takes on a busy machine.
 	slowRead = 1400 * time.Millisecond
 )
 
-// run makes so many calls that each member is asked, or with -slow as many as
-// 10 s have room for.
+// run makes enough calls to reach each member, or with -slow as many as fit in 10
+// s.
 func (l *halfDeadLoad) run(t *testing.T, c *etcd.Client) {
 	t.Helper()
 	ends := time.Now()
@@ -307,7 +307,7 @@ func (l *halfDeadLoad) run(t *testing.T, c *etcd.Client) {
 	callers.Wait()
 }
 
-// limited makes a call and returns how long it took.
+// limited makes a call with a deadline and returns how long it took.
 func limited(t *testing.T, limit time.Duration, call func(context.Context) error) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -316,8 +316,8 @@ func limited(t *testing.T, limit time.Duration, call func(context.Context) error
 	return time.Since(began), err
 }
 
-// checkVersion checks that what was written was written once, and what is
-// unknown at most once.
+// checkVersion checks that each successful write was applied once, and each unknown
+// one at most once.
 func (l *halfDeadLoad) checkVersion(t *testing.T, c *etcd.Client) {
 	t.Helper()
 	v := stored(t, c, l.write).Version

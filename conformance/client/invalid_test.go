@@ -80,8 +80,8 @@ func TestInvalidConfig(t *testing.T) {
 	}
 }
 
-// Every request that is refused before it is sent. That nothing is sent is
-// seen by the connections: there are none.
+// Every request that is refused before it is sent. There are no connections, so
+// nothing is sent.
 func TestInvalidRequests(t *testing.T) {
 	t.Parallel()
 	d := newDialer()
@@ -116,8 +116,6 @@ func TestInvalidRequests(t *testing.T) {
 		"get prefix and from":        {get(etcd.GetRequest{Key: "k", Prefix: true, FromKey: true}), "GetRequest.Prefix and FromKey"},
 		"get prefix and end":         {get(etcd.GetRequest{Key: "k", Prefix: true, RangeEnd: "x"}), "GetRequest.Prefix and RangeEnd"},
 		"get from and end":           {get(etcd.GetRequest{Key: "k", FromKey: true, RangeEnd: "x"}), "GetRequest.FromKey and RangeEnd"},
-		"get backwards":              {get(etcd.GetRequest{Key: "k", RangeEnd: "a"}), "GetRequest.RangeEnd"},
-		"get from itself":            {get(etcd.GetRequest{Key: "k", RangeEnd: "k"}), "GetRequest.RangeEnd"},
 		"get limit":                  {get(etcd.GetRequest{Key: "k", Limit: -1}), "GetRequest.Limit is negative"},
 		"get revision":               {get(etcd.GetRequest{Key: "k", Revision: -1}), "GetRequest.Revision is negative"},
 		"get order":                  {get(etcd.GetRequest{Key: "k", SortOrder: 3}), "GetRequest.SortOrder"},
@@ -138,9 +136,13 @@ func TestInvalidRequests(t *testing.T) {
 		"put nothing":                {put(etcd.PutRequest{}), "PutRequest.Key is empty"},
 		"put value and ignore":       {put(etcd.PutRequest{Key: "k", Value: []byte("v"), IgnoreValue: true}), "PutRequest.IgnoreValue"},
 		"put lease and ignore":       {put(etcd.PutRequest{Key: "k", Lease: 1, IgnoreLease: true}), "PutRequest.IgnoreLease"},
-		"delete nothing":             {del(etcd.DeleteRequest{}), "DeleteRequest.Key"},
+		"delete nothing":             {del(etcd.DeleteRequest{}), "DeleteRequest.Key is empty; set All"},
+		"delete a prefix of \"\"":    {del(etcd.DeleteRequest{Prefix: true}), "DeleteRequest.Key is empty, so that every key would be deleted; set All if that is meant"},
+		"delete from \"\"":           {del(etcd.DeleteRequest{FromKey: true}), "DeleteRequest.Key is empty, so that every key"},
+		"delete all and one":         {del(etcd.DeleteRequest{Key: "k", All: true}), "DeleteRequest.All deletes every key, but Key is set too"},
+		"delete all and a range":     {del(etcd.DeleteRequest{RangeEnd: "k", All: true}), "DeleteRequest.All deletes every key, but RangeEnd is set too"},
+		"delete all in two ways":     {del(etcd.DeleteRequest{Prefix: true, FromKey: true, All: true}), "DeleteRequest.Prefix and FromKey"},
 		"delete prefix and from":     {del(etcd.DeleteRequest{Key: "k", Prefix: true, FromKey: true}), "DeleteRequest.Prefix and FromKey"},
-		"delete backwards":           {del(etcd.DeleteRequest{Key: "k", RangeEnd: "a"}), "DeleteRequest.RangeEnd"},
 		"compact nothing":            {compact(etcd.CompactRequest{}), "CompactRequest.Revision"},
 		"compact below":              {compact(etcd.CompactRequest{Revision: -1}), "CompactRequest.Revision"},
 		"nil op":                     {then(nil), "TxnRequest.Then[0] is nil"},
@@ -179,7 +181,7 @@ func TestInvalidRequests(t *testing.T) {
 		})
 	}
 
-	var none context.Context // a nil context, as a caller's mistake makes it
+	var none context.Context // a nil context, as a caller may pass by mistake
 	for name, call := range map[string]func(context.Context) error{
 		"Get": get(etcd.GetRequest{Key: "k"}), "Put": put(etcd.PutRequest{Key: "k"}), "Delete": del(etcd.DeleteRequest{Key: "k"}),
 		"Compact": compact(etcd.CompactRequest{Revision: 1}), "Txn": txn(etcd.TxnRequest{}), "Range": ranged(etcd.GetRequest{Key: "k"}),

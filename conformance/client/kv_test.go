@@ -88,7 +88,7 @@ func TestPut(t *testing.T) {
 	t.Run("ignore value", func(t *testing.T) {
 		key := p + "iv"
 		_, err := c.Put(ctx, etcd.PutRequest{Key: key, IgnoreValue: true})
-		wants(t, err, etcd.ErrKeyNotFound, etcd.Rejected)
+		wants(t, err, etcd.ErrKeyNotFound, etcd.OutcomeRejected)
 		put(t, c, key, "kept")
 		if _, err := c.Put(ctx, etcd.PutRequest{Key: key, IgnoreValue: true}); err != nil {
 			t.Fatal(err)
@@ -101,7 +101,7 @@ func TestPut(t *testing.T) {
 	t.Run("ignore lease", func(t *testing.T) {
 		key := p + "il"
 		_, err := c.Put(ctx, etcd.PutRequest{Key: key, IgnoreLease: true})
-		wants(t, err, etcd.ErrKeyNotFound, etcd.Rejected)
+		wants(t, err, etcd.ErrKeyNotFound, etcd.OutcomeRejected)
 		id := grant(t, shared)
 		if _, err := c.Put(ctx, etcd.PutRequest{Key: key, Value: []byte("1"), Lease: id}); err != nil {
 			t.Fatal(err)
@@ -120,7 +120,7 @@ func TestPut(t *testing.T) {
 
 	t.Run("lease not found", func(t *testing.T) {
 		_, err := c.Put(ctx, etcd.PutRequest{Key: p + "nolease", Lease: 0x7eadbeef})
-		e := wants(t, err, etcd.ErrLeaseNotFound, etcd.Rejected)
+		e := wants(t, err, etcd.ErrLeaseNotFound, etcd.OutcomeRejected)
 		if e != nil && (e.Op != "Put" || e.Code != etcd.CodeNotFound || e.Attempts != 1 || e.Endpoint != shared.Endpoints()[0]) {
 			t.Errorf("error %+v", e)
 		}
@@ -133,8 +133,8 @@ func TestPut(t *testing.T) {
 	})
 }
 
-// The server's limit is on the encoded request. Below it values pass, above it
-// the server refuses, and far above it already its gRPC layer.
+// The server's limit is on the encoded request. Below it values pass, above it the
+// server refuses, and far above it the server's gRPC layer refuses.
 func TestRequestTooLarge(t *testing.T) {
 	t.Parallel()
 	const limit = 64 << 10
@@ -147,13 +147,13 @@ func TestRequestTooLarge(t *testing.T) {
 			}
 			for _, size := range []int{limit + 1, limit + 700<<10, 8 << 20} {
 				_, err := c.Put(t.Context(), etcd.PutRequest{Key: "big", Value: make([]byte, size)})
-				wants(t, err, etcd.ErrRequestTooLarge, etcd.Rejected)
+				wants(t, err, etcd.ErrRequestTooLarge, etcd.OutcomeRejected)
 				if etcd.MaybeApplied(err) {
 					t.Errorf("%d bytes: %v", size, err)
 				}
 				_, err = c.Get(t.Context(), etcd.GetRequest{Key: strings.Repeat("k", size)})
 				if size > limit+512<<10 {
-					wants(t, err, etcd.ErrRequestTooLarge, etcd.Rejected)
+					wants(t, err, etcd.ErrRequestTooLarge, etcd.OutcomeRejected)
 				}
 			}
 			if kv := stored(t, c, "big"); kv.Version != 0 {
@@ -176,7 +176,7 @@ func TestLargestValue(t *testing.T) {
 		t.Errorf("stored %d bytes of %d, or others", len(kv.Value), len(value))
 	}
 	_, err := c.Put(t.Context(), etcd.PutRequest{Key: key, Value: append(value, make([]byte, 1024)...)})
-	wants(t, err, etcd.ErrRequestTooLarge, etcd.Rejected)
+	wants(t, err, etcd.ErrRequestTooLarge, etcd.OutcomeRejected)
 }
 
 func TestDelete(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,8 +13,9 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// Large reads over a narrow way fill its buffers. A watch that shared their
-// connection would wait behind them (pain point 19).
+// Large reads over a slow link fill its buffers. On the same connection each event of a
+// watch would wait behind them (pain point 19), not only one that a busy machine delays: so
+// the median counts.
 func TestWatchBesideLargeReads(t *testing.T) {
 	keys := ownKeys(t)
 	direct := connect(t, etcd.Config{})
@@ -24,7 +26,7 @@ func TestWatchBesideLargeReads(t *testing.T) {
 		}
 	}
 	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
-	proxy.Set(etcdtest.ToClient, etcdtest.Fault{BytesPerSecond: 20 << 20})
+	proxy.Set(etcdtest.ToClient, etcdtest.Fault{BytesPerSecond: 10 << 20})
 	c := connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}})
 	w, err := c.Watch(t.Context(), etcd.WatchRequest{Key: keys + "watched"})
 	if err != nil {
@@ -48,22 +50,24 @@ func TestWatchBesideLargeReads(t *testing.T) {
 			}
 		})
 	}
-	var largest time.Duration
+	var waits []time.Duration
 	for done := 0; done < 3; {
 		began := time.Now()
 		put(t, direct, keys+"watched", "v")
 		if _, err := w.Read(within(t, 30*time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		largest = max(largest, time.Since(began))
+		waits = append(waits, time.Since(began))
 		select {
 		case <-read:
 			done++
 		default:
 		}
 	}
-	t.Logf("an event took %v at most", largest)
-	if largest > 300*time.Millisecond {
-		t.Errorf("an event took %v beside large reads", largest)
+	slices.Sort(waits)
+	median := waits[len(waits)/2]
+	t.Logf("%d events took %v in the median, %v at most", len(waits), median, waits[len(waits)-1])
+	if median > 250*time.Millisecond {
+		t.Errorf("events took %v beside large reads", median)
 	}
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sort"
@@ -12,7 +13,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// The acceptance list's leases: examples 6 to 10, 17, 18, 20 and 28 of the
+// The lease examples of the acceptance list: 6 to 10, 17, 18, 20 and 28 of the
 // reference.
 
 // granted makes a lease that is kept alive.
@@ -25,7 +26,7 @@ func granted(t testing.TB, c *etcd.Client, ttl time.Duration) *etcd.Lease {
 	return l
 }
 
-// attach stores a key on a lease.
+// attach stores a key with a lease.
 func attach(t testing.TB, c *etcd.Client, key string, id etcd.LeaseID) {
 	t.Helper()
 	if _, err := c.Put(t.Context(), etcd.PutRequest{Key: key, Value: []byte("v"), Lease: id}); err != nil {
@@ -45,7 +46,7 @@ func revoke(t testing.TB, c *etcd.Client, id etcd.LeaseID) {
 	}
 }
 
-// lost waits until a lease is over and returns why.
+// lost waits until a lease ends and returns the reason.
 func lost(t testing.TB, l *etcd.Lease, within time.Duration) error {
 	t.Helper()
 	select {
@@ -59,7 +60,7 @@ func lost(t testing.TB, l *etcd.Lease, within time.Duration) error {
 	return l.Err()
 }
 
-// alive fails the test if a lease is over.
+// alive fails the test if a lease has ended.
 func alive(t testing.TB, l *etcd.Lease) {
 	t.Helper()
 	if err := l.Err(); err != nil {
@@ -78,8 +79,8 @@ func quickLeases(t testing.TB, config etcd.Config) (*etcdtest.Server, *etcd.Clie
 	return private(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond}, config)
 }
 
-// Examples 6, 17 and 20: a key on a lease outlives the TTL several times, and
-// goes with the lease.
+// Examples 6, 17 and 20: a key with a lease outlives the TTL several times, and is
+// deleted with the lease.
 func TestLeaseOutlivesItsTTL(t *testing.T) {
 	t.Parallel()
 	_, c := quickLeases(t, etcd.Config{})
@@ -110,8 +111,8 @@ func TestLeaseOutlivesItsTTL(t *testing.T) {
 	}
 }
 
-// A lease that is left alone lives out its TTL on the server, and the functions
-// that listen to it are told what the server has answered.
+// A released lease lives out its TTL on the server, and its listeners are called
+// with the server's answers.
 func TestLeaseLeftAlone(t *testing.T) {
 	t.Parallel()
 	_, c := quickLeases(t, etcd.Config{})
@@ -165,7 +166,7 @@ func TestRevokeDeletesKeys(t *testing.T) {
 		t.Errorf("%d keys after", n)
 	}
 	_, err = c.Revoke(t.Context(), etcd.RevokeRequest{ID: l.ID})
-	wants(t, err, etcd.ErrLeaseNotFound, etcd.Rejected)
+	wants(t, err, etcd.ErrLeaseNotFound, etcd.OutcomeRejected)
 }
 
 // Example 8.
@@ -190,7 +191,7 @@ func TestTTL(t *testing.T) {
 	}
 	revoke(t, c, l.ID)
 	_, err = c.TTL(t.Context(), etcd.TTLRequest{ID: l.ID})
-	wants(t, err, etcd.ErrLeaseNotFound, etcd.Rejected)
+	wants(t, err, etcd.ErrLeaseNotFound, etcd.OutcomeRejected)
 }
 
 // Example 9.
@@ -232,14 +233,14 @@ func TestKeepAliveStream(t *testing.T) {
 		t.Error("the lease's deadline has not moved")
 	}
 
-	// A lease that is none is told of, and the stream goes on.
+	// A lease that does not exist is reported, and the stream continues.
 	for _, id := range []etcd.LeaseID{12345, l.ID} {
 		if err := s.Write(ctx, etcd.KeepAliveRequest{ID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	_, err = s.Read(ctx)
-	wants(t, err, etcd.ErrLeaseNotFound, etcd.Rejected)
+	wants(t, err, etcd.ErrLeaseNotFound, etcd.OutcomeRejected)
 	if resp, err := s.Read(ctx); err != nil || resp.ID != l.ID {
 		t.Errorf("%+v, %v", resp, err)
 	}
@@ -275,7 +276,7 @@ func TestKeepAliveOnce(t *testing.T) {
 		t.Error("the lease's deadline has not moved")
 	}
 	_, err = c.KeepAliveOnce(t.Context(), etcd.KeepAliveRequest{ID: 12345})
-	wants(t, err, etcd.ErrLeaseNotFound, etcd.Rejected)
+	wants(t, err, etcd.ErrLeaseNotFound, etcd.OutcomeRejected)
 }
 
 func TestLeaseRequestsRefused(t *testing.T) {
@@ -301,7 +302,7 @@ func TestLeaseRequestsRefused(t *testing.T) {
 	_, err = c.Adopt(ctx, 0)
 	refused(t, err, etcd.ErrInvalidRequest, "ID is 0")
 
-	// What etcd takes at most, and what is rounded up.
+	// The largest TTL that etcd accepts, and rounding up.
 	most, err := c.Grant(ctx, etcd.GrantRequest{TTL: 9_000_000_000 * time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -313,7 +314,7 @@ func TestLeaseRequestsRefused(t *testing.T) {
 	if l := granted(t, c, 20*time.Second+1); l.TTL != 21*time.Second {
 		t.Errorf("TTL %v, want it rounded up to 21s", l.TTL)
 	}
-	// The server raises what is shorter than its elections need.
+	// The server raises a TTL that is too short for its elections.
 	if l := granted(t, c, time.Millisecond); l.TTL != 2*time.Second {
 		t.Errorf("TTL %v, want the server's least", l.TTL)
 	}
@@ -327,7 +328,30 @@ func TestGrantOwnID(t *testing.T) {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	_, err = c.Grant(t.Context(), etcd.GrantRequest{TTL: time.Minute, ID: 777})
-	wants(t, err, etcd.ErrLeaseExists, etcd.Rejected)
+	wants(t, err, etcd.ErrLeaseExists, etcd.OutcomeRejected)
 	alive(t, l)
 	revoke(t, c, 777)
+}
+
+// Bug: a lease's context ended in a goroutine of its own, so that a write with it was sent
+// after Revoke had returned.
+func TestLeaseContextEndsWithRevoke(t *testing.T) {
+	t.Parallel()
+	c := connect(t, etcd.Config{})
+	key := ownKeys(t)
+	for i := range 200 {
+		lease, err := c.Grant(t.Context(), etcd.GrantRequest{TTL: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, cancel := lease.Context(t.Context())
+		if err := lease.Revoke(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Put(held, etcd.PutRequest{Key: key, Value: []byte("x")})
+		if !errors.Is(err, etcd.ErrLeaseRevoked) || etcd.MaybeApplied(err) || !errors.Is(context.Cause(held), etcd.ErrLeaseRevoked) {
+			t.Fatalf("lease %d: a Put with the context of a revoked lease: %v, cause %v", i, err, context.Cause(held))
+		}
+		cancel()
+	}
 }

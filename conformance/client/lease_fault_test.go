@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -23,7 +24,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// Somebody else revokes a lease: the next renewal learns it.
+// Another client revokes a lease, and the next renewal finds out.
 func TestLeaseRevokedBehindItsBack(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
@@ -37,7 +38,7 @@ func TestLeaseRevokedBehindItsBack(t *testing.T) {
 	alive(t, other)
 }
 
-// The server is held still for longer than the lease lives.
+// The server is stopped for longer than the lease lives.
 func TestLeaseLostWhileServerHangs(t *testing.T) {
 	t.Parallel()
 	s, c := quickLeases(t, etcd.Config{})
@@ -60,8 +61,8 @@ func TestLeaseLostWhileServerHangs(t *testing.T) {
 	alive(t, granted(t, c, time.Second))
 }
 
-// void is a dialer whose connections can be made to lead nowhere: what is
-// written vanishes, nothing arrives, and new ones are not made.
+// void is a dialer that can turn its connections into black holes: written data
+// vanishes, nothing arrives, and new connections fail.
 type void struct {
 	on atomic.Bool
 }
@@ -106,8 +107,8 @@ func (c *voidConn) Close() error {
 	return c.Conn.Close()
 }
 
-// The network between client and server goes away at a random moment. The server
-// goes on and deletes the lease; the client has said so before.
+// The network between client and server fails at a random moment. The server
+// continues and deletes the lease; the client has reported the loss before.
 func TestLeaseLostBeforeTheServerDeletesIt(t *testing.T) {
 	t.Parallel()
 	s, watcher := quickLeases(t, etcd.Config{})
@@ -141,16 +142,16 @@ func TestLeaseLostBeforeTheServerDeletesIt(t *testing.T) {
 		l := granted(t, c, time.Duration(1+i%3)*time.Second)
 		attach(t, c, fmt.Sprintf("void/%d", i), l.ID)
 		all.Go(func() {
-			time.Sleep(rand.N(3 * time.Second)) // the moment is what is tested
+			time.Sleep(rand.N(3 * time.Second)) // the test is about the moment
 			v.on.Store(true)
-			// On a busy machine whoever waits is late. How much is measured by a
-			// timer for the same moment.
+			// On a busy machine waiters wake late. A timer for the same moment
+			// measures by how much.
 			fired := make(chan time.Time, 1)
 			expected := l.Deadline()
 			time.AfterFunc(time.Until(expected), func() { fired <- time.Now() })
 			<-l.Done()
 			done := time.Now()
-			ended[i] = l.Deadline() // when the client has given the lease up
+			ended[i] = l.Deadline() // when the client gives the lease up
 			late, busy := done.Sub(ended[i]), max((<-fired).Sub(expected), 0)
 			if late-busy > 200*time.Millisecond {
 				t.Errorf("lease %d was lost %v after its deadline; a timer was %v late", i, late, busy)
@@ -175,7 +176,7 @@ func TestLeaseLostBeforeTheServerDeletesIt(t *testing.T) {
 	t.Logf("%d leases: told at least %v before the server deleted", n, least)
 }
 
-// A program is restarted and takes its lease over.
+// A restarted program takes its lease over.
 func TestAdoptAfterRestart(t *testing.T) {
 	t.Parallel()
 	s, first := quickLeases(t, etcd.Config{})
@@ -202,10 +203,10 @@ func TestAdoptAfterRestart(t *testing.T) {
 	}
 	revoke(t, second, a.ID)
 	_, err = second.Adopt(t.Context(), l.ID)
-	wants(t, err, etcd.ErrLeaseNotFound, etcd.Rejected)
+	wants(t, err, etcd.ErrLeaseNotFound, etcd.OutcomeRejected)
 }
 
-// The connection breaks while the answer to a Grant is on its way: one lease is
+// The connection breaks while the answer to a Grant is in flight: one lease is
 // made, not two.
 func TestGrantIsIdempotent(t *testing.T) {
 	t.Parallel()
@@ -222,7 +223,7 @@ func TestGrantIsIdempotent(t *testing.T) {
 			l, err = c.Grant(within(t, 20*time.Second), etcd.GrantRequest{TTL: time.Minute, ID: id})
 			return err
 		})
-		<-held // the answer, most likely; whatever it is, the request is out
+		<-held // most likely the answer; in any case the request was sent
 		d.stopHolding()
 		d.cutAll()
 		if err := await(t, done); err != nil {
@@ -237,7 +238,7 @@ func TestGrantIsIdempotent(t *testing.T) {
 	}
 }
 
-// Connections are cut all the time; no lease is lost.
+// Connections are cut continually; no lease is lost.
 func TestLeasesSurviveCuts(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
@@ -261,8 +262,8 @@ func TestLeasesSurviveCuts(t *testing.T) {
 	t.Logf("%d connections were made", d.dials.Load())
 }
 
-// A permission is taken away: the lease with the forbidden key is lost at its
-// deadline with the reason, the others go on. Then authentication is switched off.
+// A permission is revoked: the lease with the forbidden key is lost at its deadline
+// with that reason, and the others live on. Then authentication is switched off.
 func TestLeaseForbidden(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond, TLS: etcdtest.MutualTLS})
@@ -351,7 +352,7 @@ func TestLeaseUnauthenticated(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// The leader is killed, then a follower hangs, and leases of a few seconds live.
+// The leader is killed, then a follower hangs, and leases of a few seconds survive.
 func TestLeasesSurviveMembers(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
@@ -399,28 +400,41 @@ func TestLeasesSurviveMembers(t *testing.T) {
 	}
 }
 
-// What leases cost.
+// The cost of leases.
 func TestManyLeases(t *testing.T) {
 	s := etcdtest.StartProcess(t, etcdtest.Config{})
 	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	if err := c.Ready(within(t, 10*time.Second)); err != nil {
 		t.Fatal(err)
 	}
+	// heap is the least of a few readings: between two renewals, whose buffers count too.
 	heap := func() uint64 {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+		least := uint64(math.MaxUint64)
+		for range 10 {
+			runtime.GC()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			least = min(least, m.HeapAlloc)
+		}
+		return least
 	}
-	const n = 5000
+	// Longer than a lease lives without renewals. What the client holds once counts for each
+	// lease, so fewer leases look more expensive.
+	n, length, most := 3000, 8*time.Second, 650.0
+	if *slow {
+		n, length, most = 5000, 15*time.Second, 600
+	}
 	leases := make([]*etcd.Lease, n)
+	if _, err := c.Grant(t.Context(), etcd.GrantRequest{TTL: 6 * time.Second}); err != nil { // what all leases share is there now
+		t.Fatal(err)
+	}
 	goroutines, before := runtime.NumGoroutine(), heap()
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for range 64 {
 		all.Go(func() {
-			for i := next.Add(1) - 1; i < n; i = next.Add(1) - 1 {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
 				l, err := c.Grant(t.Context(), etcd.GrantRequest{TTL: 6 * time.Second})
 				if err != nil {
 					t.Error(err)
@@ -434,18 +448,18 @@ func TestManyLeases(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	<-time.After(15 * time.Second)
+	<-time.After(length)
 	for _, l := range leases {
 		alive(t, l)
 	}
-	bytes := float64(heap()-before) / n
+	bytes := float64(heap()-before) / float64(n)
 	more := runtime.NumGoroutine() - goroutines
 	t.Logf("%d leases: %.0f bytes each, %d goroutines in all", n, bytes, more)
-	if bytes > 600 || more > 50 {
-		t.Errorf("%.0f bytes and %d goroutines; want at most 600 and 50", bytes, more)
+	if bytes > most || more > 50 {
+		t.Errorf("%.0f bytes and %d goroutines; want at most %.0f and 50", bytes, more, most)
 	}
 	resp, err := c.Leases(t.Context())
-	if err != nil || len(resp.Leases) != n {
+	if err != nil || len(resp.Leases) != n+1 {
 		t.Errorf("the server has %d leases, %v", len(resp.Leases), err)
 	}
 	runtime.KeepAlive(leases)

@@ -17,10 +17,10 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// Leases are kept through a follower that is 5 ms away each way. One of them is
-// revoked behind the client's back, and one has a key that the user may no longer
-// write: both are told of, and no other lapses. With -slow 50,000 leases of a
-// minute are kept for three.
+// Leases are kept through a follower that is 5 ms away in each direction. Another
+// client revokes one of them, and one has a key that the user may no longer write.
+// Both are reported, and no other lapses. With -slow 50,000 leases of a minute are
+// kept for three minutes.
 func TestManyLeasesThroughAFollower(t *testing.T) {
 	t.Parallel()
 	n, ttl, length := 1000, 6*time.Second, 12*time.Second
@@ -116,7 +116,7 @@ func grantMany(t testing.TB, c *etcd.Client, n int, ttl time.Duration) []*etcd.L
 	return leases
 }
 
-// renewals is how many the members have done so far.
+// renewals returns how many renewals the members have made so far.
 func renewals(t testing.TB, members []*etcdtest.Server) (sum float64) {
 	t.Helper()
 	for _, m := range members {
@@ -125,7 +125,7 @@ func renewals(t testing.TB, members []*etcdtest.Server) (sum float64) {
 	return sum
 }
 
-// metric is the value of a metric without labels.
+// metric returns the value of a metric without labels.
 func metric(t testing.TB, s *etcdtest.Server, name string) float64 {
 	t.Helper()
 	resp, err := http.Get("http://" + s.Addr() + "/metrics")

@@ -10,8 +10,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// leasesBehindProxies is a cluster with a proxy in front of each member, and
-// leases of a client of them.
+// leasesBehindProxies starts a cluster with a proxy in front of each member, and a
+// client with leases.
 type leasesBehindProxies struct {
 	members []*etcdtest.Server
 	ways    []*etcdtest.Proxy
@@ -32,8 +32,8 @@ func behindProxies(t *testing.T, n int, ttl time.Duration) *leasesBehindProxies 
 	return b
 }
 
-// inUse is the member that renews the leases: what it sends in a while is more
-// than what the others do.
+// inUse returns the member that renews the leases: within a while it sends more
+// than the others.
 func (b *leasesBehindProxies) inUse() (which int) {
 	before := make([]int64, len(b.ways))
 	for i, way := range b.ways {
@@ -49,7 +49,7 @@ func (b *leasesBehindProxies) inUse() (which int) {
 	return which
 }
 
-// keptFor waits and returns the least time that a lease had left meanwhile.
+// keptFor waits and returns the least time that any lease had left meanwhile.
 func (b *leasesBehindProxies) keptFor(t *testing.T, d time.Duration) time.Duration {
 	t.Helper()
 	least := time.Hour
@@ -64,9 +64,9 @@ func (b *leasesBehindProxies) keptFor(t *testing.T, d time.Duration) time.Durati
 	return least
 }
 
-// The member in use is stopped, then the next one answers PINGs and no renewals:
-// leases of 6 s live on, on the third. The first is not continued: if it was the
-// leader it may revoke them then, see TestFormerLeaderRevokesLeases.
+// The member in use is stopped, then the next one answers PINGs but no renewals:
+// leases of 6 s survive on the third. The first is not continued, because a former
+// leader might then revoke them, see TestFormerLeaderRevokesLeases.
 func TestLeasesLeaveADeadMember(t *testing.T) {
 	t.Parallel()
 	b := behindProxies(t, 100, 6*time.Second)
@@ -78,9 +78,10 @@ func TestLeasesLeaveADeadMember(t *testing.T) {
 	t.Logf("the next answers PINGs only: the nearest to its end had %v left", b.keptFor(t, 7*time.Second))
 }
 
-// An etcd that leads is stopped for longer than the TTL and runs on: it may revoke
-// all leases by its old clock, although the next leader has renewed them meanwhile.
-// No client can know before, so the keys go first. Then the next renewal tells.
+// A leader is stopped for longer than the TTL and then continued. It may revoke all
+// leases by its old clock, although the next leader has renewed them meanwhile. No
+// client can know in advance, so the keys are deleted first. The next renewal then
+// reports it.
 func TestFormerLeaderRevokesLeases(t *testing.T) {
 	t.Parallel()
 	const n, ttl = 10, 3 * time.Second
@@ -119,8 +120,8 @@ func TestFormerLeaderRevokesLeases(t *testing.T) {
 	t.Logf("the former leader has revoked %d of %d leases", revoked, n)
 }
 
-// All members are killed: leases that have longer to live survive that, and the
-// others are reported lost in time, with the reason.
+// All members are killed: leases with enough time left survive, and the others are
+// reported lost in time, with the reason.
 func TestLeasesWhileAllMembersAreDown(t *testing.T) {
 	t.Parallel()
 	b := behindProxies(t, 20, 30*time.Second)
@@ -150,8 +151,8 @@ func TestLeasesWhileAllMembersAreDown(t *testing.T) {
 	t.Logf("the nearest to its end had %v left", b.keptFor(t, 15*time.Second))
 }
 
-// Authentication is switched on and off under live keep-alives of a client that
-// has a user: the lease lives on. Without a user it is lost with the reason, see
+// Authentication is switched on and off under live keep-alives of a client with a
+// user: the lease survives. Without a user it is lost with the reason, see
 // TestLeaseUnauthenticated.
 func TestLeaseWhileAuthenticationIsSwitched(t *testing.T) {
 	t.Parallel()

@@ -13,9 +13,9 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// Over TLS etcd serves by Go's net/http unless its HTTP endpoints have a
-// listener of their own, and in plain text by grpc-go. The same has to work
-// over all of them.
+// Over TLS etcd serves with Go's net/http unless its HTTP endpoints have a separate
+// listener, and in plain text with grpc-go. The client must work the same over all
+// of them.
 func TestListeners(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]etcdtest.Config{
@@ -59,11 +59,11 @@ func listener(t *testing.T, c *etcd.Client) {
 	})
 	t.Run("errors", func(t *testing.T) {
 		_, err := c.Put(t.Context(), etcd.PutRequest{Key: "k", Lease: 1234})
-		wants(t, err, etcd.ErrLeaseNotFound, etcd.Rejected)
+		wants(t, err, etcd.ErrLeaseNotFound, etcd.OutcomeRejected)
 		_, err = c.Get(t.Context(), etcd.GetRequest{Key: "k", Revision: 1 << 40})
-		wants(t, err, etcd.ErrFutureRevision, etcd.Rejected)
+		wants(t, err, etcd.ErrFutureRevision, etcd.OutcomeRejected)
 		_, err = c.Put(t.Context(), etcd.PutRequest{Key: "k", Value: make([]byte, 4<<20)})
-		wants(t, err, etcd.ErrRequestTooLarge, etcd.Rejected)
+		wants(t, err, etcd.ErrRequestTooLarge, etcd.OutcomeRejected)
 		if kv := stored(t, c, "k"); kv.Version != 0 {
 			t.Errorf("stored %+v", kv)
 		}
@@ -118,33 +118,4 @@ func listener(t *testing.T, c *etcd.Client) {
 			t.Error(err)
 		}
 	})
-}
-
-// What is larger than the client takes is refused by the client.
-func TestResponseTooLarge(t *testing.T) {
-	t.Parallel()
-	filler := connect(t, etcd.Config{})
-	p := ownKeys(t)
-	fill(t, filler, p, 50, 2000)
-	c := connect(t, etcd.Config{MaxResponseBytes: 20_000})
-	if resp := get(t, c, etcd.GetRequest{Key: p, Prefix: true, Limit: 5}); len(resp.KVs) != 5 {
-		t.Errorf("%d pairs", len(resp.KVs))
-	}
-	_, err := c.Get(t.Context(), etcd.GetRequest{Key: p, Prefix: true})
-	e := wants(t, err, etcd.ErrResponseTooLarge, etcd.OutcomeUnknown)
-	mustSay(t, err, "MaxResponseBytes", "20000")
-	if e != nil && e.Attempts != 1 || etcd.MaybeApplied(err) {
-		t.Errorf("error %+v", e)
-	}
-	// The server has done what was asked and its answer is lost.
-	_, err = c.Delete(t.Context(), etcd.DeleteRequest{Key: p, Prefix: true, PrevKV: true})
-	wants(t, err, etcd.ErrResponseTooLarge, etcd.OutcomeUnknown)
-	if !etcd.MaybeApplied(err) {
-		t.Errorf("%v: said to be not applied", err)
-	}
-	if n := get(t, filler, etcd.GetRequest{Key: p, Prefix: true, CountOnly: true}).Count; n != 0 {
-		t.Errorf("%d pairs are left", n)
-	}
-	// The connection is none the worse.
-	put(t, c, p+"after", "v")
 }

@@ -6,19 +6,20 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/internal/leaktest"
 )
 
-// The server that most tests share. It is a child process, so that it neither
-// runs with the race detector nor counts as our memory. A test keeps to keys
-// that begin with its ownKeys and compacts nothing.
+// The server that most tests share. It is a child process, so that it neither runs
+// with the race detector nor counts as our memory. A test uses only keys that begin
+// with its ownKeys, and compacts nothing.
 var shared *etcdtest.Server
 
 var slow = flag.Bool("slow", false, "what is scaled down otherwise takes its minutes: examples that wait, cuts by the ten thousand, many leases, a slow reader (make test-slow)")
@@ -32,6 +33,9 @@ func run(m *testing.M) int {
 	if endpoints := os.Getenv(outageEnv); endpoints != "" {
 		return outageClient(endpoints)
 	}
+	if endpoints := os.Getenv(pausedEnv); endpoints != "" {
+		return pausedClient(endpoints)
+	}
 	var err error
 	shared, err = etcdtest.NewProcess(etcdtest.Config{})
 	if err != nil {
@@ -39,29 +43,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = shared.Close() }()
-	code := m.Run()
-	if left := leftovers(5 * time.Second); code == 0 && left != "" {
-		fmt.Fprintf(os.Stderr, "goroutines of the client are left after all were closed:\n%s\n", left)
-		return 1
-	}
-	return code
-}
-
-// leftovers returns the stacks of goroutines that run the client's code, if
-// there still are any after the wait.
-func leftovers(wait time.Duration) string {
-	for end := time.Now().Add(wait); ; runtime.Gosched() {
-		var left []string
-		buf := make([]byte, 4<<20)
-		for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(stack, "silly.store/etcd.") || strings.Contains(stack, "silly.store/etcd/internal/") {
-				left = append(left, stack)
-			}
-		}
-		if len(left) == 0 || time.Now().After(end) {
-			return strings.Join(left, "\n\n")
-		}
-	}
+	return leaktest.Run(m, leaktest.Ours...)
 }
 
 // connect makes a client that is closed with the test. Endpoints are the shared
@@ -80,10 +62,10 @@ func connect(t testing.TB, config etcd.Config) *etcd.Client {
 			t.Error(err)
 		}
 	})
-	return c
+	return namespaced.View(t, c, config)
 }
 
-// private starts a server for one test, and a client of it.
+// private starts a server for one test, and a client for it.
 func private(t testing.TB, server etcdtest.Config, config etcd.Config) (*etcdtest.Server, *etcd.Client) {
 	t.Helper()
 	s := etcdtest.StartProcess(t, server)
@@ -92,7 +74,7 @@ func private(t testing.TB, server etcdtest.Config, config etcd.Config) (*etcdtes
 	return s, connect(t, config)
 }
 
-// within is a context that ends the test's waiting long before go test would.
+// within is a context that ends a test's waits long before go test would.
 func within(t testing.TB, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -126,7 +108,7 @@ func get(t testing.TB, c *etcd.Client, req etcd.GetRequest) *etcd.GetResponse {
 	return resp
 }
 
-// stored is the pair as it is now; its Version is 0 when there is none.
+// stored returns the current pair; its Version is 0 if there is none.
 func stored(t testing.TB, c *etcd.Client, key string) etcd.KeyValue {
 	t.Helper()
 	if kvs := get(t, c, etcd.GetRequest{Key: key}).KVs; len(kvs) > 0 {
@@ -144,10 +126,10 @@ func keysOf(kvs []etcd.KeyValue, prefix string) string {
 	return strings.Join(names, " ")
 }
 
-// refused checks what is true of every request that the client itself refuses.
+// refused checks the properties of every request that the client itself refuses.
 func refused(t testing.TB, err, sentinel error, text string) {
 	t.Helper()
-	e := wants(t, err, sentinel, etcd.NotSent)
+	e := wants(t, err, sentinel, etcd.OutcomeNotSent)
 	if !strings.Contains(err.Error(), text) {
 		t.Errorf("the error does not say %q: %v", text, err)
 	}
@@ -173,14 +155,14 @@ func wants(t testing.TB, err, sentinel error, outcome etcd.Outcome) *etcd.Error 
 	return e
 }
 
-// async runs f and returns where its error arrives.
+// async runs f and returns the channel for its error.
 func async(f func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	return done
 }
 
-// await returns what f of async returned; it waits no longer than a test may hang.
+// await returns the result of async's f; it waits no longer than a test may hang.
 func await(t testing.TB, done <-chan error) error {
 	t.Helper()
 	select {

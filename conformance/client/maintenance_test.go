@@ -10,8 +10,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// What is asked of one member is answered by that one, whether it is an endpoint
-// of the client or only one that the cluster advertises.
+// The requested member answers, whether it is an endpoint of the client or only one
+// that the cluster advertises.
 func TestMaintenanceOfOneMember(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
@@ -61,14 +61,14 @@ func TestMaintenanceOfOneMember(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := m.HashKV(ctx, etcd.HashKVRequest{Endpoint: first, Revision: revision + 1000})
-	wants(t, err, etcd.ErrFutureRevision, etcd.Rejected)
+	wants(t, err, etcd.ErrFutureRevision, etcd.OutcomeRejected)
 	if calls := get(t, c, etcd.GetRequest{Key: "k"}); calls.Header.MemberID == 0 {
 		t.Errorf("%+v", calls.Header)
 	}
 }
 
-// One that is down is reported, although others could answer; and a member
-// without a majority answers about itself.
+// A member that is down is reported, although others could answer. A member without
+// a majority answers about itself.
 func TestMaintenanceOfADeadMember(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
@@ -81,7 +81,7 @@ func TestMaintenanceOfADeadMember(t *testing.T) {
 	dead, alone := cluster.Endpoints()[1], cluster.Endpoints()[0]
 	for range 3 {
 		_, err := c.Maintenance().Status(within(t, 10*time.Second), etcd.StatusRequest{Endpoint: dead})
-		wants(t, err, etcd.ErrUnavailable, etcd.NotSent)
+		wants(t, err, etcd.ErrUnavailable, etcd.OutcomeNotSent)
 		mustSay(t, err, "Status", dead)
 	}
 	eventually(t, "the member to be alone", func() bool {
@@ -110,14 +110,14 @@ func TestMoveLeader(t *testing.T) {
 		if _, err := m.MoveLeader(ctx, etcd.MoveLeaderRequest{TargetID: target}); err != nil {
 			t.Fatal(err)
 		}
-		// The one that led has seen the new leader; the others are about to.
+		// The old leader has seen the new one; the others are about to.
 		eventually(t, "all to know the new leader", func() bool {
 			status, err := m.Status(ctx, etcd.StatusRequest{})
 			return err == nil && status.Leader == target
 		})
 	}
 	_, err := m.MoveLeader(ctx, etcd.MoveLeaderRequest{TargetID: 4711})
-	wants(t, err, etcd.ErrBadLeaderTransferee, etcd.Rejected)
+	wants(t, err, etcd.ErrBadLeaderTransferee, etcd.OutcomeRejected)
 
 	leader := list[5%3]
 	for _, member := range list {
@@ -125,12 +125,13 @@ func TestMoveLeader(t *testing.T) {
 		if member.ID == leader.ID && err != nil {
 			t.Errorf("to the leader itself: %v", err)
 		} else if member.ID != leader.ID {
-			wants(t, err, etcd.ErrNotLeader, etcd.Rejected)
+			wants(t, err, etcd.ErrNotLeader, etcd.OutcomeRejected)
 		}
 	}
 }
 
-// A full database raises an alarm. It is listed, disarmed, and writes go on.
+// A full database raises an alarm. The alarm is listed and disarmed, and writes
+// succeed again.
 func TestAlarms(t *testing.T) {
 	t.Parallel()
 	s, c := private(t, etcdtest.Config{QuotaBytes: 1 << 20}, etcd.Config{Retry: -1})
@@ -195,9 +196,9 @@ func TestDowngrade(t *testing.T) {
 	if err := validate(before); err != nil {
 		t.Error(err)
 	}
-	wants(t, validate("1.0"), etcd.ErrInvalidDowngradeVersion, etcd.Rejected)
-	wants(t, validate("three"), etcd.ErrInvalidRequest, etcd.Rejected)
-	// etcd 3.5 applies a change and never answers it.
+	wants(t, validate("1.0"), etcd.ErrInvalidDowngradeVersion, etcd.OutcomeRejected)
+	wants(t, validate("three"), etcd.ErrInvalidRequest, etcd.OutcomeRejected)
+	// etcd 3.5 applies a change but never answers.
 	change := func(req etcd.DowngradeRequest) {
 		t.Helper()
 		resp, err := m.Downgrade(ctx, req)
@@ -208,7 +209,7 @@ func TestDowngrade(t *testing.T) {
 		}
 	}
 	change(etcd.DowngradeRequest{Action: etcd.DowngradeEnable, Version: before})
-	wants(t, validate(before), etcd.ErrDowngradeInProgress, etcd.Rejected)
+	wants(t, validate(before), etcd.ErrDowngradeInProgress, etcd.OutcomeRejected)
 	if status, err := m.Status(ctx, etcd.StatusRequest{}); err != nil || status.StorageVersion != "" && status.DowngradeInfo != (etcd.DowngradeInfo{Enabled: true, TargetVersion: before + ".0"}) {
 		t.Errorf("%+v, %v", status, err)
 	}
@@ -244,7 +245,7 @@ func TestMaintenanceRequestsRefused(t *testing.T) {
 	}
 }
 
-// A member of another cluster is not taken for one of ours because it is named.
+// Naming a member of another cluster does not make it one of ours.
 func TestMaintenanceOfAForeignMember(t *testing.T) {
 	t.Parallel()
 	foreign, _ := private(t, etcdtest.Config{}, etcd.Config{})
@@ -252,8 +253,8 @@ func TestMaintenanceOfAForeignMember(t *testing.T) {
 	put(t, c, ownKeys(t), "v")
 	at := foreign.Endpoints()[0]
 	err := second(c.Maintenance().Defragment(within(t, 10*time.Second), etcd.DefragmentRequest{Endpoint: at}))
-	wants(t, err, etcd.ErrForeignCluster, etcd.NotSent)
+	wants(t, err, etcd.ErrForeignCluster, etcd.OutcomeNotSent)
 	err = second(c.Maintenance().Snapshot(within(t, 10*time.Second), etcd.SnapshotRequest{Endpoint: at}))
-	wants(t, err, etcd.ErrForeignCluster, etcd.NotSent)
+	wants(t, err, etcd.ErrForeignCluster, etcd.OutcomeNotSent)
 	put(t, c, ownKeys(t), "v")
 }

@@ -11,7 +11,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A cluster's members are listed, added, changed, promoted and removed.
+// Listing, adding, changing, promoting and removing members.
 func TestMembers(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
@@ -35,8 +35,8 @@ func TestMembers(t *testing.T) {
 		t.Errorf("%d members in a serializable list", len(local))
 	}
 
-	// A member that has just started refuses changes for some seconds: the call
-	// waits them out.
+	// A member that has just started refuses changes for some seconds; the call
+	// waits that long.
 	added, err := members.MemberAdd(ctx, etcd.MemberAddRequest{PeerURLs: []string{"http://127.0.0.1:1"}, Learner: true})
 	if err != nil {
 		t.Fatal(err)
@@ -46,13 +46,13 @@ func TestMembers(t *testing.T) {
 		t.Errorf("added %+v", added)
 	}
 	_, err = members.MemberAdd(ctx, etcd.MemberAddRequest{PeerURLs: []string{"http://127.0.0.1:2", "http://127.0.0.1:1"}, Learner: true})
-	wants(t, err, etcd.ErrPeerURLExists, etcd.Rejected)
+	wants(t, err, etcd.ErrPeerURLExists, etcd.OutcomeRejected)
 	_, err = members.MemberAdd(ctx, etcd.MemberAddRequest{PeerURLs: []string{"http://127.0.0.1:2"}, Learner: true})
-	wants(t, err, etcd.ErrTooManyLearners, etcd.Rejected)
+	wants(t, err, etcd.ErrTooManyLearners, etcd.OutcomeRejected)
 	_, err = members.MemberPromote(ctx, etcd.MemberPromoteRequest{ID: id})
-	wants(t, err, etcd.ErrLearnerNotReady, etcd.Rejected)
+	wants(t, err, etcd.ErrLearnerNotReady, etcd.OutcomeRejected)
 	_, err = members.MemberPromote(ctx, etcd.MemberPromoteRequest{ID: list[0].ID})
-	wants(t, err, etcd.ErrMemberNotLearner, etcd.Rejected)
+	wants(t, err, etcd.ErrMemberNotLearner, etcd.OutcomeRejected)
 	updated, err := members.MemberUpdate(ctx, etcd.MemberUpdateRequest{ID: id, PeerURLs: []string{"http://127.0.0.1:3"}})
 	if err != nil {
 		t.Fatal(err)
@@ -68,9 +68,9 @@ func TestMembers(t *testing.T) {
 		t.Errorf("removed: %+v", removed.Members)
 	}
 	_, err = members.MemberRemove(ctx, etcd.MemberRemoveRequest{ID: id})
-	wants(t, err, etcd.ErrMemberNotFound, etcd.Rejected)
+	wants(t, err, etcd.ErrMemberNotFound, etcd.OutcomeRejected)
 	_, err = members.MemberUpdate(ctx, etcd.MemberUpdateRequest{ID: id, PeerURLs: []string{"http://127.0.0.1:3"}})
-	wants(t, err, etcd.ErrMemberNotFound, etcd.Rejected)
+	wants(t, err, etcd.ErrMemberNotFound, etcd.OutcomeRejected)
 	if list := memberList(t, members, etcd.MemberListRequest{}); len(list) != 3 {
 		t.Errorf("%d members at the end", len(list))
 	}
@@ -85,7 +85,7 @@ func memberList(t *testing.T, cl etcd.Cluster, req etcd.MemberListRequest) []etc
 	return resp.Members
 }
 
-// Without a majority only a serializable list is answered.
+// Without a majority only a serializable list succeeds.
 func TestMemberListAlone(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})

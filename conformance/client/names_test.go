@@ -17,8 +17,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A name is looked up anew for each connection, so that a member which comes back
-// elsewhere is found: whoever dials is given the name, not what it once meant.
+// Each connection looks the name up again, so that it finds a member that comes
+// back at another address. The dialer gets the name, not an old address.
 func TestNamesAreLookedUpAnew(t *testing.T) {
 	t.Parallel()
 	const name = "etcd.test:2379"
@@ -44,7 +44,7 @@ func TestNamesAreLookedUpAnew(t *testing.T) {
 	}
 }
 
-// Each endpoint asks for its own name and believes only a certificate for that.
+// Each endpoint sends its own name and accepts only a certificate for that name.
 func TestServerNameOfEachEndpoint(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex // guards asked
@@ -71,7 +71,7 @@ func TestServerNameOfEachEndpoint(t *testing.T) {
 	}
 	right := connect(t, config("https://example.com:1"))
 	_, err := right.Get(within(t, 10*time.Second), etcd.GetRequest{Key: "k"})
-	mustSay(t, err, "Get", "404") // it was believed
+	mustSay(t, err, "Get", "404") // its certificate was accepted
 	both := connect(t, config("https://example.org:1", "https://example.net:1"))
 	_, err = both.Get(within(t, 10*time.Second), etcd.GetRequest{Key: "k"})
 	mustSay(t, err, "Get", "example.org:1: server certificate is for another name", "example.net:1: server certificate is for another name")

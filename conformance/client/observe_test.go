@@ -14,7 +14,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// events is what hooks and a logger were told.
+// events records the calls of hooks and a logger.
 type events struct {
 	mu           sync.Mutex // guards the fields below
 	attempts     []etcd.AttemptInfo
@@ -22,6 +22,7 @@ type events struct {
 	retries      []etcd.RetryInfo
 	connected    []etcd.ConnectInfo
 	disconnected []etcd.DisconnectInfo
+	stale        []etcd.WatchStaleInfo
 	resumed      []etcd.WatchResumeInfo
 	renewed      []etcd.LeaseRenewInfo
 	log          bytes.Buffer
@@ -51,12 +52,13 @@ func (e *events) hooks() etcd.Hooks {
 		Retry:        note(e, &e.retries),
 		Connected:    note(e, &e.connected),
 		Disconnected: note(e, &e.disconnected),
+		WatchStale:   note(e, &e.stale),
 		WatchResumed: note(e, &e.resumed),
 		LeaseRenewed: note(e, &e.renewed),
 	}
 }
 
-// until waits for a condition over what has been told.
+// until waits for a condition on the recorded events.
 func (e *events) until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -72,7 +74,7 @@ func (e *events) until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// observed is a client behind a proxy, whose hooks and logger fill the events.
+// observed is a client behind a proxy whose hooks and logger fill the events.
 func observed(t *testing.T, config etcd.Config) (*etcd.Client, *etcdtest.Proxy, *events) {
 	proxy, told := etcdtest.StartProxy(t, shared.Endpoints()[0]), new(events)
 	config.Endpoints = []string{proxy.Endpoint()}
@@ -162,15 +164,15 @@ func TestStatsTellOfEndpoints(t *testing.T) {
 	endpoints := []string{shared.Endpoints()[0], gone.Endpoint()}
 	c := connect(t, etcd.Config{Endpoints: endpoints})
 	for _, e := range c.Stats().Endpoints {
-		if e.State != "idle" || e.Connections != 0 {
+		if e.State != etcd.EndpointIdle || e.Connections != 0 {
 			t.Errorf("before any call: %+v", e)
 		}
 	}
 	for end := time.Now().Add(10 * time.Second); ; {
 		get(t, c, etcd.GetRequest{Key: "k"})
 		s := c.Stats().Endpoints
-		if s[0].State == "ready" && s[0].Connections == 1 && s[0].LastError == "" &&
-			s[1].State == "down" && s[1].Connections == 0 && s[1].LastError != "" {
+		if s[0].State == etcd.EndpointReady && s[0].Connections == 1 && s[0].LastError == "" &&
+			s[1].State == etcd.EndpointDown && s[1].Connections == 0 && s[1].LastError != "" {
 			return
 		}
 		if time.Now().After(end) {

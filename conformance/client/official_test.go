@@ -12,7 +12,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// official is a connection by grpc-go, for what the client has no methods for yet.
+// official is a grpc-go connection, for requests for which the client has no
+// methods yet.
 func official(t testing.TB, s *etcdtest.Server) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient(s.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -18,9 +18,9 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// All members are restarted, one after the other, under 500 writes a second and
-// as many reads. No read fails. A write that was on its way to a member that
-// ended may be unknown; no other fails.
+// All members restart, one after another, under 500 writes and as many reads per
+// second. No read fails. Writes in flight to an ending member may be unknown; no
+// others fail.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	const writers, readers, each = 10, 10, 20 * time.Millisecond
@@ -103,8 +103,8 @@ func TestRollingRestart(t *testing.T) {
 	calls.Wait()
 	t.Logf("%d reads, the slowest %v, and %d writes in %v; %d unknown",
 		reads.Load(), time.Duration(slowestRead.Load()), writes.Load(), took, unknown.Load())
-	// A leader that ends takes with it what has been forwarded to it: one write of
-	// each writer at most. With time between the restarts that is little.
+	// A leader that ends loses the writes forwarded to it, at most one per writer.
+	// With time between the restarts that is little.
 	limit := int64(writers)
 	if *slow {
 		limit = writes.Load() / 1000
@@ -117,18 +117,18 @@ func TestRollingRestart(t *testing.T) {
 // outageEnv makes this program the client of TestOutage, see outageClient.
 const outageEnv = "CONFORMANCE_OUTAGE_ENDPOINTS"
 
-// outageLine is what the client's process says, every two seconds and when a read
-// succeeds behind one that did not.
+// outageLine is a report of the client's process, every two seconds and when a read
+// succeeds after a failed one.
 type outageLine struct {
 	At   time.Time
 	CPU  time.Duration // so far
 	Up   bool          // the last read succeeded
-	Over string        // what has ended that should not
-	Wake time.Duration // the CPU that waking once costs here, now
+	Over string        // name of anything that ended unexpectedly
+	Wake time.Duration // the CPU that one wake-up currently costs on this machine
 }
 
-// outageClient is the process of TestOutage: a client with a watch, a lease and a
-// caller that reads. It ends with its parent's interest.
+// outageClient is the child process of TestOutage: a client with a watch, a lease
+// and a caller that reads. It ends when its parent stops listening.
 func outageClient(endpoints string) int {
 	if err := runOutageClient(strings.Split(endpoints, " ")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -190,8 +190,8 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// wakeCost is what a goroutine that sleeps and wakes costs: some 50 µs on a machine
-// that is idle otherwise, several times as much on one that is not.
+// wakeCost measures the CPU of a goroutine that sleeps and wakes: some 50 µs on an
+// otherwise idle machine, several times as much on a busy one.
 func wakeCost() time.Duration {
 	const wakes = 50
 	before := ownCPU()
@@ -201,9 +201,8 @@ func wakeCost() time.Duration {
 	return (ownCPU() - before) / wakes
 }
 
-// While all members are down a client with a watch, a lease and a caller asks for
-// them now and then, which costs next to nothing, and it is there soon after they
-// are.
+// While all members are down a client with a watch, a lease and a caller tries to
+// connect now and then, which costs almost nothing. It recovers soon after they do.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	down := 6 * time.Second
@@ -248,11 +247,11 @@ func TestOutage(t *testing.T) {
 	ready := time.Now()
 	back := until("the client to be back", func(l outageLine) bool { return l.Up }).At.Sub(ready)
 	t.Logf("%v of CPU a minute, over %v, where waking costs %v; back %v after the members", perMinute, span, end.Wake, back)
-	// What it costs is wake-ups, about a thousand a minute. On a machine on which
-	// one costs more than 40 µs, that is more than the 50 ms that were aimed at.
+	// The cost is wake-ups, about a thousand per minute. On a machine on which one
+	// costs more than 40 µs, that exceeds the goal of 50 ms.
 	limit := raceFactor * max(50*time.Millisecond, 1300*end.Wake)
 	if !*slow {
-		limit *= 5 // the beginning is a large part of it
+		limit *= 5 // startup is a large part of it
 	}
 	if perMinute > limit {
 		t.Errorf("%v of CPU a minute, want %v at most", perMinute, limit)
@@ -262,7 +261,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// startOutageClient runs outageClient in a process of its own.
+// startOutageClient runs outageClient in its own process.
 func startOutageClient(t *testing.T, endpoints []string) <-chan outageLine {
 	t.Helper()
 	self, err := os.Executable()

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// painPoints are complaints of users of etcd clients, with the issues in which
-// they were told (of etcd-io/etcd unless it says otherwise), and the tests that
-// show this client without them.
+// painPoints lists complaints of users of etcd clients, the issues that report them
+// (of etcd-io/etcd unless stated otherwise), and the tests that show that this
+// client does not have the problem.
 var painPoints = []struct {
 	complaint string
 	issues    string
@@ -70,7 +70,7 @@ var painPoints = []struct {
 		[]string{"TestSetEndpoints", "TestSync", "TestSyncTLS", "TestDiscovery", "TestDiscoveryTLS"}},
 }
 
-// TestPainPoints holds the table to the tests that there are.
+// TestPainPoints checks that the tests in the table exist.
 func TestPainPoints(t *testing.T) {
 	have := make(map[string]bool)
 	for _, folder := range []string{"../..", "../../internal", "."} {
@@ -85,7 +85,8 @@ func TestPainPoints(t *testing.T) {
 	}
 }
 
-// testsIn notes the tests of a folder, and of those below it when deep.
+// testsIn collects the tests of a folder, and with deep also those of its
+// subfolders.
 func testsIn(t *testing.T, folder string, deep bool, have map[string]bool) {
 	t.Helper()
 	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {

@@ -9,14 +9,14 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// memberOf is the ID of a server.
+// memberOf returns the ID of a server.
 func memberOf(t testing.TB, s *etcdtest.Server) uint64 {
 	t.Helper()
 	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	return get(t, c, etcd.GetRequest{Key: "k"}).Header.MemberID
 }
 
-// settlesOn waits until thirty calls in a row are answered by one member.
+// settlesOn waits until one member answers thirty consecutive calls.
 func settlesOn(t testing.TB, what string, id uint64, call func(ctx context.Context) (etcd.ResponseHeader, error)) {
 	t.Helper()
 	ctx := within(t, 60*time.Second)
@@ -81,7 +81,8 @@ func TestPreferLeader(t *testing.T) {
 	settlesOn(t, "the next leader to get all writes", memberOf(t, next), write)
 }
 
-// Calls go to the member that answers soonest, and to another when that changes.
+// Calls go to the member that answers fastest, and to another one when that
+// changes.
 func TestPreferNearest(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
@@ -113,7 +114,7 @@ func TestPreferNearest(t *testing.T) {
 	settlesOn(t, "the nearest member to get all reads", memberOf(t, members[1]), local)
 	near(2)
 	settlesOn(t, "the member that is nearest now to get all reads", memberOf(t, members[2]), local)
-	// When it goes the others serve at once.
+	// When the member goes down the others serve at once.
 	if err := members[2].Kill(); err != nil {
 		t.Fatal(err)
 	}

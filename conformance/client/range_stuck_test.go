@@ -10,8 +10,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A range whose member stops sending, silent or still answering PINGs, goes on
-// with another one behind the last pair.
+// If a range's member stops sending, silently or while it still answers PINGs,
+// another member continues the range after the last pair.
 func TestRangeLeavesAStuckMember(t *testing.T) {
 	t.Parallel()
 	server, c := private(t, etcdtest.Config{}, etcd.Config{})
@@ -28,7 +28,7 @@ func TestRangeLeavesAStuckMember(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// Which of the two ways a range takes is chance.
+			// A range takes one of the two ways at random.
 			for range 15 {
 				if took := stuckRange(t, server, pairs, f.after, f.fault); took > time.Second {
 					return
@@ -48,7 +48,7 @@ func stuckRange(t *testing.T, server *etcdtest.Server, pairs, after int, fault e
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range r.All() { // a fault finds the connection there
+	for _, err := range r.All() { // the connection exists before the fault
 		if err != nil {
 			t.Fatal(err)
 		}

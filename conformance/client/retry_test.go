@@ -12,8 +12,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A put whose connection breaks after the server has applied it, but before it
-// has said so.
+// The connection of a put breaks after the server has applied it, but before the
+// answer arrives.
 func TestPutConnectionCut(t *testing.T) {
 	t.Parallel()
 	watcher := connect(t, etcd.Config{})
@@ -45,7 +45,7 @@ func TestPutConnectionCut(t *testing.T) {
 				eventually(t, "the put", func() bool { return stored(t, watcher, key).Version > 0 })
 				d.cutAll()
 				err := await(t, done)
-				// Had anything been sent again, it would be before this one.
+				// Anything that was sent again would precede this one.
 				put(t, c, key+"/after", "")
 				version := stored(t, watcher, key).Version
 				if writes == etcd.AtLeastOnce {
@@ -65,7 +65,7 @@ func TestPutConnectionCut(t *testing.T) {
 	}
 }
 
-// The same for every other write; the read among them is simply made again.
+// The same for every other write; the read among them is simply sent again.
 func TestOtherCallsConnectionCut(t *testing.T) {
 	t.Parallel()
 	p := ownKeys(t)
@@ -103,7 +103,7 @@ func TestOtherCallsConnectionCut(t *testing.T) {
 			}
 			waiting := d.holdReads()
 			done := async(func() error { return test.call(c) })
-			<-waiting // an answer is there
+			<-waiting // an answer has arrived
 			d.cutAll()
 			err := await(t, done)
 			if test.read {
@@ -120,7 +120,7 @@ func TestOtherCallsConnectionCut(t *testing.T) {
 	}
 }
 
-// A write of which not a byte has left is sent again inside the same attempt.
+// A write of which no byte was sent is sent again within the same attempt.
 func TestNotSentIsSentAgain(t *testing.T) {
 	t.Parallel()
 	d := newDialer()
@@ -145,8 +145,8 @@ func TestNotSentIsSentAgain(t *testing.T) {
 	}
 }
 
-// Reads go on while the server is killed and started again, for longer than
-// one attempt; and so do writes that were never sent.
+// Reads survive a kill and restart of the server that takes longer than one
+// attempt, and so do writes that were never sent.
 func TestServerKilledAndRestarted(t *testing.T) {
 	t.Parallel()
 	s, c := private(t, etcdtest.Config{}, etcd.Config{Retry: 200, RetrySleep: 50 * time.Millisecond})
@@ -174,8 +174,8 @@ func TestServerKilledAndRestarted(t *testing.T) {
 		if err := end(); err != nil {
 			t.Fatal(err)
 		}
-		// The port refuses connections until it is back, so this is never sent
-		// before.
+		// The port refuses connections until the server is back, so this is not
+		// sent before.
 		done := async(func() error {
 			_, err := c.Put(t.Context(), etcd.PutRequest{Key: "while it is down"})
 			return err
@@ -184,7 +184,7 @@ func TestServerKilledAndRestarted(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := await(t, done); err != nil {
-			// Unless the client had not heard of the end yet.
+			// Unless the client had not noticed the end yet.
 			if !etcd.MaybeApplied(err) {
 				t.Errorf("put: %v", err)
 			}
@@ -205,7 +205,7 @@ func TestServerDown(t *testing.T) {
 		d := newDialer()
 		c := connect(t, etcd.Config{Endpoints: s.Endpoints(), Retry: retry, RetrySleep: 200 * time.Millisecond, DialContext: d.dial})
 		_, err := c.Put(t.Context(), etcd.PutRequest{Key: "k"})
-		e := wants(t, err, etcd.ErrUnavailable, etcd.NotSent)
+		e := wants(t, err, etcd.ErrUnavailable, etcd.OutcomeNotSent)
 		if e != nil && (e.Attempts != attempts || e.Code != etcd.CodeUnavailable) {
 			t.Errorf("%d attempts, want %d: %v", e.Attempts, attempts, err)
 		}
@@ -218,7 +218,7 @@ func TestServerDown(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		_, err = c.Put(ctx, etcd.PutRequest{Key: "k"})
 		cancel()
-		wants(t, err, context.DeadlineExceeded, etcd.NotSent)
+		wants(t, err, context.DeadlineExceeded, etcd.OutcomeNotSent)
 		mustSay(t, err, s.Addr(), "connection refused")
 		if !errors.Is(err, etcd.ErrUnavailable) {
 			t.Errorf("%v: it does not say why it was waiting", err)

@@ -23,7 +23,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// marker is in the values that a snapshot of filled holds, for tests that change it.
+// marker is part of the values in a snapshot of filled, for tests that modify the
+// snapshot.
 const marker = "a value of the snapshot that is easy to find"
 
 // filled starts a server with about n bytes in its database.
@@ -41,7 +42,7 @@ func filled(t *testing.T, n int) *etcdtest.Server {
 	return s
 }
 
-// A saved snapshot is a file that etcd's own program makes a cluster of.
+// etcd's own program restores a cluster from a saved snapshot.
 func TestSaveSnapshot(t *testing.T) {
 	t.Parallel()
 	s := filled(t, 4<<20)
@@ -93,7 +94,8 @@ func TestSaveSnapshot(t *testing.T) {
 	}
 }
 
-// onlyFile checks that there is one file in a folder, or none with an empty name.
+// onlyFile checks that a folder holds exactly the named file, or no file if the
+// name is empty.
 func onlyFile(t *testing.T, dir, name string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -109,7 +111,7 @@ func onlyFile(t *testing.T, dir, name string) {
 	}
 }
 
-// As a stream a snapshot is the database and its SHA-256.
+// As a stream a snapshot is the database followed by its SHA-256.
 func TestSnapshotStream(t *testing.T) {
 	t.Parallel()
 	s := filled(t, 1<<20)
@@ -149,7 +151,7 @@ func TestSnapshotStream(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 
-	// Given up in the middle, by Close and by the context.
+	// Aborted in the middle, by Close and by the context.
 	r, err = m.Snapshot(t.Context(), etcd.SnapshotRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -175,8 +177,8 @@ func TestSnapshotStream(t *testing.T) {
 	put(t, c, "k", "the client is as it was")
 }
 
-// A snapshot that is cut short, or changed on its way, leaves no file and is
-// never gone on with at another member.
+// A truncated or modified snapshot leaves no file, and never continues at another
+// member.
 func TestSnapshotIsNotIntact(t *testing.T) {
 	t.Parallel()
 	s := filled(t, 2<<20)
@@ -191,7 +193,8 @@ func TestSnapshotIsNotIntact(t *testing.T) {
 		"flipped": {0, marker, etcd.ErrSnapshotCorrupt, "the SHA-256 at the end"},
 	} {
 		c := connect(t, etcd.Config{
-			// The second is there to go on at, which must not happen.
+			// The snapshot could continue at the second member, which must not
+			// happen.
 			Endpoints: []string{"http://" + target, "http://localhost:" + target[strings.LastIndex(target, ":")+1:]},
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				conn, err := new(net.Dialer).DialContext(ctx, network, target)
@@ -215,8 +218,8 @@ func TestSnapshotIsNotIntact(t *testing.T) {
 	}
 }
 
-// faulty is a connection that ends after some bytes have arrived, or has one bit
-// of each text changed that arrives.
+// faulty is a connection that ends after some bytes have arrived, or flips one bit
+// in each received copy of a text.
 type faulty struct {
 	net.Conn
 	cutAfter int // 0: never
@@ -236,7 +239,7 @@ func (f *faulty) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// What is wrong with the file is said before anything is read.
+// Errors of the file are reported before anything is read.
 func TestSnapshotFileRefused(t *testing.T) {
 	t.Parallel()
 	m := connect(t, etcd.Config{}).Maintenance()

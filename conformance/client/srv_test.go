@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -15,13 +16,14 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// dnsServer answers SRV questions over UDP on loopback.
+// dnsServer answers questions for SRV records and IPv4 addresses over UDP on loopback.
 type dnsServer struct {
 	conn net.PacketConn
 	done chan struct{}
 
 	mu      sync.Mutex          // guards the fields below
-	records map[string][]string // host:port by name
+	records map[string][]string // host:port by name, for SRV
+	hosts   map[string][]string // IPv4 addresses by name
 	asked   map[string]int
 	broken  bool // it answers "server failure"
 }
@@ -32,7 +34,7 @@ func newDNS(t testing.TB) *dnsServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dnsServer{conn: conn, done: make(chan struct{}), records: make(map[string][]string), asked: make(map[string]int)}
+	d := &dnsServer{conn: conn, done: make(chan struct{}), records: make(map[string][]string), hosts: make(map[string][]string), asked: make(map[string]int)}
 	go d.serve()
 	t.Cleanup(func() { _ = conn.Close(); <-d.done })
 	return d
@@ -45,11 +47,18 @@ func (d *dnsServer) resolver() *net.Resolver {
 	}}
 }
 
-// set makes addresses, without a scheme, the records of a name.
+// set sets the records of a name to addresses without a scheme.
 func (d *dnsServer) set(name string, addresses ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.records[name] = addresses
+}
+
+// setHost sets the addresses of a host.
+func (d *dnsServer) setHost(host string, addresses ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hosts[host+"."] = addresses
 }
 
 func (d *dnsServer) fail(broken bool) {
@@ -58,7 +67,7 @@ func (d *dnsServer) fail(broken bool) {
 	d.broken = broken
 }
 
-// questions is how often any name was asked for.
+// questions returns how many queries there were for any name.
 func (d *dnsServer) questions() (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -97,6 +106,11 @@ func (d *dnsServer) answer(m *dnsmessage.Message) ([]byte, error) {
 	switch {
 	case d.broken:
 		out.RCode = dnsmessage.RCodeServerFailure
+	case len(d.hosts[name]) > 0:
+		if q.Type == dnsmessage.TypeA {
+			out.Answers = addressRecords(q.Name, d.hosts[name])
+		}
+		return out.Pack()
 	case len(records) == 0 || q.Type != dnsmessage.TypeSRV:
 		out.RCode = dnsmessage.RCodeNameError
 	}
@@ -119,6 +133,16 @@ func (d *dnsServer) answer(m *dnsmessage.Message) ([]byte, error) {
 	return out.Pack()
 }
 
+func addressRecords(name dnsmessage.Name, addresses []string) (records []dnsmessage.Resource) {
+	for _, a := range addresses {
+		records = append(records, dnsmessage.Resource{
+			Header: dnsmessage.ResourceHeader{Name: name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET, TTL: 1},
+			Body:   &dnsmessage.AResource{A: netip.MustParseAddr(a).As4()},
+		})
+	}
+	return records
+}
+
 // The members are found in DNS when the first call needs one, and again when
 // none of them can be reached, and by Sync.
 func TestDiscovery(t *testing.T) {
@@ -131,9 +155,9 @@ func TestDiscovery(t *testing.T) {
 	if n := dns.questions(); n != 0 || len(c.Endpoints()) != 0 {
 		t.Errorf("New asked DNS %d times and knows of %v", n, c.Endpoints())
 	}
-	// Nothing is there yet: an error that says so, at once.
+	// There are no records yet: an error says so at once.
 	_, err := c.Get(t.Context(), etcd.GetRequest{Key: "k"})
-	wants(t, err, etcd.ErrUnavailable, etcd.NotSent)
+	wants(t, err, etcd.ErrUnavailable, etcd.OutcomeNotSent)
 	mustSay(t, err, "SRV records of etcd.test", "_etcd-client._tcp.etcd.test", "no such host")
 
 	dns.set(name, localhost(t, members[0]), localhost(t, members[1]))
@@ -155,7 +179,8 @@ func TestDiscovery(t *testing.T) {
 		t.Errorf("DNS was asked %d times more while all is well", n-asked)
 	}
 
-	// DNS fails now and the members stay; then they move, and are found again.
+	// DNS fails, and the client keeps the members; then they move, and it finds
+	// them again.
 	dns.fail(true)
 	if resp, err := c.Sync(t.Context()); err != nil || len(resp.Endpoints) < 2 {
 		t.Errorf("Sync while DNS fails: %+v, %v", resp, err)
@@ -196,8 +221,8 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
-// Records for TLS come first, each with its own host's certificate; a client
-// with TLS uses no others, and a failure of DNS is not taken for their absence.
+// Records for TLS come first, each with its own host's certificate. A client with
+// TLS uses no others, and a failure of DNS does not count as their absence.
 func TestDiscoveryTLS(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{TLS: etcdtest.ServerTLS, CertHosts: []string{"localhost"}})
@@ -213,17 +238,17 @@ func TestDiscoveryTLS(t *testing.T) {
 	}
 	dns.set("_etcd-client-ssl-blue._tcp.etcd.test.")
 	_, err := connect(t, config).Get(t.Context(), etcd.GetRequest{Key: "k"})
-	wants(t, err, etcd.ErrUnavailable, etcd.NotSent)
+	wants(t, err, etcd.ErrUnavailable, etcd.OutcomeNotSent)
 	mustSay(t, err, "_etcd-client-ssl-blue._tcp.etcd.test")
 
 	config.TLS = nil
-	put(t, connect(t, config), "k", "v") // plain text is what there is, and asked for
+	put(t, connect(t, config), "k", "v") // there is only plain text, and the configuration asks for it
 	dns.fail(true)
 	_, err = connect(t, config).Get(within(t, 20*time.Second), etcd.GetRequest{Key: "k"})
-	wants(t, err, etcd.ErrUnavailable, etcd.NotSent)
+	wants(t, err, etcd.ErrUnavailable, etcd.OutcomeNotSent)
 }
 
-// What is wrong with the configuration of a discovery is named.
+// Errors name what is wrong with the configuration of a discovery.
 func TestDiscoveryInvalid(t *testing.T) {
 	t.Parallel()
 	for want, config := range map[string]etcd.Config{

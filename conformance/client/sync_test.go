@@ -14,7 +14,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// network is a way to servers of which some addresses lead nowhere.
+// network is a dialer for which some addresses are unreachable.
 type network struct {
 	mu   sync.Mutex // guards the fields below
 	down map[string]bool
@@ -49,7 +49,7 @@ func byMember(t testing.TB, c *etcd.Client, n int) map[uint64]int {
 	return count
 }
 
-// localhost is an endpoint of s by another name than it advertises.
+// localhost is an endpoint of s with a name that s does not advertise.
 func localhost(t testing.TB, s *etcdtest.Server) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.Addr())
@@ -71,10 +71,10 @@ func syncNow(t testing.TB, c *etcd.Client) *etcd.SyncResponse {
 	return resp
 }
 
-// Sync learns the members behind one given address. That stays; an advertised
-// address that leads nowhere is reported and not used until it answers; each
-// member gets one share, whatever its addresses are; what is no longer a member
-// goes.
+// Sync learns the members behind one given address. The given address stays. An
+// unreachable advertised address is reported and not used until it answers. Each
+// member gets one share of the calls, however many addresses it has. Former members
+// are dropped.
 func TestSync(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
@@ -106,13 +106,13 @@ func TestSync(t *testing.T) {
 			t.Errorf("member %x got %d of 900 reads, want about a third", id, n)
 		}
 	}
-	// One that was learned and does not answer at the moment stays.
+	// A learned member that does not answer at the moment stays.
 	ways.set(members[1].Addr(), true)
 	if resp = syncNow(t, c); len(resp.Endpoints) != 4 {
 		t.Errorf("endpoints %v after a learned one did not answer", resp.Endpoints)
 	}
 	ways.set(members[1].Addr(), false)
-	// One that is no member any longer goes.
+	// A former member is dropped.
 	list, err := c.Cluster().MemberList(t.Context(), etcd.MemberListRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestSync(t *testing.T) {
 	for range 50 {
 		put(t, c, "k", "v")
 	}
-	// The user's endpoints replace all that was learned.
+	// The user's endpoints replace all learned ones.
 	if err := c.SetEndpoints(members[2].Endpoints()); err != nil {
 		t.Fatal(err)
 	}
@@ -200,8 +200,8 @@ func TestSyncLearner(t *testing.T) {
 	})
 }
 
-// Each endpoint's certificate is verified for the host in its own address, that
-// of the learned ones too, unless a name is given for all.
+// Each endpoint's certificate is verified for the host in its own address,
+// including learned endpoints, unless one name is given for all.
 func TestSyncTLS(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{TLS: etcdtest.ServerTLS, CertHosts: []string{"localhost"}})
@@ -231,7 +231,7 @@ func TestSyncTLS(t *testing.T) {
 	}
 }
 
-// SyncInterval does it by itself, and Close ends that.
+// SyncInterval syncs periodically, and Close ends that.
 func TestSyncInterval(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{Size: 2})
@@ -241,7 +241,7 @@ func TestSyncInterval(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := c.Sync(t.Context())
-	wants(t, err, etcd.ErrClosed, etcd.NotSent)
+	wants(t, err, etcd.ErrClosed, etcd.OutcomeNotSent)
 
 	_, err = etcd.New(etcd.Config{Endpoints: cluster.Endpoints(), SyncInterval: -1})
 	refused(t, err, etcd.ErrInvalidConfig, "Config.SyncInterval is negative")

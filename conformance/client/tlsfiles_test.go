@@ -15,7 +15,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// certificates are the files of a client, of a folder of their own.
+// certificates are the files of a client, in a separate folder.
 type certificates struct {
 	t *testing.T
 	etcd.TLSFiles
@@ -35,7 +35,7 @@ func (c *certificates) write(path string, data []byte) {
 	}
 }
 
-// of writes a client certificate of ca.
+// of writes a client certificate issued by ca.
 func (c *certificates) of(ca *etcdtest.CA) {
 	c.t.Helper()
 	cert, key, err := ca.ClientPEM("client", time.Now().Add(time.Hour))
@@ -55,8 +55,8 @@ func newAuthority(t *testing.T) *etcdtest.CA {
 	return ca
 }
 
-// Certificates are replaced under a running client: the client's own, and with
-// the servers' the authority's.
+// Certificates are replaced under a running client: first the client's, then the
+// servers' together with the authority's.
 func TestTLSFilesAreReloaded(t *testing.T) {
 	t.Parallel()
 	ca, other := newAuthority(t), newAuthority(t)
@@ -99,12 +99,12 @@ func TestTLSFilesAreReloaded(t *testing.T) {
 		eventually(t, what, func() bool { return try() == nil })
 	}
 	err := try()
-	wants(t, err, etcd.ErrBadEndpoint, etcd.NotSent)
+	wants(t, err, etcd.ErrBadEndpoint, etcd.OutcomeNotSent)
 	mustSay(t, err, "server refused the TLS connection", "Config.TLSFiles.Cert")
 	files.of(ca)
 	works("the new client certificate to be used")
 
-	// Half a pair is as if there was none; the former is shown.
+	// Half a pair is ignored; the client presents the previous one.
 	before, err := os.ReadFile(files.Cert)
 	if err != nil {
 		t.Fatal(err)
@@ -124,13 +124,13 @@ func TestTLSFilesAreReloaded(t *testing.T) {
 	}
 	move(etcdtest.StartProcess(t, etcdtest.Config{TLS: etcdtest.MutualTLS, CA: other, DataDir: data}))
 	eventually(t, "the new server to be met", func() bool { err = try(); return err != nil && strings.Contains(err.Error(), "authority") })
-	wants(t, err, etcd.ErrBadEndpoint, etcd.NotSent)
+	wants(t, err, etcd.ErrBadEndpoint, etcd.OutcomeNotSent)
 	files.write(files.CA, append(ca.PEM(), other.PEM()...))
 	files.of(other)
 	works("the new authority to be used")
 }
 
-// What is wrong with a certificate is said, by name and in words.
+// Errors about a certificate have a sentinel and an explanation.
 func TestTLSErrors(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -160,7 +160,7 @@ func TestTLSErrors(t *testing.T) {
 		config.Endpoints = s.Endpoints()
 		c := connect(t, config)
 		_, err := c.Put(within(t, 10*time.Second), etcd.PutRequest{Key: "k"})
-		wants(t, err, etcd.ErrBadEndpoint, etcd.NotSent)
+		wants(t, err, etcd.ErrBadEndpoint, etcd.OutcomeNotSent)
 		mustSay(t, err, "Put", say)
 	}
 	c := connect(t, etcd.Config{Endpoints: s.Endpoints(), TLSFiles: good.TLSFiles})

@@ -18,8 +18,8 @@ func txn(t testing.TB, c *etcd.Client, req etcd.TxnRequest) *etcd.TxnResponse {
 	return resp
 }
 
-// Every target with every result, of a key that is below, at and above what is
-// compared, and of one that does not exist.
+// Every target with every result, for a key that is below, at and above the
+// compared value, and for a key that does not exist.
 func TestCompareTargets(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
@@ -40,7 +40,7 @@ func TestCompareTargets(t *testing.T) {
 		}
 	}
 	results := []etcd.CompareResult{etcd.Equal, etcd.NotEqual, etcd.Less, etcd.Greater}
-	for i := range 3 { // what is compared is below, equal, above
+	for i := range 3 { // the compared value is below, equal, above
 		want := map[etcd.CompareResult]bool{
 			etcd.Equal: i == 1, etcd.NotEqual: i != 1, etcd.Less: i == 2, etcd.Greater: i == 0,
 		}
@@ -52,7 +52,8 @@ func TestCompareTargets(t *testing.T) {
 			holds(name+" value", etcd.CompareValue(p+"k", r, []byte(text[i])), want[r])
 			holds(name+" lease", etcd.CompareLease(p+"k", r, etcd.LeaseID(around(int64(id))[i])), want[r])
 
-			// A key that does not exist has zeros, and no value to compare.
+			// A key that does not exist compares as zeros, and has no value to
+			// compare.
 			name += " of none"
 			n := around(0)[i]
 			holds(name+" version", etcd.CompareVersion(p+"none", r, n), want[r])
@@ -75,6 +76,47 @@ func TestCompareTargets(t *testing.T) {
 	if !txnOf() || !txnOf(yes, yes) || txnOf(yes, no) || txnOf(no, yes) {
 		t.Error("compares are not joined by and")
 	}
+}
+
+// Missing, Exists and Unchanged, at each stage of a key's life.
+func TestTxnConditions(t *testing.T) {
+	t.Parallel()
+	c := connect(t, etcd.Config{})
+	key := ownKeys(t) + "k"
+	holds := func(moment, name string, condition etcd.Compare, want bool) {
+		t.Helper()
+		if got := txn(t, c, etcd.TxnRequest{If: []etcd.Compare{condition}}).Succeeded; got != want {
+			t.Errorf("%s: %s is %v, want %v", moment, name, got, want)
+		}
+	}
+	exists := func(moment string, want bool) {
+		t.Helper()
+		holds(moment, "Exists", etcd.Exists(key), want)
+		holds(moment, "Missing", etcd.Missing(key), !want)
+	}
+
+	exists("before the first put", false)
+	put(t, c, key, "same")
+	first := stored(t, c, key)
+	exists("put", true)
+	holds("put", "Unchanged", etcd.Unchanged(first), true)
+
+	put(t, c, key, "same")
+	second := stored(t, c, key)
+	exists("put again", true)
+	holds("put again", "Unchanged since the first put", etcd.Unchanged(first), false)
+	holds("put again", "Unchanged", etcd.Unchanged(second), true)
+
+	remove(t, c, key)
+	exists("deleted", false)
+	holds("deleted", "Unchanged", etcd.Unchanged(second), false)
+
+	put(t, c, key, "same")
+	exists("put after the deletion", true)
+	holds("put after the deletion", "Unchanged", etcd.Unchanged(second), false)
+
+	_, err := c.Txn(t.Context(), etcd.TxnRequest{If: []etcd.Compare{etcd.Unchanged(etcd.KeyValue{})}})
+	refused(t, err, etcd.ErrInvalidRequest, "TxnRequest.If[0].Key is empty; for Unchanged of a key that was not found use Missing")
 }
 
 func TestTxnBranches(t *testing.T) {
@@ -120,8 +162,8 @@ func TestTxnBranches(t *testing.T) {
 
 func ops(list ...etcd.Op) []etcd.Op { return list }
 
-// Operations see those before them, all have one revision, and each answer has
-// its kind and place.
+// Operations see the effects of earlier ones, all have one revision, and each
+// answer has the right type and place.
 func TestTxnEffects(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
@@ -231,7 +273,7 @@ func TestTxnRefused(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := c.Txn(t.Context(), etcd.TxnRequest{Then: test.then})
-			if e := wants(t, err, test.want, etcd.Rejected); e != nil && (e.Op != "Txn" || e.Attempts != 1) {
+			if e := wants(t, err, test.want, etcd.OutcomeRejected); e != nil && (e.Op != "Txn" || e.Attempts != 1) {
 				t.Errorf("error %+v", e)
 			}
 			if etcd.MaybeApplied(err) {
@@ -247,9 +289,9 @@ func TestTxnRefused(t *testing.T) {
 		compares[i] = etcd.CompareVersion("a", etcd.Greater, 0)
 	}
 	_, err := c.Txn(t.Context(), etcd.TxnRequest{If: compares})
-	wants(t, err, etcd.ErrTooManyOps, etcd.Rejected)
-	// The read that is added to a transaction of compares alone must not be the
-	// one too many.
+	wants(t, err, etcd.ErrTooManyOps, etcd.OutcomeRejected)
+	// The read that is added to a transaction with only compares must not exceed
+	// the limit.
 	if resp := txn(t, c, etcd.TxnRequest{If: compares[:4]}); !resp.Succeeded {
 		t.Error("four compares of four do not hold")
 	}
@@ -257,5 +299,5 @@ func TestTxnRefused(t *testing.T) {
 		t.Errorf("%d responses", len(resp.Responses))
 	}
 	_, err = c.Txn(t.Context(), etcd.TxnRequest{Then: ops(etcd.PutRequest{Key: strings.Repeat("x", 8<<20)})})
-	wants(t, err, etcd.ErrRequestTooLarge, etcd.Rejected)
+	wants(t, err, etcd.ErrRequestTooLarge, etcd.OutcomeRejected)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Members are stopped, killed and restarted under a watch that any of them may
-// carry: it moves on and misses nothing.
+// serve: it moves on and misses nothing.
 func TestWatchMovesOn(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{Config: etcdtest.Config{Heartbeat: 30 * time.Millisecond, Election: 300 * time.Millisecond}})
@@ -24,7 +24,7 @@ func TestWatchMovesOn(t *testing.T) {
 		watches = append(watches, watch(t, c, etcd.WatchRequest{Key: "k", Prefix: true}))
 	}
 	written := 0
-	// writing puts some keys by the members that are left.
+	// writing puts some keys through the remaining members.
 	writing := func(left ...*etcdtest.Server) {
 		t.Helper()
 		var endpoints []string
@@ -37,8 +37,8 @@ func TestWatchMovesOn(t *testing.T) {
 		}
 		defer func() { _ = c.Close() }()
 		for range 20 {
-			// Each key is written until it is known to be there, so an unknown
-			// outcome does no harm: a second put is the second version.
+			// Each put is repeated until it succeeds. An unknown outcome does no
+			// harm, because a second put is just a second version.
 			for {
 				resp, err := c.Txn(t.Context(), etcd.TxnRequest{
 					If:   []etcd.Compare{etcd.CompareVersion(fmt.Sprintf("k/%04d", written), etcd.Equal, 0)},
@@ -56,7 +56,8 @@ func TestWatchMovesOn(t *testing.T) {
 		}
 	}
 	seen := make([]int, len(watches))
-	// reading takes what was written off every watch, and says how long that took.
+	// reading reads the written keys from every watch, and returns how long that
+	// took.
 	reading := func(what string) {
 		t.Helper()
 		began := time.Now()
@@ -67,7 +68,7 @@ func TestWatchMovesOn(t *testing.T) {
 					t.Fatalf("%s: watch %d after %d of %d events: %v", what, i, seen[i], written, err)
 				}
 				for _, ev := range resp.Events {
-					if want := fmt.Sprintf("k/%04d", seen[i]); ev.KV.Key != want || ev.Type != etcd.Put {
+					if want := fmt.Sprintf("k/%04d", seen[i]); ev.KV.Key != want || ev.Type != etcd.EventPut {
 						t.Fatalf("%s: watch %d: event %s, want %s", what, i, ev.KV.Key, want)
 					}
 					seen[i]++
@@ -107,9 +108,8 @@ func TestWatchMovesOn(t *testing.T) {
 	reading("it goes on")
 }
 
-// The member of a watch goes silent without a word: the watch is on another one
-// after a second or two, long before the silent one counts as dead, and has missed
-// nothing.
+// The member of a watch goes silent. The watch is on another one after a second or
+// two, long before the silent one counts as dead, and has missed nothing.
 func TestWatchLeavesSilentMember(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
@@ -118,7 +118,7 @@ func TestWatchLeavesSilentMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := connect(t, etcd.Config{Endpoints: leader.Endpoints()})
-	// A client that watches on a follower, so that no election takes its time.
+	// A client that watches on a follower, so that no election delays it.
 	var watches []*etcd.Watcher
 	var silent *etcdtest.Server
 	for silent == nil {
@@ -152,7 +152,7 @@ func TestWatchLeavesSilentMember(t *testing.T) {
 	if took > 8*time.Second { // 9 to 10 s until the connection counts as dead
 		t.Errorf("the watches took %v to move", took)
 	}
-	// It wakes up, and what it still has to say changes nothing.
+	// The member wakes up, and its late messages change nothing.
 	if err := silent.Continue(); err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestWatchLeavesSilentMember(t *testing.T) {
 	}
 }
 
-// A watch of a future revision moves from member to member and delivers nothing
+// A watch from a future revision moves from member to member and delivers nothing
 // below it.
 func TestWatchFutureRevisionAcrossMembers(t *testing.T) {
 	t.Parallel()

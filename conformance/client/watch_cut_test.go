@@ -20,7 +20,7 @@ import (
 
 var (
 	cutSeed = flag.Uint64("cut.seed", 0, "the random choices of TestWatchCuts; 0 takes new ones")
-	cutTime = flag.Duration("cut.time", 0, "how long TestWatchCuts goes on; 0 is 5 s, with -slow 2 minutes")
+	cutTime = flag.Duration("cut.time", 0, "how long TestWatchCuts goes on; 0 is 3 s, with -slow 2 minutes")
 )
 
 func cutDuration() time.Duration {
@@ -30,43 +30,45 @@ func cutDuration() time.Duration {
 	case *slow:
 		return 2 * time.Minute
 	}
-	return 5 * time.Second
+	return 3 * time.Second
 }
 
-// Connections are cut at random bytes, both ways, while writers put, delete and
-// make transactions. What each watch has delivered must be the history: no event
-// missing, repeated or out of order, no revision in two pieces, from the exact
-// start on.
+// Connections are cut at random bytes, in both directions, while writers put,
+// delete and run transactions. Each watch must deliver exactly the history from its
+// start: no event missing, repeated or out of order, and no revision in two pieces.
 func TestWatchCuts(t *testing.T) {
+	t.Parallel()
 	cutWatches(t, cutting{
 		writers: 3, write: writeAtRandom, clients: 40, watches: 4, requests: cutRequests, back: 300, reads: 17, writes: 13,
-		duration: cutDuration(), least: 100,
+		duration: cutDuration(), least: 60,
 	})
 }
 
-// The same for revisions that the server sends in fragments, with cuts between
-// and inside of them. Only deletions can be that large, by what they deleted.
+// The same for revisions that the server sends in fragments, with cuts between and
+// inside fragments. Only deletions can be that large, because of the previous
+// values.
 func TestWatchCutsInFragments(t *testing.T) {
+	t.Parallel()
 	cutWatches(t, cutting{
 		writers: 1, write: writeLargeRevisions, clients: 4, watches: 2, requests: []etcd.WatchRequest{
 			{Key: "k/", Prefix: true, PrevKV: true, Fragment: true}, {Key: "k/", Prefix: true, PrevKV: true, NoPut: true, Fragment: true},
 		}, back: 200, reads: 22, writes: 13,
-		duration: cutDuration() / 2, least: 10,
+		duration: cutDuration() / 2, least: 5,
 	})
 }
 
-// cutting is what a test cuts.
+// cutting configures what a test cuts.
 type cutting struct {
 	writers  int
 	write    func(t *testing.T, c *etcd.Client, random *rand.Rand, stop <-chan struct{})
 	clients  int
 	watches  int // of each client
 	requests []etcd.WatchRequest
-	back     int64 // how far behind now a replay begins, at most
+	back     int64 // how many revisions back a replay begins, at most
 	// A connection ends after up to 2^reads bytes read or 2^writes written.
 	reads, writes int
 	duration      time.Duration
-	least         int64 // so many must have been cut
+	least         int64 // minimum number of connections that must be cut
 }
 
 func cutWatches(t *testing.T, cutting cutting) {
@@ -169,8 +171,8 @@ func writeLargeRevisions(t *testing.T, c *etcd.Client, random *rand.Rand, stop <
 	}
 }
 
-// cutSession is one client whose connections are cut for a while, with a few
-// watches that begin meanwhile.
+// cutSession is one client whose connections are cut for a while, and a few watches
+// that begin during that time.
 type cutSession struct {
 	cutting
 	t       *testing.T
@@ -182,7 +184,7 @@ type cutSession struct {
 	logs    []*watchLog
 }
 
-// watchLog is what one watch has delivered.
+// watchLog holds the events that one watch delivered.
 type watchLog struct {
 	req        etcd.WatchRequest
 	notBefore  int64 // a revision from before Watch was called
@@ -251,8 +253,8 @@ func (s *cutSession) revision(ctx context.Context) int64 {
 	return r.Header.Revision
 }
 
-// follow makes the watch and reads it until it has passed the revision until,
-// which is set once stop is closed.
+// follow opens the watch and reads it past the revision until, which is set once
+// stop is closed.
 func (s *cutSession) follow(ctx context.Context, c *etcd.Client, log *watchLog, stop <-chan struct{}, until *int64) {
 	var w *etcd.Watcher
 	for {
@@ -297,7 +299,7 @@ func (s *cutSession) follow(ctx context.Context, c *etcd.Client, log *watchLog, 
 	}
 }
 
-// check holds what a watch has delivered against the history.
+// check compares the events of a watch with the history.
 func (s *cutSession) check(log *watchLog) {
 	if s.t.Failed() {
 		return
@@ -332,7 +334,7 @@ func (s *cutSession) check(log *watchLog) {
 	}
 }
 
-// full shows everything of an event.
+// full formats all fields of an event.
 func full(ev etcd.Event) string {
 	out := fmt.Sprintf("%s %s=%q %d %d %d", ev.Type, ev.KV.Key, ev.KV.Value, ev.KV.CreateRevision, ev.KV.ModRevision, ev.KV.Version)
 	if p := ev.PrevKV; p != nil {
@@ -359,7 +361,7 @@ func (d *cuttingDialer) intN(n int) int {
 }
 
 func (d *cuttingDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	// The server looks after watches that are behind every 100 ms: gaps both
+	// The server serves watches that are behind every 100 ms, so use gaps both
 	// shorter and longer than that.
 	if !d.calm.Load() && d.intN(4) == 0 {
 		gap := time.NewTimer(time.Duration(d.intN(300)) * time.Millisecond)
@@ -375,7 +377,8 @@ func (d *cuttingDialer) dial(ctx context.Context, network, address string) (net.
 		return nil, err
 	}
 	c := &cuttingConn{Conn: nc, dialer: d}
-	// Small numbers end it in the handshake, a creation or a first response.
+	// Small numbers end the connection in the handshake, a creation or a first
+	// response.
 	c.reads.Store(int64(d.intN(1 << (4 + d.intN(d.reads-3)))))
 	c.writes.Store(int64(d.intN(1 << (4 + d.intN(d.writes-3)))))
 	return c, nil
@@ -389,8 +392,8 @@ type cuttingConn struct {
 	once          sync.Once
 }
 
-// spend takes n bytes off left, and cuts the connection when there are fewer. It
-// returns how many there were.
+// spend subtracts n bytes from left, and cuts the connection if fewer are left. It
+// returns how many of the bytes may pass.
 func (c *cuttingConn) spend(left *atomic.Int64, n int) (int, error) {
 	if left.Add(-int64(n)) > 0 || c.dialer.calm.Load() {
 		return n, nil

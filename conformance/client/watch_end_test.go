@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,9 +41,12 @@ func wantCompacted(t testing.TB, err error, revision int64) {
 	if !errors.As(err, &c) || !errors.Is(err, etcd.ErrCompacted) || c.Revision != revision {
 		t.Errorf("error %v (%+v), want a compaction to %d", err, c, revision)
 	}
+	if text := err.Error(); !strings.Contains(text, "compacted") || !strings.Contains(text, fmt.Sprint(revision)) || strings.Contains(text, "no reason") {
+		t.Errorf("the error does not name the compaction and its revision %d: %s", revision, text)
+	}
 }
 
-// A compaction ends the watches whose next revision it took, and no others.
+// A compaction ends the watches whose next revision it removed, and no others.
 func TestWatchCompaction(t *testing.T) {
 	t.Parallel()
 	s, c := private(t, etcdtest.Config{}, etcd.Config{})
@@ -61,7 +65,7 @@ func TestWatchCompaction(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// While they are connected nothing is lost to them.
+	// Connected watches lose nothing.
 	compact(last - 5)
 	old := watch(t, c, etcd.WatchRequest{Key: "k", Revision: last - 8})
 	wantCompacted(t, endOf(t, old), last-5)
@@ -70,15 +74,13 @@ func TestWatchCompaction(t *testing.T) {
 		n += len(read(t, oldest).Events)
 	}
 
-	// Away while it happens: what was read before comes first.
-	d.holdReads()
-	d.cutAll()
+	// Disconnected during the compaction: events received before it come first.
+	d.goAway()
 	for i := range 10 {
 		last = put(t, c, "k", fmt.Sprint("late ", i))
 	}
 	compact(last - 2)
-	d.stopHolding()
-	d.cutAll()
+	d.comeBack()
 	wantCompacted(t, endOf(t, behind), last-2)
 	wantCompacted(t, endOf(t, idle), last-2)
 	for n := 0; n < 20; {
@@ -86,8 +88,8 @@ func TestWatchCompaction(t *testing.T) {
 	}
 }
 
-// Progress keeps a watch without events of its own alive across a compaction
-// that it is not connected for.
+// Progress keeps a watch without events alive across a compaction during which it
+// is disconnected.
 func TestWatchIdleSurvivesCompaction(t *testing.T) {
 	t.Parallel()
 	s, c := private(t, etcdtest.Config{WatchProgressInterval: 100 * time.Millisecond}, etcd.Config{})
@@ -100,13 +102,11 @@ func TestWatchIdleSurvivesCompaction(t *testing.T) {
 	}
 	for read(t, idle).Header.Revision < last {
 	}
-	d.holdReads()
-	d.cutAll()
+	d.goAway()
 	if _, err := c.Compact(t.Context(), etcd.CompactRequest{Revision: last, Physical: true}); err != nil {
 		t.Fatal(err)
 	}
-	d.stopHolding()
-	d.cutAll()
+	d.comeBack()
 	put(t, c, "idle", "1")
 	for {
 		if resp := read(t, idle); len(resp.Events) > 0 {
@@ -115,7 +115,7 @@ func TestWatchIdleSurvivesCompaction(t *testing.T) {
 	}
 }
 
-// Close ends a Read that waits and leaves nothing on the server.
+// Close ends a waiting Read and leaves nothing on the server.
 func TestWatchClose(t *testing.T) {
 	t.Parallel()
 	s, c := private(t, etcdtest.Config{}, etcd.Config{})
@@ -149,7 +149,7 @@ func TestWatchClose(t *testing.T) {
 	}
 	eventually(t, "the server to forget", func() bool { return onServer() == 0 })
 
-	// The client's Close does the same to all.
+	// The client's Close does the same for all watches.
 	other := connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	w := watch(t, other, etcd.WatchRequest{Key: "k", Prefix: true})
 	ended = async(func() error {
@@ -165,7 +165,7 @@ func TestWatchClose(t *testing.T) {
 	eventually(t, "the server to forget", func() bool { return onServer() == 0 })
 }
 
-// The contexts of Watch, Read and All end only these.
+// The contexts of Watch, Read and All end only these calls.
 func TestWatchContexts(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
@@ -187,7 +187,7 @@ func TestWatchContexts(t *testing.T) {
 	for i := range 3 {
 		put(t, c, key, fmt.Sprint(i))
 	}
-	// A break leaves the rest to be read.
+	// After a break the rest can still be read.
 	next := 0
 	for next < 3 {
 		for resp, err := range w.All(within(t, 20*time.Second)) {
@@ -231,7 +231,7 @@ func (a authority) must(_ any, err error) {
 	}
 }
 
-// enable switches authentication on: from then on nobody without a name may
+// enable switches authentication on: from then on a client without a user may not
 // watch anything.
 func (a authority) enable() {
 	ctx := a.t.Context()
@@ -241,8 +241,9 @@ func (a authority) enable() {
 	a.must(a.AuthEnable(ctx, &pb.AuthEnableRequest{}))
 }
 
-// Authentication switched on under a live watch: it serves on, until it must be
-// made anew; then it ends with what is missing. A new one is refused at once.
+// Authentication is switched on under a live watch. The watch continues until it
+// has to resume, and then ends with the missing permission. A new watch is refused
+// at once.
 func TestWatchAuthenticationSwitchedOn(t *testing.T) {
 	t.Parallel()
 	s, c := private(t, etcdtest.Config{}, etcd.Config{})
@@ -264,8 +265,8 @@ func TestWatchAuthenticationSwitchedOn(t *testing.T) {
 	}
 }
 
-// A server that is set back to an older copy of its data has lost revisions.
-// Watches that knew of them say so, at once, whether they had events or not.
+// A server that is restored from an older copy of its data has lost revisions.
+// Watches that knew them report it at once, with or without events.
 func TestWatchHistoryReset(t *testing.T) {
 	t.Parallel()
 	s, c := private(t, etcdtest.Config{}, etcd.Config{})
@@ -333,16 +334,18 @@ func copyDir(t *testing.T, from, to string) {
 	}
 }
 
-// Bad requests are refused before anything is sent, and name the field.
+// Bad requests are refused before anything is sent, and the errors name the field.
 func TestWatchInvalid(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{Endpoints: []string{"127.0.0.1:1"}})
 	for want, req := range map[string]etcd.WatchRequest{
-		"Key":         {},
-		"Prefix":      {Key: "a", Prefix: true, FromKey: true},
-		"RangeEnd":    {Key: "a", Prefix: true, RangeEnd: "b"},
-		"Revision":    {Key: "a", Revision: -1},
-		"BufferBytes": {Key: "a", BufferBytes: -1},
+		"Key":          {},
+		"Prefix":       {Key: "a", Prefix: true, FromKey: true},
+		"Prefix and":   {Key: "a", Prefix: true, RangeEnd: "b"},
+		"RangeEnd":     {Key: "b", RangeEnd: "a"},
+		"RangeEnd \"b": {Key: "b", RangeEnd: "b"},
+		"Revision":     {Key: "a", Revision: -1},
+		"BufferBytes":  {Key: "a", BufferBytes: -1},
 	} {
 		_, err := c.Watch(t.Context(), req)
 		refused(t, err, etcd.ErrInvalidRequest, want)
@@ -352,9 +355,9 @@ func TestWatchInvalid(t *testing.T) {
 	refused(t, err, etcd.ErrInvalidRequest, "context")
 }
 
-// A permission that is taken away under a live watch ends it when it must be made
-// anew, by name and behind all that it was sent; its neighbour on the stream, whose
-// keys are still allowed, goes on.
+// A live watch loses its permission. It ends when it has to resume, with that error
+// and after all the events that it was sent. Its neighbor on the stream, whose keys
+// are still allowed, continues.
 func TestWatchPermissionGone(t *testing.T) {
 	t.Parallel()
 	s := quickAuth(t, etcdtest.Config{})

@@ -14,8 +14,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// recorded is the history of a server, as grpc-go and etcd's own messages report
-// it: the truth that watches are held against.
+// recorded is the history of a server, read with grpc-go and etcd's own messages.
+// Tests compare watches with it.
 type recorded struct {
 	t *testing.T
 
@@ -25,7 +25,7 @@ type recorded struct {
 	seen   int64              // the revision of the last event
 }
 
-// record follows a server from its first revision on.
+// record follows a server from its first revision.
 func record(t *testing.T, s *etcdtest.Server) *recorded {
 	t.Helper()
 	stream, err := pb.NewWatchClient(official(t, s)).Watch(t.Context())
@@ -63,8 +63,8 @@ func record(t *testing.T, s *etcdtest.Server) *recorded {
 	return r
 }
 
-// expected is what a watch delivers between two revisions, both included. It
-// waits until the history has come so far.
+// expected returns the events that a watch must deliver between two revisions,
+// inclusive. It waits until the history has reached the last one.
 func (r *recorded) expected(req etcd.WatchRequest, from, to int64) []string {
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		r.mu.Lock()

@@ -10,10 +10,10 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// Responses that are too large for a stream are asked for again, in the way that
-// fits them: whole when they have many small events, of which etcd cuts fragments
-// at a cost that grows with the square of their number, else in fragments. Every
-// event comes once, and a watch beside them on the stream notices nothing.
+// Responses that are too large for a stream are requested again in a suitable form.
+// Those with many small events come whole, because etcd's cost to fragment them
+// grows with the square of their number; others come in fragments. Every event
+// arrives once, and another watch on the stream notices nothing.
 func TestWatchLargeResponses(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ revisions, keys, size int }{
@@ -64,8 +64,8 @@ func TestWatchLargeResponses(t *testing.T) {
 	}
 }
 
-// A response that even the client's own limit does not let through ends the
-// watch by name.
+// A response that exceeds even the client's own limit ends the watch with that
+// error.
 func TestWatchResponseTooLarge(t *testing.T) {
 	t.Parallel()
 	s, c := private(t, etcdtest.Config{}, etcd.Config{})

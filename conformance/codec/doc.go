@@ -1,8 +1,8 @@
-// Package codec holds the tests of package etcd's codec against the messages
-// that etcd's own API module generates: every field of every message, in both
-// directions, merged, truncated, hostile and fuzzed.
+// Package codec tests package etcd's codec against the generated messages of etcd's
+// API module: every field of every message, in both directions, merged, truncated,
+// hostile and fuzzed.
 //
-// They need the build tag codectest, which lets them at the unexported
+// The tests need the build tag codectest, which gives them access to the unexported
 // messages:
 //
 //	go test -tags codectest ./codec

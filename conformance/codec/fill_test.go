@@ -18,7 +18,7 @@ type filler struct {
 	depth   int
 }
 
-// maxFill is how deep messages that contain themselves are filled.
+// maxFill is how deep recursive messages are filled.
 const maxFill = 5
 
 func (f *filler) message(m protoreflect.Message) {
@@ -76,7 +76,7 @@ func (f *filler) value(fd protoreflect.FieldDescriptor) protoreflect.Value {
 	case protoreflect.Uint32Kind:
 		return protoreflect.ValueOfUint32(max(1, uint32(f.number())))
 	case protoreflect.EnumKind:
-		// Also values that the enum doesn't have, and negative ones.
+		// Including values that the enum doesn't have, and negative ones.
 		return protoreflect.ValueOfEnum([]protoreflect.EnumNumber{1, 2, 3, 77, -1, math.MinInt32}[f.IntN(6)])
 	case protoreflect.StringKind:
 		return protoreflect.ValueOfString([]string{"a", "grüße", "\x00", string(make([]byte, 200))}[f.IntN(4)])

@@ -9,8 +9,8 @@ import (
 	"silly.store/etcd"
 )
 
-// seed adds to f what is worth starting from for a message: official
-// encodings, full, sparse and with unknown fields, and some malformed bytes.
+// seed adds starting points for a message to f: official encodings that are full,
+// sparse or have unknown fields, and some malformed bytes.
 func seed(t testing.TB, name string, add func([]byte)) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	for i := range 4 {
@@ -23,8 +23,8 @@ func seed(t testing.TB, name string, add func([]byte)) {
 	add([]byte("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
 }
 
-// FuzzMessage fuzzes the decoder of every message: the first argument
-// chooses it.
+// FuzzMessage fuzzes the decoder of every message; the first argument selects the
+// message.
 func FuzzMessage(f *testing.F) {
 	messages := etcd.CodecMessages()
 	for i, msg := range messages {
@@ -41,7 +41,7 @@ func fuzzOne(f *testing.F, name string) {
 	f.Fuzz(func(t *testing.T, b []byte) { compareDecoders(t, msg, b) })
 }
 
-// The decoders that are more than a loop have targets of their own.
+// Decoders that are more than a loop have their own targets.
 
 func FuzzRangeResponse(f *testing.F)       { fuzzOne(f, "etcdserverpb.RangeResponse") }
 func FuzzRangeStreamResponse(f *testing.F) { fuzzOne(f, "etcdserverpb.RangeStreamResponse") }

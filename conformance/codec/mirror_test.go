@@ -41,7 +41,7 @@ func ours(t testing.TB, name string) etcd.CodecMessage {
 	panic("unreachable")
 }
 
-// filled returns our message that holds what m does.
+// filled returns our message with the contents of m.
 func filled(t testing.TB, m proto.Message) etcd.CodecValue {
 	t.Helper()
 	v := ours(t, string(m.ProtoReflect().Descriptor().FullName())).New()
@@ -49,11 +49,14 @@ func filled(t testing.TB, m proto.Message) etcd.CodecValue {
 	return v
 }
 
-// mirror sets the struct dst, one of ours, to what src holds. It goes by the
-// field numbers in the tags alone, and so is independent of the codec.
+// mirror sets dst, one of our structs, to the contents of src. It uses only the
+// field numbers in the tags, and so is independent of the codec.
 func mirror(dst reflect.Value, src protoreflect.Message) {
 	dst.SetZero()
 	for i := range dst.NumField() {
+		if dst.Type().Field(i).Tag.Get("etcd") == "-" {
+			continue // the message does not have it
+		}
 		fd := src.Descriptor().Fields().ByNumber(number(dst.Type().Field(i)))
 		if !src.Has(fd) {
 			continue
@@ -146,8 +149,8 @@ func diff(a, b reflect.Value) string {
 	return ""
 }
 
-// byValue are the messages within messages that our structs hold by value, so
-// that an empty one and none are the same.
+// byValue lists the embedded messages that our structs hold by value, so that an
+// empty one equals a missing one.
 var byValue = map[protoreflect.Name]bool{
 	"header":         true,
 	"kv":             true,
@@ -156,9 +159,9 @@ var byValue = map[protoreflect.Name]bool{
 	"downgradeInfo":  true,
 }
 
-// normalize removes from m what our structs don't tell apart: unknown fields,
-// the presence of empty messages that are held by value, and a comparison's
-// value that isn't the one that its target chooses.
+// normalize removes from m everything that our structs don't distinguish: unknown
+// fields, the presence of empty messages that are held by value, and values of a
+// comparison other than the one its target selects.
 func normalize(m protoreflect.Message) {
 	m.SetUnknown(nil)
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {

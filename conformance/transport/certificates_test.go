@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// certificates makes a server's and a client's configuration, signed by an
-// authority of their own.
+// certificates makes a server's and a client's configuration, signed by a new
+// authority.
 func certificates(t *testing.T, mutual bool) (server, client *tls.Config) {
 	t.Helper()
 	caKey := newKey(t)

@@ -1,4 +1,4 @@
-// Package transport holds internal/transport against servers that are not ours:
-// grpc-go's own HTTP/2 server, which is what etcd uses on plain listeners, and
-// grpc-go behind net/http's, which is what etcd uses on TLS ones.
+// Package transport tests internal/transport against other servers: grpc-go's own
+// HTTP/2 server, which etcd uses on plain listeners, and grpc-go behind net/http's,
+// which etcd uses on TLS listeners.
 package transport

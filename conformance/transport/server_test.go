@@ -5,30 +5,30 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"log"
-	"net"
-	"net/http"
-	"os"
-	"path/filepath"
-	"runtime"
-	"strconv"
-	"strings"
-	"testing"
-	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
 
+	"silly.store/etcd/internal/leaktest"
 	"silly.store/etcd/internal/transport"
 )
 
 const patience = 20 * time.Second
 
-// rawCodec hands messages through as bytes.
+// rawCodec passes messages through as bytes.
 type rawCodec struct{}
 
 func (rawCodec) Name() string { return "raw" }
@@ -46,14 +46,14 @@ func (rawCodec) Unmarshal(data []byte, v any) error {
 	return nil
 }
 
-// server is a gRPC server whose methods are in handle.
+// server is a gRPC server; handle implements its methods.
 type server struct {
 	grpc     *grpc.Server
 	web      *http.Server // in front of grpc, or nil
 	target   transport.Target
 	gate     chan struct{} // Gate answers when it is closed
-	arrived  chan string   // methods that wait, as they begin
-	canceled chan error    // why the context of a Hang ended
+	arrived  chan string   // blocking methods, as they begin
+	canceled chan error    // why the context of each Hang ended
 }
 
 // kind is how a server is set up.
@@ -74,10 +74,12 @@ var kinds = []kind{
 	{name: "net/http, mutual TLS", network: "tcp", tls: true, mutual: true, http: true},
 }
 
-// everyKind runs f against each kind of server.
+// everyKind runs f against each kind of server, beside other tests.
 func everyKind(t *testing.T, f func(t *testing.T, s *server, c transport.Conn)) {
+	t.Parallel()
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
 			s := k.start(t)
 			f(t, s, s.dial(t, transport.Options{}))
 		})
@@ -129,7 +131,7 @@ func (s *server) dial(t *testing.T, opts transport.Options) transport.Conn {
 	return c
 }
 
-// handle is every method of the service.
+// handle implements every method of the service.
 func (s *server) handle(_ any, ss grpc.ServerStream) error {
 	path, _ := grpc.MethodFromServerStream(ss)
 	ctx := ss.Context()
@@ -150,7 +152,7 @@ func (s *server) handle(_ any, ss grpc.ServerStream) error {
 		code, text, _ := strings.Cut(string(msg), " ")
 		n, _ := strconv.Atoi(code)
 		return status.Error(codes.Code(n), text)
-	case "Count": // so many messages of such a size, then a status
+	case "Count": // number and size of the messages, then a status
 		var n, size, code int
 		_, _ = fmt.Sscan(string(msg), &n, &size, &code)
 		for i := range n {
@@ -190,7 +192,7 @@ func (s *server) handle(_ any, ss grpc.ServerStream) error {
 	return status.Error(codes.Unimplemented, "no such method: "+path)
 }
 
-// meta answers with what the server knows of the call.
+// meta answers with the server's view of the call.
 func (s *server) meta(ss grpc.ServerStream) error {
 	md, _ := metadata.FromIncomingContext(ss.Context())
 	left := "none"
@@ -202,34 +204,11 @@ func (s *server) meta(ss grpc.ServerStream) error {
 		"hasleader=" + strings.Join(md["hasleader"], ","),
 		"authority=" + strings.Join(md[":authority"], ","),
 		"user-agent=" + strings.Join(md["user-agent"], ","),
+		"client-api-version=" + strings.Join(md[rpctypes.MetadataClientAPIVersionKey], ","),
 		"content-type=" + strings.Join(md["content-type"], ","),
 		"deadline=" + left,
 	}, "\n"))
 	return ss.SendMsg(&out)
 }
 
-// TestMain fails the run when a goroutine of our transport outlives its test.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	deadline := time.Now().Add(5 * time.Second)
-	for left := ours(); code == 0 && left != ""; left = ours() {
-		if time.Now().After(deadline) {
-			fmt.Fprintf(os.Stderr, "goroutines are left after all tests:\n\n%s\n", left)
-			code = 1
-		}
-		<-time.After(time.Millisecond)
-	}
-	os.Exit(code)
-}
-
-func ours() string {
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	var left []string
-	for _, g := range strings.Split(string(buf), "\n\n") {
-		if strings.Contains(g, "etcd/internal/transport.") {
-			left = append(left, g)
-		}
-	}
-	return strings.Join(left, "\n\n")
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }

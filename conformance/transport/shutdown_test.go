@@ -24,8 +24,9 @@ func over(t *testing.T, c transport.Conn) error {
 	}
 }
 
-// GracefulStop lets what is under way finish and sends the rest elsewhere.
+// GracefulStop lets calls in flight finish and sends the rest elsewhere.
 func TestGracefulStopInMidCall(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) { gracefulStop(t, k.start(t)) })
 	}
@@ -63,9 +64,10 @@ func gracefulStop(t *testing.T, s *server) {
 	}
 }
 
-// Calls that keep coming while the server drains are done or not sent: nothing
+// Calls that are made while the server drains are either answered or not sent: none
 // is unknown.
 func TestGracefulStopUnderLoad(t *testing.T) {
+	t.Parallel()
 	s := kinds[0].start(t)
 	c := s.dial(t, transport.Options{})
 	var callers sync.WaitGroup
@@ -97,7 +99,7 @@ func TestGracefulStopUnderLoad(t *testing.T) {
 	over(t, c)
 }
 
-// Stop cuts the connection: what was under way is unknown.
+// Stop cuts the connection: the outcome of calls in flight is unknown.
 func TestStopInMidCall(t *testing.T) {
 	for _, k := range kinds[:3] {
 		t.Run(k.name, func(t *testing.T) {
@@ -119,7 +121,7 @@ func TestStopInMidCall(t *testing.T) {
 	}
 }
 
-// grpc-go enforces its limit by refusing; we never reach that.
+// grpc-go enforces its limit by refusing streams; we never exceed the limit.
 func TestMaxConcurrentStreams(t *testing.T) {
 	s := kinds[0].start(t, grpc.MaxConcurrentStreams(3))
 	c := s.dial(t, transport.Options{})
@@ -143,9 +145,9 @@ func TestMaxConcurrentStreams(t *testing.T) {
 	callers.Wait()
 }
 
-// etcd asks for 5 s between PINGs and we keep 6. The same proportion, faster:
-// grpc-go ends a connection on the third PING that comes too early, which the
-// second connection here does every two seconds.
+// etcd requires 5 s between PINGs and we leave 6. The test uses the same
+// proportion, faster. grpc-go ends a connection on the third PING that arrives too
+// early, and the second connection here sends such PINGs every two seconds.
 func TestPingSpacingIsEnforced(t *testing.T) {
 	t.Parallel()
 	s := kinds[0].start(t, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 3 * time.Second}))
@@ -161,7 +163,7 @@ func TestPingSpacingIsEnforced(t *testing.T) {
 	if err := over(t, early); !errors.Is(err, transport.ErrTooManyPings) {
 		t.Errorf("a connection whose PINGs come too early ends with %v", err)
 	}
-	select { // beyond the time at which three strikes would end it
+	select { // longer than the time after which three early PINGs would end it
 	case <-kept.Done():
 		t.Errorf("a connection that keeps the spacing ends with %v", kept.Err())
 	case <-time.After(7 * time.Second):

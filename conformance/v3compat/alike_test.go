@@ -15,7 +15,7 @@ import (
 	"silly.store/etcd/v3compat"
 )
 
-// A script does something with a clientv3.Client and writes down what comes of it.
+// A script uses a clientv3.Client and records the results.
 type script struct {
 	*testing.T
 	client *clientv3.Client
@@ -35,7 +35,7 @@ func (s *script) put(key, value string, opts ...clientv3.OpOption) int64 {
 	return resp.Header.Revision
 }
 
-// read writes down n responses of a channel, with its end if it comes before.
+// read records n responses of a channel, or fewer and the end of the channel.
 func (s *script) read(ch clientv3.WatchChan, n int) {
 	s.Helper()
 	for range n {
@@ -52,8 +52,8 @@ func (s *script) read(ch clientv3.WatchChan, n int) {
 	}
 }
 
-// ended waits for the end of a channel. When client/v3 is closed it is up to chance
-// whether a response with an error comes before that.
+// ended waits for the end of a channel. When client/v3 is closed, a response with
+// an error may or may not precede the end.
 func (s *script) ended(ch clientv3.WatchChan) {
 	s.Helper()
 	for {
@@ -80,8 +80,8 @@ func (s *script) response(r *clientv3.WatchResponse) {
 	}
 }
 
-// playedAlike plays a script with client/v3 and with ours, each on a server of its
-// own, and compares what they have written down.
+// playedAlike plays a script with client/v3 and with ours, each on its own server,
+// and compares the records.
 func playedAlike(t *testing.T, play func(s *script)) {
 	t.Helper()
 	config := etcdtest.Config{Heartbeat: 10 * time.Millisecond}
@@ -128,6 +128,10 @@ func TestWatchesAlike(t *testing.T) {
 			s.read(ch, 1)
 			ch = s.client.Watch(s.Context(), "a/1", clientv3.WithRange("a/2"), clientv3.WithRev(first), clientv3.WithFilterDelete())
 			s.read(ch, 1)
+		},
+		"from a negative revision": func(s *script) {
+			s.put("a", "0")
+			s.read(s.client.Watch(s.Context(), "a", clientv3.WithRev(-1)), 1)
 		},
 		"from the future": func(s *script) {
 			now := s.put("a", "0")

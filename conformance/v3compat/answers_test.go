@@ -22,14 +22,14 @@ import (
 	"silly.store/etcd/v3compat"
 )
 
-// A step is something that is done with a clientv3.Client.
+// A step is one use of a clientv3.Client.
 type step struct {
 	name string
 	do   func(ctx context.Context, c *clientv3.Client) (any, error)
 }
 
-// answersAlike does the same steps with client/v3 and with ours, each on a server
-// of its own, and compares every answer and every error.
+// answersAlike runs the same steps with client/v3 and with ours, each on its own
+// server, and compares every answer and every error.
 func answersAlike(t *testing.T, steps []step) {
 	t.Helper()
 	theirs, err := clientv3.New(clientv3.Config{Endpoints: etcdtest.Start(t).Endpoints()})
@@ -62,7 +62,7 @@ func answersAlike(t *testing.T, steps []step) {
 	}
 }
 
-// sameError: they are equal, or are both of the same code and text.
+// sameError reports whether two errors are equal, or have the same code and text.
 func sameError(got, want error) bool {
 	if got == nil || want == nil || got == want {
 		return got == want
@@ -76,7 +76,8 @@ func sameError(got, want error) bool {
 	return ok == also && g.Code() == w.Code()
 }
 
-// plain is a message as text, without what differs between two servers.
+// plain returns a message as text, without the fields that differ between two
+// servers.
 func plain(answer any) string {
 	m, ok := answer.(proto.Message)
 	if !ok {
@@ -173,6 +174,7 @@ func TestKVAnswersAlike(t *testing.T) {
 		get("k05", clientv3.WithRange("k08")),
 		get("k05", clientv3.WithRange("k05")).called("an empty range"),
 		get("k05", clientv3.WithRange("a"), clientv3.WithRev(3)).called("an empty range at a revision"),
+		get("k05", clientv3.WithRange("a"), clientv3.WithMinModRev(9), clientv3.WithMaxModRev(7)).called("an empty range with a filter that passes none"),
 		get("k", clientv3.WithPrefix(), clientv3.WithLimit(3)),
 		get("k", clientv3.WithPrefix(), clientv3.WithLimit(-1)).called("with a negative limit"),
 		get("k", clientv3.WithPrefix(), clientv3.WithKeysOnly()),
@@ -181,6 +183,7 @@ func TestKVAnswersAlike(t *testing.T) {
 		get("k", clientv3.WithPrefix(), clientv3.WithSerializable()),
 		get("k", clientv3.WithPrefix(), clientv3.WithRev(5)),
 		get("k", clientv3.WithPrefix(), clientv3.WithRev(5000)).called("of the future"),
+		get("k", clientv3.WithPrefix(), clientv3.WithRev(-1)).called("at a negative revision"),
 		get("k", clientv3.WithPrefix(), clientv3.WithMinModRev(7), clientv3.WithMaxModRev(9)),
 		get("k", clientv3.WithPrefix(), clientv3.WithMinModRev(9), clientv3.WithMaxModRev(7)).called("with a filter that passes none"),
 		get("k", clientv3.WithPrefix(), clientv3.WithMinCreateRev(9), clientv3.WithMaxCreateRev(7), clientv3.WithLimit(2)).called("with a filter that passes none"),
@@ -218,8 +221,25 @@ func TestKVAnswersAlike(t *testing.T) {
 		txn("that reads", func(t clientv3.Txn) clientv3.Txn {
 			return t.Then(clientv3.OpGet("k01", clientv3.WithSerializable()), clientv3.OpGet("k02", clientv3.WithRev(4)))
 		}),
+		txn("that reads local state", func(t clientv3.Txn) clientv3.Txn {
+			return t.If(clientv3.Compare(clientv3.Version("k01"), "=", 0)).Then(clientv3.OpGet("k02", clientv3.WithSerializable())).
+				Else(clientv3.OpGet("k01", clientv3.WithSerializable()), clientv3.OpGet("k02", clientv3.WithSerializable(), clientv3.WithRev(4)))
+		}),
+		txn("with one inside that reads local state", func(t clientv3.Txn) clientv3.Txn {
+			return t.Then(clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpGet("k02", clientv3.WithSerializable())}, nil))
+		}),
 		txn("of empty intervals", func(t clientv3.Txn) clientv3.Txn {
 			return t.Then(clientv3.OpGet("k05", clientv3.WithRange("a")), clientv3.OpDelete("k05", clientv3.WithRange("k05")), clientv3.OpPut("t3", "3"))
+		}),
+		txn("that compares empty intervals", func(t clientv3.Txn) clientv3.Txn {
+			return t.If(clientv3.Compare(clientv3.Version("k05"), "=", 0).WithRange("a"), clientv3.Compare(clientv3.CreateRevision("k05"), "<", 1).WithRange("k05")).
+				Then(clientv3.OpGet("k06")).Else(clientv3.OpGet("k07"))
+		}),
+		txn("that compares values of an empty interval", func(t clientv3.Txn) clientv3.Txn {
+			return t.If(clientv3.Compare(clientv3.Value("k05"), "=", "").WithRange("a")).Then(clientv3.OpPut("t3", "no")).Else(clientv3.OpGet("k07"))
+		}),
+		txn("that only compares an empty interval", func(t clientv3.Txn) clientv3.Txn {
+			return t.If(clientv3.Compare(clientv3.Version("k05"), ">", 0).WithRange("a"))
 		}),
 		txn("that puts twice", func(t clientv3.Txn) clientv3.Txn {
 			return t.Then(clientv3.OpPut("t", "1"), clientv3.OpPut("t", "2"))
@@ -248,6 +268,11 @@ func TestKVAnswersAlike(t *testing.T) {
 		del("k1", clientv3.WithPrefix(), clientv3.WithPrevKV()),
 		del("k02", clientv3.WithRange("k02")).called("an empty range"),
 		del("k02", clientv3.WithFromKey()),
+		put("all", "1"), del("", clientv3.WithPrefix()).called("of every key"),
+		put("all", "2"), del("", clientv3.WithFromKey(), clientv3.WithPrevKV()).called("of every key"),
+		put("all", "3"), txn("that deletes every key", func(t clientv3.Txn) clientv3.Txn {
+			return t.Then(clientv3.OpDelete("", clientv3.WithPrefix()))
+		}),
 		compact(20), compact(20), compact(10), compact(5000), compact(22, clientv3.WithCompactPhysical()),
 		get("k", clientv3.WithPrefix(), clientv3.WithRev(3)).called("that was compacted"),
 	)
@@ -321,7 +346,7 @@ func TestAuthAnswersAlike(t *testing.T) {
 	})
 	answersAlike(t, []step{
 		status, authenticate("root", "secret"), enable,
-		userAdd("root", "secret"), userAdd("root", "secret"), userAdd("", "secret"), userAdd("bob", "pw"),
+		userAdd("root", "secret"), userAdd("root", "secret"), userAdd("", "secret"), userAdd("bob", "pw"), userAdd("open", ""),
 		do("UserAddWithOptions", func(ctx context.Context, c client) (proto.Message, error) {
 			r, err := c.UserAddWithOptions(ctx, "certified", "", &clientv3.UserAddOptions{NoPassword: true})
 			return (*pb.AuthUserAddResponse)(r), err
@@ -345,6 +370,14 @@ func TestAuthAnswersAlike(t *testing.T) {
 			r, err := c.UserChangePassword(ctx, "bob", "other")
 			return (*pb.AuthUserChangePasswordResponse)(r), err
 		}),
+		do("UserChangePassword to none", func(ctx context.Context, c client) (proto.Message, error) {
+			r, err := c.UserChangePassword(ctx, "certified", "")
+			return (*pb.AuthUserChangePasswordResponse)(r), err
+		}),
+		do("UserChangePassword of nobody", func(ctx context.Context, c client) (proto.Message, error) {
+			r, err := c.UserChangePassword(ctx, "", "")
+			return (*pb.AuthUserChangePasswordResponse)(r), err
+		}),
 		do("UserRevokeRole", func(ctx context.Context, c client) (proto.Message, error) {
 			r, err := c.UserRevokeRole(ctx, "bob", "readers")
 			return (*pb.AuthUserRevokeRoleResponse)(r), err
@@ -357,7 +390,7 @@ func TestAuthAnswersAlike(t *testing.T) {
 			r, err := c.UserDelete(ctx, "certified")
 			return (*pb.AuthUserDeleteResponse)(r), err
 		}),
-		status, enable, authenticate("bob", "other"), authenticate("bob", "wrong"), authenticate("", ""),
+		status, enable, authenticate("bob", "other"), authenticate("bob", "wrong"), authenticate("", ""), authenticate("open", ""), authenticate("open", "x"),
 		put("k", "v").called("without a name"), get("k").called("without a name"),
 		do("AuthDisable", func(ctx context.Context, c client) (proto.Message, error) {
 			r, err := c.AuthDisable(ctx)

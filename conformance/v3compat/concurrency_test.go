@@ -19,8 +19,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// persist does what it is given until it succeeds; only a lost connection and what
-// the server says of one are reasons to try again.
+// persist repeats a function until it succeeds. It retries only after a lost
+// connection and after the server's errors about one.
 func persist(ctx context.Context, t *testing.T, what string, do func() error) bool {
 	t.Helper()
 	for {
@@ -103,7 +103,7 @@ func TestTryLock(t *testing.T) {
 	if err := wanted.Lock(ctx); err != nil {
 		t.Error(err)
 	}
-	// A lock that is waited for in vain ends with the context.
+	// Waiting for a lock that never becomes free ends with the context.
 	third := concurrency.NewMutex(session(ctx, t, client), t.Name())
 	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
@@ -112,7 +112,7 @@ func TestTryLock(t *testing.T) {
 	}
 }
 
-// A session whose lease is gone says so.
+// A session whose lease is gone reports it.
 func TestSessionEndsWithItsLease(t *testing.T) {
 	t.Parallel()
 	client := connect(t, clientv3.Config{})
@@ -182,7 +182,8 @@ func TestElection(t *testing.T) {
 		all.Wait()
 		stop()
 		observer.Wait()
-		// It passes over those that lead for a moment only, and none leads twice.
+		// It may skip candidates that lead only for a moment, and reports none
+		// twice.
 		terms := slices.Compact(slices.Clone(seen))
 		if n := len(terms); n == 0 || n != len(slices.Compact(slices.Sorted(slices.Values(terms)))) {
 			t.Errorf("were observed to lead: %v", seen)
@@ -190,8 +191,8 @@ func TestElection(t *testing.T) {
 	})
 }
 
-// Transfers between accounts, and a sum that no one of them changes, at each
-// isolation level.
+// Transfers between accounts, none of which changes the sum, at each isolation
+// level.
 func TestSTM(t *testing.T) {
 	t.Parallel()
 	overBothWays(t, func(t *testing.T, client *clientv3.Client, c *etcd.Client) {

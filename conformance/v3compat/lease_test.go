@@ -14,7 +14,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// grant makes a lease of so many seconds.
+// grant makes a lease with the given TTL in seconds.
 func grant(t testing.TB, client *clientv3.Client, ttl int64) clientv3.LeaseID {
 	t.Helper()
 	resp, err := client.Grant(within(t, 20*time.Second), ttl)
@@ -35,8 +35,8 @@ func keepAlive(t testing.TB, ctx context.Context, client *clientv3.Client, id cl
 	return ch
 }
 
-// renewed takes the next response. That of a lease with a long TTL is the first one,
-// or it does not come in time.
+// renewed takes the next response. For a lease with a long TTL that must be the
+// first one, or it does not come in time.
 func renewed(t testing.TB, ch <-chan *clientv3.LeaseKeepAliveResponse, id clientv3.LeaseID) *clientv3.LeaseKeepAliveResponse {
 	t.Helper()
 	select {
@@ -54,7 +54,7 @@ func renewed(t testing.TB, ch <-chan *clientv3.LeaseKeepAliveResponse, id client
 	panic("not reached")
 }
 
-// drained reads a channel up to its end and returns how many responses there were.
+// drained reads a channel to its end and returns the number of responses.
 func drained(t testing.TB, ch <-chan *clientv3.LeaseKeepAliveResponse) (n int) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
@@ -101,7 +101,7 @@ func TestLeaseCalls(t *testing.T) {
 		t.Errorf("%+v, %v", revoked, err)
 	}
 
-	// There is none by that ID any more, nor ever by 0.
+	// The lease with that ID no longer exists, and one with ID 0 never did.
 	for _, id := range []clientv3.LeaseID{lease.ID, clientv3.NoLease} {
 		if _, err := client.Revoke(ctx, id); err != rpctypes.ErrLeaseNotFound {
 			t.Errorf("Revoke: %v", err)
@@ -133,7 +133,7 @@ func quickLeases(t testing.TB) *etcdtest.Server {
 	return etcdtest.StartConfig(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
 }
 
-// A lease is kept as long as one channel of it is, and is left to expire then.
+// A lease is kept alive as long as one of its channels is, and then left to expire.
 func TestKeepAlive(t *testing.T) {
 	t.Parallel()
 	s := quickLeases(t)
@@ -161,7 +161,7 @@ func TestKeepAlive(t *testing.T) {
 	cancel2()
 	drained(t, second)
 	ctx := within(t, 10*time.Second)
-	for { // nobody keeps it: it expires
+	for { // no channel keeps it alive: it expires
 		resp, err := client.TimeToLive(ctx, id)
 		if err != nil {
 			t.Fatal(err)
@@ -175,8 +175,8 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// A context that has ended, a lease that is kept again, and one whose channel
-// nobody reads.
+// A context that has ended, a lease that is kept alive again, and a lease whose
+// channel is not read.
 func TestKeepAliveChannels(t *testing.T) {
 	t.Parallel()
 	s := quickLeases(t)
@@ -210,7 +210,7 @@ func TestKeepAliveChannels(t *testing.T) {
 	}
 }
 
-// What ends a keep-alive closes its channels.
+// Everything that ends a keep-alive closes its channels.
 func TestKeepAliveEnds(t *testing.T) {
 	t.Parallel()
 	s := quickLeases(t)
@@ -249,7 +249,7 @@ func TestKeepAliveEnds(t *testing.T) {
 	}
 }
 
-// Cut connections are not seen.
+// Cut connections are not visible.
 func TestKeepAliveSurvivesCuts(t *testing.T) {
 	t.Parallel()
 	s := quickLeases(t)
@@ -265,7 +265,8 @@ func TestKeepAliveSurvivesCuts(t *testing.T) {
 	}
 }
 
-// The lease ends for its user when its TTL is over, though no server can say so.
+// The lease ends for its user when its TTL is over, although no server can report
+// it.
 func TestKeepAliveWithoutAServer(t *testing.T) {
 	t.Parallel()
 	s := quickLeases(t)
@@ -275,7 +276,7 @@ func TestKeepAliveWithoutAServer(t *testing.T) {
 	ch := keepAlive(t, t.Context(), client, id)
 	proxy.Set(etcdtest.BothWays, etcdtest.Fault{Discard: true})
 	start := time.Now()
-	// Of this one not even the first renewal succeeds.
+	// Not even the first renewal of this one succeeds.
 	never, err := client.KeepAlive(t.Context(), late)
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +301,7 @@ func TestKeepAliveWithoutAServer(t *testing.T) {
 	}
 }
 
-// Renewing wants permission for the keys on the lease.
+// Renewing requires permission for the lease's keys.
 func TestKeepAliveDenied(t *testing.T) {
 	t.Parallel()
 	s := quickLeases(t)

@@ -39,7 +39,7 @@ func update(t testing.TB, ch endpoints.WatchChannel) *endpoints.Update {
 func TestNamingEndpoints(t *testing.T) {
 	t.Parallel()
 	overBothWays(t, func(t *testing.T, client *clientv3.Client, c *etcd.Client) {
-		own := wrapped(t, c) // registers, whose connections are left alone
+		own := wrapped(t, c) // registers endpoints; its connections are not cut
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		service, err := endpoints.NewManager(own, "service")
@@ -92,12 +92,12 @@ func TestNamingEndpoints(t *testing.T) {
 	})
 }
 
-// A gRPC connection finds the servers of a service, those that come later too, and
-// forgets those that go.
+// A gRPC connection finds the servers of a service, including later ones, and
+// forgets those that leave.
 func TestNamingResolver(t *testing.T) {
 	t.Parallel()
 	overBothWays(t, func(t *testing.T, client *clientv3.Client, c *etcd.Client) {
-		// What is found are etcd servers: any gRPC service would do.
+		// The service consists of etcd servers; any gRPC service would do.
 		first, second := etcdtest.Start(t), etcdtest.Start(t)
 		own := wrapped(t, c)
 		service, err := endpoints.NewManager(own, "kv")
@@ -132,13 +132,13 @@ func TestNamingResolver(t *testing.T) {
 	})
 }
 
-// address is where a server listens, as grpc-go wants it.
+// address is a server's address in grpc-go's form.
 func address(s *etcdtest.Server) string {
 	const scheme = "http://"
 	return s.Endpoints()[0][len(scheme):]
 }
 
-// wantServers calls until these servers answer in turn, and no others.
+// wantServers makes calls until exactly these servers answer in turn.
 func wantServers(t testing.TB, conn *grpc.ClientConn, servers ...*etcdtest.Server) {
 	t.Helper()
 	ctx := within(t, 20*time.Second)
@@ -159,7 +159,7 @@ func wantServers(t testing.TB, conn *grpc.ClientConn, servers ...*etcdtest.Serve
 			if ctx.Err() != nil {
 				t.Fatalf("members %x answer, want %x", got, want)
 			}
-			if err == nil { // one that goes may end the calls that it has
+			if err == nil { // a server that leaves may end its calls
 				got = append(got, resp.Header.MemberId)
 			}
 		}

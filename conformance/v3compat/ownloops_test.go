@@ -11,8 +11,8 @@ import (
 	"silly.store/etcd"
 )
 
-// A Watcher that code makes of the client for itself has client/v3's own loop,
-// above watches of ours.
+// A Watcher that code makes from the client has client/v3's own loop, on top of our
+// watches.
 func TestNewWatcher(t *testing.T) {
 	t.Parallel()
 	overBothWays(t, func(t *testing.T, client *clientv3.Client, c *etcd.Client) {
@@ -67,7 +67,7 @@ func TestNewWatcher(t *testing.T) {
 	})
 }
 
-// Likewise a Lease.
+// The same for a Lease.
 func TestNewLease(t *testing.T) {
 	t.Parallel()
 	overBothWays(t, func(t *testing.T, client *clientv3.Client, _ *etcd.Client) {
@@ -86,7 +86,7 @@ func TestNewLease(t *testing.T) {
 		if _, err := l.KeepAliveOnce(within(t, 20*time.Second), lease.ID); err != nil {
 			t.Error(err)
 		}
-		for { // a Revoke may be answered by its own success
+		for { // a retried Revoke may find the lease already gone
 			_, err := l.Revoke(within(t, 20*time.Second), lease.ID)
 			if err == nil || err == rpctypes.ErrLeaseNotFound {
 				break

@@ -2,6 +2,7 @@ package v3compat
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -78,5 +79,62 @@ func TestWatchStream(t *testing.T) {
 	cancel()
 	if _, err := stream.Recv(); status.Code(err) != codes.Canceled {
 		t.Errorf("after the context: %v", err)
+	}
+}
+
+// Requests need not be answered one by one. The server counts watches from 0.
+func TestWatchStreamTakesSeveralRequests(t *testing.T) {
+	t.Parallel()
+	client := connect(t, clientv3.Config{})
+	stream, err := pb.NewWatchClient(client.ActiveConnection()).Watch(within(t, 20*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const watches = 50
+	for range watches {
+		create := &pb.WatchCreateRequest{Key: []byte(t.Name())}
+		if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id := range watches {
+		if r, err := stream.Recv(); err != nil || !r.Created || r.WatchId != int64(id) {
+			t.Fatalf("watch %d: %v, %v", id, r, err)
+		}
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Requests that were sent before CloseSend are answered.
+func TestStreamAnswersWhatWasSent(t *testing.T) {
+	t.Parallel()
+	client := connect(t, clientv3.Config{})
+	ctx := within(t, 20*time.Second)
+	lease, err := client.Grant(ctx, 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := pb.NewLeaseClient(client.ActiveConnection()).LeaseKeepAlive(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const renewals = 20
+	for range renewals {
+		if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(lease.ID)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range renewals {
+		if r, err := stream.Recv(); err != nil || r.TTL != 60 {
+			t.Fatalf("renewal %d: %v, %v", i, r, err)
+		}
+	}
+	if _, err := stream.Recv(); err != io.EOF {
+		t.Errorf("after the last answer: %v", err)
 	}
 }

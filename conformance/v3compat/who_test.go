@@ -65,7 +65,7 @@ func TestTLS(t *testing.T) {
 	if status, err := dialed.Status(ctx, server.Endpoints()[0]); err != nil || status.Version == "" {
 		t.Errorf("status %v, %v", status, err)
 	}
-	// What no waiting mends ends at once.
+	// Errors that waiting cannot fix end a call at once.
 	stranger := connect(t, clientv3.Config{Endpoints: server.Endpoints(), TLS: new(tls.Config)})
 	if _, err := stranger.Get(ctx, "k"); err == nil || ctx.Err() != nil {
 		t.Errorf("with a certificate that nobody vouches for: %v", err)
@@ -84,7 +84,7 @@ func TestRejectOldCluster(t *testing.T) {
 	}
 }
 
-// Our messages go where client/v3's do, and say which fields have no effect.
+// Our log messages go where client/v3's do, and name the fields without effect.
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	core, logged := observer.New(zap.InfoLevel)
@@ -92,7 +92,7 @@ func TestLogger(t *testing.T) {
 	if _, err := client.Get(within(t, 20*time.Second), "k"); err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Close(); err != nil { // who connects tells the log when the call may go on already
+	if err := client.Close(); err != nil { // the connecting goroutine may log after the call has returned
 		t.Error(err)
 	}
 	if client.GetLogger().Core() != core {

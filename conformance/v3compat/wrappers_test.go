@@ -16,8 +16,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A cache that knows when it is stale: each read through it sees what was written
-// last, by whomever.
+// A cache that knows when it is stale: each read through it sees the last write of
+// any client.
 func TestLeasing(t *testing.T) {
 	t.Parallel()
 	overBothWays(t, func(t *testing.T, client *clientv3.Client, c *etcd.Client) {
@@ -129,7 +129,7 @@ func TestOrdering(t *testing.T) {
 	})
 }
 
-// A member that lags behind is told by ordering, and another one answers.
+// ordering detects a member that lags behind, and another one answers.
 func TestOrderingOfALaggingMember(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{PeerProxies: true})
@@ -150,7 +150,7 @@ func TestOrderingOfALaggingMember(t *testing.T) {
 	if err := cluster.Isolate(ctx, behind); err != nil {
 		t.Fatal(err)
 	}
-	// Until it notices, the member that was cut off takes writes that get nowhere.
+	// Until it notices, the isolated member accepts writes that never commit.
 	client.SetEndpoints(leader.Endpoints()...)
 	if _, err := connect(t, clientv3.Config{Endpoints: leader.Endpoints()}).Put(ctx, "k", "later"); err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestOrderingOfALaggingMember(t *testing.T) {
 		t.Fatalf("got %v, %v", r, err)
 	}
 	client.SetEndpoints(behind.Endpoints()...)
-	for err = nil; err == nil; { // until the connections have followed
+	for err = nil; err == nil; { // until the connections have moved
 		_, err = kv.Get(ctx, "k", clientv3.WithSerializable())
 	}
 	if !errors.Is(err, ordering.ErrNoGreaterRev) {

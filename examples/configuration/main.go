@@ -7,23 +7,39 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log"
+	"os"
+	"os/signal"
 
 	"silly.store/etcd"
 	"silly.store/etcd/examples/internal/example"
 )
 
-// server is how to reach one of the servers that the program needs.
+// server is the address of a server that the program needs.
 type server struct {
 	Host string `json:"host"`
 	Port int    `json:"port"`
 	Name string `json:"name,omitempty"`
 }
 
-func main() { example.Main(run) }
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 
-func run(ctx context.Context, out io.Writer, e example.Etcd) error {
+	// Your etcd where ETCD_ENDPOINTS names one, else one inside this program.
+	e, err := example.Start(ctx, os.Stdout, os.Getenv("ETCD_ENDPOINTS"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(run(ctx, os.Stdout, e), e.Close()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
 	if err != nil {
 		return err
@@ -45,7 +61,7 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	}
 	fmt.Fprintln(out, "Configuration stored")
 
-	// All settings as they were at one moment, in the order of their keys.
+	// All settings at one revision, in the order of their keys.
 	got, err := c.Get(ctx, etcd.GetRequest{Key: app, Prefix: true})
 	if err != nil {
 		return err

@@ -1,29 +1,45 @@
-// Heartbeat watches over a service whose key lives as long as the service does.
+// Heartbeat monitors a service whose key lives as long as the service.
 //
 //	go run ./examples/heartbeat
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log"
+	"os"
+	"os/signal"
 	"time"
 
 	"silly.store/etcd"
 	"silly.store/etcd/examples/internal/example"
 )
 
-func main() { example.Main(run) }
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 
-func run(ctx context.Context, out io.Writer, e example.Etcd) error {
+	// Your etcd where ETCD_ENDPOINTS names one, else one inside this program.
+	e, err := example.Start(ctx, os.Stdout, os.Getenv("ETCD_ENDPOINTS"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(run(ctx, os.Stdout, e), e.Close()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 
-	// The monitor is ready for every heartbeat: Watch returns when the server
-	// has confirmed it.
+	// The monitor misses no heartbeat: Watch returns once the server has
+	// confirmed it.
 	key := e.Prefix + "health/service-1"
 	w, err := c.Watch(ctx, etcd.WatchRequest{Key: key})
 	if err != nil {
@@ -42,7 +58,7 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	return <-monitored
 }
 
-// monitor tells what happens to the service until it is gone.
+// monitor reports the service's heartbeats until the service is gone.
 func monitor(ctx context.Context, out io.Writer, w *etcd.Watcher) error {
 	began := time.Now()
 	for resp, err := range w.All(ctx) {
@@ -51,7 +67,7 @@ func monitor(ctx context.Context, out io.Writer, w *etcd.Watcher) error {
 		}
 		for _, ev := range resp.Events {
 			at := time.Since(began).Round(100 * time.Millisecond)
-			if ev.Type == etcd.Delete {
+			if ev.Type == etcd.EventDelete {
 				fmt.Fprintf(out, "  after %v: WARNING: service heartbeat lost!\n", at)
 				return nil
 			}
@@ -61,10 +77,10 @@ func monitor(ctx context.Context, out io.Writer, w *etcd.Watcher) error {
 	return nil
 }
 
-// serve is the service. It runs for 2.5 seconds, longer than its lease would
-// live without renewal, and stops.
+// serve is the service. It runs for 2.5 seconds, longer than its lease lives
+// without renewal, and stops.
 func serve(ctx context.Context, c *etcd.Client, key string) error {
-	// etcd may grant more: no less than its election takes, 2 s usually.
+	// etcd may grant a longer TTL: its minimum depends on the election timeout, usually 2 s.
 	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: time.Second})
 	if err != nil {
 		return err
@@ -73,8 +89,8 @@ func serve(ctx context.Context, c *etcd.Client, key string) error {
 		return err
 	}
 
-	// The client renews the lease by itself. A put beside it shows how the
-	// service is; IgnoreLease leaves the key on its lease.
+	// The client renews the lease by itself. The put updates the service's
+	// status; IgnoreLease leaves the key on its lease.
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	stop := time.After(2500 * time.Millisecond)

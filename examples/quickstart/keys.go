@@ -9,7 +9,7 @@ import (
 	"silly.store/etcd"
 )
 
-// readPrefix reads many keys at once, and deletes them at once.
+// readPrefix reads many keys with one request, and deletes them with one.
 func (t *tour) readPrefix(ctx context.Context) error {
 	t.heading("Prefix")
 
@@ -29,8 +29,8 @@ func (t *tour) readPrefix(ctx context.Context) error {
 		t.show("  "+strings.TrimPrefix(kv.Key, t.prefix), "%s", kv.Value)
 	}
 
-	// Range reads piece by piece, all pairs as of one revision, so it doesn't
-	// matter how many there are.
+	// Range reads all pairs piece by piece, as of one revision, so their number
+	// doesn't matter.
 	r, err := t.c.Range(ctx, etcd.GetRequest{Key: fruit, Prefix: true})
 	if err != nil {
 		return err
@@ -51,14 +51,14 @@ func (t *tour) readPrefix(ctx context.Context) error {
 	return nil
 }
 
-// transact lets two people take the same lock: only one gets it.
+// transact makes two people try to take the same lock: only one gets it.
 func (t *tour) transact(ctx context.Context) error {
 	t.heading("Transaction")
 
 	lock := t.prefix + "lock"
 	for _, name := range []string{"alice", "bob"} {
 		txn, err := t.c.Txn(ctx, etcd.TxnRequest{
-			If:   []etcd.Compare{etcd.CompareVersion(lock, etcd.Equal, 0)}, // it doesn't exist
+			If:   []etcd.Compare{etcd.Missing(lock)},
 			Then: []etcd.Op{etcd.PutRequest{Key: lock, Value: []byte(name)}},
 			Else: []etcd.Op{etcd.GetRequest{Key: lock}},
 		})
@@ -75,7 +75,7 @@ func (t *tour) transact(ctx context.Context) error {
 	return nil
 }
 
-// lookBack reads a key as it was before.
+// lookBack reads earlier versions of a key.
 func (t *tour) lookBack(ctx context.Context) error {
 	t.heading("History")
 
@@ -96,7 +96,7 @@ func (t *tour) lookBack(ctx context.Context) error {
 	return nil
 }
 
-// compact makes the store forget what lookBack could still read.
+// compact makes the store forget the versions that lookBack could still read.
 func (t *tour) compact(ctx context.Context) error {
 	t.heading("Compaction")
 

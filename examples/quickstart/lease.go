@@ -11,19 +11,19 @@ import (
 )
 
 // outliveTTL puts one key on a lease that is kept alive and one on a lease that
-// isn't, and sees which is left.
+// isn't, and shows which one survives.
 func (t *tour) outliveTTL(ctx context.Context) error {
 	t.heading("Lease")
 
-	// Keys that are deleted, from now on.
+	// Deletions of keys, from now on.
 	w, err := t.c.Watch(ctx, etcd.WatchRequest{Key: t.prefix + "session/", Prefix: true, NoPut: true})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
 
-	// The client renews its leases by itself, unless it is told not to. A server
-	// may grant more than was asked for: 2 s is the least with usual settings.
+	// The client renews its leases by itself unless you turn that off. A server
+	// may grant more than requested: with usual settings at least 2 s.
 	began := time.Now()
 	kept, err := t.session(ctx, "kept", etcd.GrantRequest{TTL: time.Second})
 	if err != nil {
@@ -44,7 +44,7 @@ func (t *tour) outliveTTL(ctx context.Context) error {
 
 	select {
 	case <-kept.Done():
-		return kept.Err() // it was lost: the error says why
+		return kept.Err() // the lease was lost: the error says why
 	default:
 	}
 	got, err := t.c.Get(ctx, etcd.GetRequest{Key: t.prefix + "session/", Prefix: true})
@@ -70,7 +70,7 @@ func (t *tour) outliveTTL(ctx context.Context) error {
 	return nil
 }
 
-// session makes a lease with a key on it.
+// session grants a lease and puts a key on it.
 func (t *tour) session(ctx context.Context, name string, req etcd.GrantRequest) (*etcd.Lease, error) {
 	lease, err := t.c.Grant(ctx, req)
 	if err != nil {
@@ -80,5 +80,5 @@ func (t *tour) session(ctx context.Context, name string, req etcd.GrantRequest) 
 	return lease, err
 }
 
-// short is a key without the tour's prefix.
+// short returns a key without the tour's prefix.
 func (t *tour) short(key string) string { return strings.TrimPrefix(key, t.prefix) }

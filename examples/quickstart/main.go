@@ -1,28 +1,44 @@
-// Quickstart is a tour of what etcd does: put and get, prefixes, transactions,
-// history, leases, watches, services that come and go, compaction. This file has
-// the beginning; the others have a stop or two each.
+// Quickstart is a tour of etcd: put and get, prefixes, transactions, history,
+// leases, watches, services that come and go, compaction. This file begins the
+// tour; each of the others has a few stops.
 //
 //	go run ./examples/quickstart
 //
-// It runs an etcd of its own inside this program. Set ETCD_ENDPOINTS, a list
+// It runs an etcd inside this program. Set ETCD_ENDPOINTS, a list
 // separated by commas, to use yours instead: everything then happens below one
 // prefix, which is deleted at the end.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log"
+	"os"
+	"os/signal"
 	"time"
 
 	"silly.store/etcd"
 	"silly.store/etcd/examples/internal/example"
 )
 
-func main() { example.Main(run) }
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+
+	// Your etcd where ETCD_ENDPOINTS names one, else one inside this program.
+	e, err := example.Start(ctx, os.Stdout, os.Getenv("ETCD_ENDPOINTS"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(run(ctx, os.Stdout, e), e.Close()); err != nil {
+		log.Fatal(err)
+	}
+}
 
 // run connects and takes the tour.
-func run(ctx context.Context, out io.Writer, e example.Etcd) error {
+func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 	// New checks its configuration and connects to nothing yet; Ready waits
 	// for a server that answers, or says what is wrong with each.
 	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
@@ -57,11 +73,11 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	return nil
 }
 
-// tour holds what each stop of the tour uses.
+// tour holds the state shared by all stops of the tour.
 type tour struct {
 	c         *etcd.Client
 	out       io.Writer
-	prefix    string // of all keys; empty on an etcd of our own
+	prefix    string // of all keys; empty on our own etcd
 	endpoints []string
 
 	colors []int64 // the revisions at which color was put
@@ -93,7 +109,7 @@ func (t *tour) putAndGet(ctx context.Context) error {
 	t.show("put color = green", "at revision %d, was %s", put.Header.Revision, put.PrevKV.Value)
 	t.colors = append(t.colors, put.Header.Revision)
 
-	// A key that isn't there is no error: there are just no pairs.
+	// A missing key is not an error: the answer just has no pairs.
 	got, err = t.c.Get(ctx, etcd.GetRequest{Key: t.prefix + "colour"})
 	if err != nil {
 		return err
@@ -105,7 +121,7 @@ func (t *tour) putAndGet(ctx context.Context) error {
 // heading begins a stop.
 func (t *tour) heading(name string) { fmt.Fprintln(t.out, name) }
 
-// show prints what was done and what came of it.
+// show prints a step and its result.
 func (t *tour) show(what, format string, args ...any) {
 	fmt.Fprintf(t.out, "  %-28s  %s\n", what, fmt.Sprintf(format, args...))
 }

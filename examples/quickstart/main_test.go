@@ -44,7 +44,7 @@ func TestOwnServer(t *testing.T) {
 	}
 }
 
-// A user's server is left as it was: its keys and its history.
+// The tour leaves the keys and the history of a user's server as they were.
 func TestUsersServer(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
@@ -70,7 +70,7 @@ func TestUsersServer(t *testing.T) {
 		t.Errorf("the output doesn't say that it compacts nothing:\n%s", out.String())
 	}
 
-	// Interrupted while a watch is cut off and leases live.
+	// Interrupt it while a watch is cut off and leases live.
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := example.Run(ctx, cancelAt{cancel, "pull the cable"}, s.Endpoints()[0], run); err == nil {
 		t.Error("the interrupted tour succeeded")
@@ -92,7 +92,7 @@ func onlyMine(t *testing.T, c *etcd.Client) {
 	}
 }
 
-// cancelAt calls cancel when text is written.
+// cancelAt calls cancel once text is written.
 type cancelAt struct {
 	cancel context.CancelFunc
 	text   string

@@ -8,8 +8,8 @@ import (
 	"silly.store/etcd"
 )
 
-// discoverInstances watches a service: one of its instances stops in good order,
-// the other crashes.
+// discoverInstances watches a service: one of its instances shuts down cleanly, the
+// other crashes.
 func (t *tour) discoverInstances(ctx context.Context) error {
 	t.heading("Service")
 
@@ -36,7 +36,7 @@ func (t *tour) discoverInstances(ctx context.Context) error {
 		return err
 	}
 
-	// What ends a lease deletes its keys.
+	// The end of a lease deletes its keys.
 	if err := a.lease.Revoke(ctx); err != nil {
 		return err
 	}
@@ -44,13 +44,12 @@ func (t *tour) discoverInstances(ctx context.Context) error {
 		return err
 	}
 
-	// Nobody renews b's lease any longer, nor revokes it.
+	// b's lease is no longer renewed, and not revoked.
 	b.c.Close()
 	return t.seen(ctx, w, "b crashes")
 }
 
-// instance is one instance of the service: another program, were this not a
-// tour.
+// instance is one instance of the service: outside this tour, a separate program.
 type instance struct {
 	c     *etcd.Client
 	lease *etcd.Lease
@@ -75,7 +74,7 @@ func (t *tour) register(ctx context.Context, name, address string) (*instance, e
 	return &instance{c: c, lease: lease}, nil
 }
 
-// seen prints what the watch tells next.
+// seen prints the next events of the watch.
 func (t *tour) seen(ctx context.Context, w *etcd.Watcher, what string) error {
 	began := time.Now()
 	resp, err := w.Read(ctx)
@@ -84,9 +83,9 @@ func (t *tour) seen(ctx context.Context, w *etcd.Watcher, what string) error {
 	}
 	for _, ev := range resp.Events {
 		switch ev.Type {
-		case etcd.Put:
+		case etcd.EventPut:
 			t.show(what, "new: %s at %s", t.short(ev.KV.Key), ev.KV.Value)
-		case etcd.Delete:
+		case etcd.EventDelete:
 			where := "an unknown address"
 			if ev.PrevKV != nil { // it may have been compacted
 				where = string(ev.PrevKV.Value)
@@ -95,7 +94,7 @@ func (t *tour) seen(ctx context.Context, w *etcd.Watcher, what string) error {
 		}
 	}
 	if len(resp.Events) == 0 {
-		return fmt.Errorf("the watch told of nothing when %s", what)
+		return fmt.Errorf("the watch delivered nothing when %s", what)
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ import (
 	"silly.store/etcd"
 )
 
-// watchThroughCut watches through a connection that breaks, while another
-// client goes on changing what is watched.
+// watchThroughCut watches through a connection that breaks, while another client
+// keeps changing the watched keys.
 func (t *tour) watchThroughCut(ctx context.Context) error {
 	t.heading("Watch")
 
@@ -69,8 +69,7 @@ func (t *tour) publish(ctx context.Context, names ...string) ([]int64, error) {
 	return revisions, nil
 }
 
-// receive reads the next events and holds them against the revisions at which
-// something was changed.
+// receive reads the next events and compares them with the revisions of the changes.
 func (t *tour) receive(ctx context.Context, w *etcd.Watcher, revisions []int64) error {
 	for len(revisions) > 0 {
 		resp, err := w.Read(ctx)
@@ -80,7 +79,7 @@ func (t *tour) receive(ctx context.Context, w *etcd.Watcher, revisions []int64) 
 		for _, ev := range resp.Events {
 			t.show("  "+t.short(ev.KV.Key), "%v at revision %d", ev.Type, ev.KV.ModRevision)
 			if len(revisions) == 0 || ev.KV.ModRevision != revisions[0] {
-				return fmt.Errorf("the watch told of revision %d, want the next of %d", ev.KV.ModRevision, revisions)
+				return fmt.Errorf("the watch delivered revision %d, want the next of %d", ev.KV.ModRevision, revisions)
 			}
 			revisions = revisions[1:]
 		}
@@ -88,7 +87,7 @@ func (t *tour) receive(ctx context.Context, w *etcd.Watcher, revisions []int64) 
 	return nil
 }
 
-// cable is what a client is connected by. Pulling it breaks every connection.
+// cable carries a client's connections. Pulling it breaks all of them.
 type cable struct {
 	mu sync.Mutex
 	// mu protects the fields below.
@@ -96,7 +95,7 @@ type cable struct {
 	conns  []net.Conn
 }
 
-// dial is for Config.DialContext.
+// dial serves as Config.DialContext.
 func (c *cable) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	c.mu.Lock()
 	pulled := c.pulled
@@ -117,7 +116,7 @@ func (c *cable) dial(ctx context.Context, network, address string) (net.Conn, er
 	return conn, nil
 }
 
-// pull closes the connections and says how many there were.
+// pull closes the connections and returns how many there were.
 func (c *cable) pull() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,6 +1,6 @@
-// Registration announces an instance of a service under a lease, finds it, and
-// takes it away again. Were the program killed, the lease would end by itself
-// and the instance disappear within 10 seconds.
+// Registration registers an instance of a service under a lease, finds it, and
+// removes it again. If the program is killed, the lease expires and the instance
+// disappears within 10 seconds.
 //
 //	go run ./examples/registration
 package main
@@ -8,15 +8,19 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log"
+	"os"
+	"os/signal"
 	"time"
 
 	"silly.store/etcd"
 	"silly.store/etcd/examples/internal/example"
 )
 
-// instance is what is known of one instance of a service.
+// instance describes one instance of a service.
 type instance struct {
 	Name    string `json:"name"`
 	Host    string `json:"host"`
@@ -24,16 +28,28 @@ type instance struct {
 	Version string `json:"version"`
 }
 
-func main() { example.Main(run) }
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 
-func run(ctx context.Context, out io.Writer, e example.Etcd) error {
+	// Your etcd where ETCD_ENDPOINTS names one, else one inside this program.
+	e, err := example.Start(ctx, os.Stdout, os.Getenv("ETCD_ENDPOINTS"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(run(ctx, os.Stdout, e), e.Close()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 
-	// The client renews the lease until it is revoked or the client closed.
+	// The client renews the lease until it is revoked or the client is closed.
 	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 10 * time.Second})
 	if err != nil {
 		return err
@@ -54,7 +70,7 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	}
 
 	// Serve for a second. A real service ends on an interrupt; and if the lease
-	// is lost, nobody finds it any longer and it should register anew.
+	// is lost, nobody finds it any longer and it should register again.
 	select {
 	case <-time.After(time.Second):
 	case <-ctx.Done():
@@ -62,7 +78,7 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 		return lease.Err()
 	}
 
-	// ctx may have ended, and there is still something to do.
+	// The cleanup must run even if ctx has ended.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := lease.Revoke(ctx); err != nil {

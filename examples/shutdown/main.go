@@ -1,5 +1,5 @@
-// Shutdown works until it is done or interrupted, and leaves nothing behind:
-// all that it has put into etcd is on one lease.
+// Shutdown works until it is done or interrupted, and leaves nothing behind: all its
+// keys are on one lease.
 //
 //	go run ./examples/shutdown
 package main
@@ -9,21 +9,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"os"
+	"os/signal"
 	"time"
 
 	"silly.store/etcd"
 	"silly.store/etcd/examples/internal/example"
 )
 
-func main() { example.Main(run) }
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 
-func run(ctx context.Context, out io.Writer, e example.Etcd) (err error) {
+	// Your etcd where ETCD_ENDPOINTS names one, else one inside this program.
+	e, err := example.Start(ctx, os.Stdout, os.Getenv("ETCD_ENDPOINTS"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(run(ctx, os.Stdout, e), e.Close()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, e *example.Etcd) (err error) {
 	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
 	if err != nil {
 		return err
 	}
-	// Close is the last: it ends every call, watch and keep-alive of the
-	// client. Leases that were not revoked then live out their TTL.
+	// Close comes last: it ends every call, watch and keep-alive of the
+	// client. Leases that are not revoked live until their TTL runs out.
 	defer c.Close()
 
 	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: time.Minute})
@@ -55,7 +70,7 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) (err error) {
 // shutDown revokes the lease, which deletes the keys on it.
 func shutDown(ctx context.Context, out io.Writer, c *etcd.Client, lease *etcd.Lease, temp string) error {
 	fmt.Fprintln(out, "Shutting down...")
-	// After an interrupt ctx has ended; this is what is to be done nevertheless.
+	// After an interrupt ctx has ended, but the cleanup must still run.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := lease.Revoke(ctx); err != nil {

@@ -16,7 +16,7 @@ func TestRun(t *testing.T) {
 	inOrder(t, out.String(), "Registered: temp/resource3\n", "Done.\n", "remaining resources: 0\n")
 }
 
-// An interrupt ends the work, and the resources all the same.
+// An interrupt ends the work, and the resources too.
 func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &interrupter{at: "Working", interrupt: cancel}
@@ -38,7 +38,7 @@ func inOrder(t *testing.T, out string, wants ...string) {
 	}
 }
 
-// interrupter is the output of a program that is interrupted when it prints at.
+// interrupter is the output of a program; it interrupts the program when it prints at.
 type interrupter struct {
 	strings.Builder
 	at        string

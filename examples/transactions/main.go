@@ -1,6 +1,7 @@
 // Transactions increments two counters: first with plain reads and writes, which
 // only works as long as nobody else does so too, then with transactions, from
-// many goroutines at once.
+// many goroutines at once. Then it counts over connections that break while answers
+// are due, and the total is exact (counter.go).
 //
 //	go run ./examples/transactions
 package main
@@ -10,15 +11,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"os"
+	"os/signal"
 	"strconv"
 
 	"silly.store/etcd"
 	"silly.store/etcd/examples/internal/example"
 )
 
-func main() { example.Main(run) }
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 
-func run(ctx context.Context, out io.Writer, e example.Etcd) error {
+	// Your etcd where ETCD_ENDPOINTS names one, else one inside this program.
+	e, err := example.Start(ctx, os.Stdout, os.Getenv("ETCD_ENDPOINTS"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(run(ctx, os.Stdout, e), e.Close()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
 	if err != nil {
 		return err
@@ -60,17 +76,20 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	if err != nil {
 		return err
 	}
-	return counters.print(ctx, out, fmt.Sprintf("Incremented by %d goroutines, %d times each", goroutines, times))
+	if err := counters.print(ctx, out, fmt.Sprintf("Incremented by %d goroutines, %d times each", goroutines, times)); err != nil {
+		return err
+	}
+	return countOverCuts(ctx, out, e)
 }
 
-// pair is two counters that are incremented together.
+// pair is a pair of counters that are incremented together.
 type pair struct {
 	c    *etcd.Client
 	a, b string
 }
 
-// incrementPlainly may lose another's increment, and one of the puts may fail
-// after the other was done.
+// incrementPlainly may overwrite another writer's increment, and the second put may
+// fail after the first succeeded.
 func (p *pair) incrementPlainly(ctx context.Context) error {
 	for _, key := range []string{p.a, p.b} {
 		got, err := p.c.Get(ctx, etcd.GetRequest{Key: key})
@@ -92,7 +111,7 @@ func (p *pair) incrementPlainly(ctx context.Context) error {
 	return nil
 }
 
-// increment increments both or none, and nothing that it has not read.
+// increment increments both counters or neither, and only from the values it has read.
 func (p *pair) increment(ctx context.Context) error {
 	for {
 		a, b, err := p.read(ctx)
@@ -101,8 +120,8 @@ func (p *pair) increment(ctx context.Context) error {
 		}
 		txn, err := p.c.Txn(ctx, etcd.TxnRequest{
 			If: []etcd.Compare{
-				etcd.CompareModRevision(p.a, etcd.Equal, a.revision),
-				etcd.CompareModRevision(p.b, etcd.Equal, b.revision),
+				etcd.Unchanged(a.kv),
+				etcd.Unchanged(b.kv),
 			},
 			Then: []etcd.Op{
 				etcd.PutRequest{Key: p.a, Value: []byte(strconv.Itoa(a.value + 1))},
@@ -115,32 +134,31 @@ func (p *pair) increment(ctx context.Context) error {
 		if txn.Succeeded {
 			return nil
 		}
-		// Somebody else was faster: look again.
+		// Another writer was faster: read again.
 	}
 }
 
-// counter is a counter as it was read.
-type counter struct {
-	value    int
-	revision int64
+// reading is a counter as it was read.
+type reading struct {
+	value int
+	kv    etcd.KeyValue
 }
 
 // read reads both counters at one moment: a transaction can be reads alone.
-func (p *pair) read(ctx context.Context) (a, b counter, err error) {
+func (p *pair) read(ctx context.Context) (a, b reading, err error) {
 	txn, err := p.c.Txn(ctx, etcd.TxnRequest{
 		Then: []etcd.Op{etcd.GetRequest{Key: p.a}, etcd.GetRequest{Key: p.b}},
 	})
 	if err != nil {
 		return a, b, err
 	}
-	for i, n := range []*counter{&a, &b} {
-		kvs := txn.Responses[i].Get.KVs
-		if len(kvs) == 0 {
+	for i, n := range []*reading{&a, &b} {
+		var ok bool
+		if n.kv, ok = txn.Responses[i].Get.First(); !ok {
 			return a, b, errors.New("a counter does not exist")
 		}
-		n.revision = kvs[0].ModRevision
-		if n.value, err = strconv.Atoi(string(kvs[0].Value)); err != nil {
-			return a, b, fmt.Errorf("%s: %w", kvs[0].Key, err)
+		if n.value, err = strconv.Atoi(string(n.kv.Value)); err != nil {
+			return a, b, fmt.Errorf("%s: %w", n.kv.Key, err)
 		}
 	}
 	return a, b, nil

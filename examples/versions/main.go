@@ -1,21 +1,37 @@
-// Versions reads a document as it was: etcd keeps every version of a key until
-// it is compacted.
+// Versions reads earlier versions of a document: etcd keeps every version of a key
+// until it is compacted.
 //
 //	go run ./examples/versions
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log"
+	"os"
+	"os/signal"
 
 	"silly.store/etcd"
 	"silly.store/etcd/examples/internal/example"
 )
 
-func main() { example.Main(run) }
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 
-func run(ctx context.Context, out io.Writer, e example.Etcd) error {
+	// Your etcd where ETCD_ENDPOINTS names one, else one inside this program.
+	e, err := example.Start(ctx, os.Stdout, os.Getenv("ETCD_ENDPOINTS"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(run(ctx, os.Stdout, e), e.Close()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
 	if err != nil {
 		return err
@@ -42,8 +58,8 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	fmt.Fprintf(out, "  Mod revision: %d\n", current.ModRevision)
 	fmt.Fprintf(out, "  Create revision: %d\n", current.CreateRevision)
 
-	// Revisions count the changes of the whole store, not of the key. One less
-	// than that of a version's put is where the version before it was current.
+	// Revisions count the changes of the whole store, not of the key. The revision
+	// just before a version's put still has the version before it.
 	old := current
 	for range 2 {
 		if old, err = get(ctx, c, key, old.ModRevision-1); err != nil {
@@ -56,8 +72,8 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	return nil
 }
 
-// get reads a key as it was at a revision, 0 meaning now. The error is
-// etcd.ErrCompacted if that has been compacted.
+// get reads a key at a revision; 0 means now. The error is etcd.ErrCompacted if the
+// revision has been compacted.
 func get(ctx context.Context, c *etcd.Client, key string, revision int64) (etcd.KeyValue, error) {
 	got, err := c.Get(ctx, etcd.GetRequest{Key: key, Revision: revision})
 	if err != nil {

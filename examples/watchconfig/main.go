@@ -1,14 +1,18 @@
-// Watchconfig keeps a copy of a configuration that somebody else changes,
-// already while it is being read for the first time.
+// Watchconfig keeps a copy of a configuration that another program changes, even
+// during the first read.
 //
 //	go run ./examples/watchconfig
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"maps"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
 
@@ -16,9 +20,21 @@ import (
 	"silly.store/etcd/examples/internal/example"
 )
 
-func main() { example.Main(run) }
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 
-func run(ctx context.Context, out io.Writer, e example.Etcd) error {
+	// Your etcd where ETCD_ENDPOINTS names one, else one inside this program.
+	e, err := example.Start(ctx, os.Stdout, os.Getenv("ETCD_ENDPOINTS"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(run(ctx, os.Stdout, e), e.Close()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
 	if err != nil {
 		return err
@@ -39,13 +55,13 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	cfg.print(out, "Initial config")
 
 	// Changes from now on are not in the list, and the watch has not begun. The
-	// watch gets them all the same, since it begins right behind the list.
+	// watch delivers them too, because it begins right behind the list.
 	operator := make(chan error, 1)
 	go func() { operator <- operate(ctx, c, app) }()
 
 	for {
 		err := cfg.follow(ctx, c, out)
-		// What would have to be replayed is no longer there: list it anew.
+		// What would have to be replayed is no longer there: list it again.
 		if etcd.HistoryLost(err) {
 			if cfg, err = load(ctx, c, app); err == nil {
 				continue
@@ -60,7 +76,7 @@ func run(ctx context.Context, out io.Writer, e example.Etcd) error {
 	return <-operator
 }
 
-// operate is the somebody who changes the configuration.
+// operate is the other program, which changes the configuration.
 func operate(ctx context.Context, c *etcd.Client, app string) error {
 	for _, value := range []string{"30s", "60s"} {
 		if _, err := c.Put(ctx, etcd.PutRequest{Key: app + "timeout", Value: []byte(value)}); err != nil {
@@ -91,8 +107,8 @@ func load(ctx context.Context, c *etcd.Client, prefix string) (*config, error) {
 	return cfg, nil
 }
 
-// follow applies every change since the list. A program would do so as long as
-// it runs; this one is done when there is no timeout any longer.
+// follow applies every change since the list. A real program would do so as long as
+// it runs; this one stops once the key timeout is deleted.
 func (cfg *config) follow(ctx context.Context, c *etcd.Client, out io.Writer) error {
 	w, err := c.Watch(ctx, etcd.WatchRequest{Key: cfg.prefix, Prefix: true, Revision: cfg.revision + 1})
 	if err != nil {
@@ -109,10 +125,10 @@ func (cfg *config) follow(ctx context.Context, c *etcd.Client, out io.Writer) er
 		for _, ev := range resp.Events {
 			key := strings.TrimPrefix(ev.KV.Key, cfg.prefix)
 			switch ev.Type {
-			case etcd.Put:
+			case etcd.EventPut:
 				cfg.values[key] = string(ev.KV.Value)
 				fmt.Fprintf(out, "  revision %d: %s is now %s\n", ev.KV.ModRevision, key, ev.KV.Value)
-			case etcd.Delete:
+			case etcd.EventDelete:
 				delete(cfg.values, key)
 				fmt.Fprintf(out, "  revision %d: %s is gone\n", ev.KV.ModRevision, key)
 			}

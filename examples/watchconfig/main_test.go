@@ -37,7 +37,7 @@ Final config, 2 items:
 	}
 }
 
-// Wherever among the operator's changes the list falls, the copy ends up right.
+// The copy ends up right wherever the list falls among the operator's changes.
 func TestListAmongChanges(t *testing.T) {
 	s := etcdtest.Start(t)
 	c, err := etcd.New(etcd.Config{Endpoints: s.Endpoints()})
@@ -59,7 +59,7 @@ func TestListAmongChanges(t *testing.T) {
 		operator := make(chan error, 1)
 		go func() { operator <- operate(ctx, c, app) }()
 
-		// Reading the key some times moves the list among the changes.
+		// Reading the key a few times shifts the list among the changes.
 		for range i % 5 {
 			if _, err := c.Get(ctx, etcd.GetRequest{Key: app}); err != nil {
 				t.Fatal(err)

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
+	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"silly.store/etcd/internal/transport"
 )
@@ -22,25 +23,29 @@ type Endpoint struct {
 	Finder bool
 }
 
-// ParseEndpoint reads host:port, http://host:port, https://host:port,
-// unix:///path and unixs:///path. config is the client's TLS configuration: with
-// it, host:port means TLS.
+// ParseEndpoint reads host:port, http://host:port, https://host:port, unix:///path,
+// unixs:///path, and what else people write that has one meaning, as unix:path.
+// config is the client's TLS configuration: with it, host:port means TLS. Errors say
+// what is wrong, and show no password.
 func ParseEndpoint(s string, config *tls.Config) (Endpoint, error) {
-	if s == "" {
+	scheme, rest := cutScheme(s)
+	onSocket := scheme == "unix" || scheme == "unixs"
+	switch {
+	case s == "":
 		return Endpoint{}, errors.New("is empty")
-	}
-	if strings.Contains(s, "@") && !strings.HasPrefix(s, "unix") {
+	case strings.Contains(s, "@") && !onSocket:
 		// First of all, and without s: no error may show a password.
 		return Endpoint{}, errors.New("has a user or password in it; set Config.Username and Config.Password instead")
-	}
-	if strings.TrimSpace(s) != s {
+	case strings.HasPrefix(s, "://"):
+		return Endpoint{}, fmt.Errorf("%q has no scheme before ://", s)
+	case strings.TrimSpace(s) != s:
 		return Endpoint{}, fmt.Errorf("%q has spaces around it", s)
-	}
-	scheme, rest, found := strings.Cut(s, "://")
-	if !found {
-		return tcpEndpoint(s, s, config != nil, config)
+	case isList(s, onSocket):
+		return Endpoint{}, fmt.Errorf("%q holds more than one endpoint; give each as a string of its own", s)
 	}
 	switch scheme {
+	case "":
+		return tcpEndpoint(s, rest, config != nil, config)
 	case "http":
 		return tcpEndpoint(s, rest, false, config)
 	case "https":
@@ -53,32 +58,152 @@ func ParseEndpoint(s string, config *tls.Config) (Endpoint, error) {
 	return Endpoint{}, fmt.Errorf("%q has the scheme %q; known are http, https, unix and unixs, or none (host:port)", s, scheme)
 }
 
+// cutScheme splits s into its scheme, empty if it has none, and the rest. A slash
+// more or less makes no difference where it leaves one meaning.
+func cutScheme(s string) (scheme, rest string) {
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		scheme, rest, _ = strings.Cut(s, ":")
+	}
+	scheme = strings.ToLower(scheme)
+	switch scheme {
+	case "http", "https":
+		if found || strings.ContainsAny(rest, "/:") { // http:2379 is a port of the host "http"
+			return scheme, strings.TrimLeft(rest, "/")
+		}
+	case "unix", "unixs":
+		return scheme, rest
+	}
+	if !found {
+		return "", s
+	}
+	return scheme, rest
+}
+
+// isList: s is what other programs take for several endpoints. The path of a socket
+// may have almost anything in it.
+func isList(s string, onSocket bool) bool {
+	if !onSocket && strings.ContainsAny(s, ",;") {
+		return true
+	}
+	parts := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || unicode.IsSpace(r) })
+	for _, part := range parts {
+		if scheme, _ := cutScheme(part); scheme == "" && (onSocket || !strings.Contains(part, ":")) {
+			return false
+		}
+	}
+	return len(parts) > 1
+}
+
 func tcpEndpoint(name, rest string, secure bool, config *tls.Config) (Endpoint, error) {
-	u, err := url.Parse("any://" + rest)
-	if err != nil {
-		return Endpoint{}, fmt.Errorf("%q cannot be parsed; write host:port or https://host:port", name)
+	host, port, problem := splitHostPort(rest)
+	if problem != "" {
+		return Endpoint{}, fmt.Errorf("%q %s", name, problem)
+	}
+	// A zone is for the dialer: it says nothing to the server, nor does its certificate.
+	bare, _, _ := strings.Cut(host, "%")
+	e := Endpoint{Name: name, Target: transport.Target{
+		Network: "tcp", Address: net.JoinHostPort(host, port), Authority: net.JoinHostPort(bare, port),
+	}}
+	return e.secure(secure, config, bare)
+}
+
+// splitHostPort splits what is behind the scheme. A problem is what an error says
+// behind the endpoint's name.
+func splitHostPort(s string) (host, port, problem string) {
+	s = strings.TrimSuffix(s, "/")
+	switch {
+	case strings.HasPrefix(s, "/"):
+		return "", "", "is a path; write host:port, or unix:///path/of/socket"
+	case strings.ContainsAny(s, "/?#"):
+		return "", "", "has a path or query; an endpoint is only a host and a port"
+	case strings.HasPrefix(s, "["):
+		host, port, problem = splitBrackets(s)
+	case strings.Contains(s, "]"):
+		problem = "has a bracket ] without its [; write [::1]:2379"
+	default:
+		host, port, problem = splitColon(s)
+	}
+	if problem == "" {
+		problem = portProblem(port)
+	}
+	return host, port, problem
+}
+
+// splitBrackets splits [address]:port. The address may have a zone, with its % as it
+// is or as URLs have it, %25.
+func splitBrackets(s string) (host, port, problem string) {
+	host, rest, closed := strings.Cut(s[1:], "]")
+	if !closed {
+		return "", "", "has a bracket [ without its ]; write [::1]:2379"
+	}
+	if address, zone, ok := strings.Cut(host, "%25"); ok && zone != "" {
+		host = address + "%" + zone
+	}
+	switch _, err := netip.ParseAddr(host); {
+	case host == "":
+		return "", "", "has no host"
+	case err != nil:
+		return "", "", "has no IP address between its brackets; write [::1]:2379, or [fe80::1%25eth0]:2379 with a zone"
+	case rest == "":
+		return host, "", ""
+	case rest[0] != ':':
+		return "", "", "has something between the bracket ] and the port; write [::1]:2379"
+	}
+	return host, rest[1:], ""
+}
+
+// splitColon splits host:port.
+func splitColon(s string) (host, port, problem string) {
+	at := strings.LastIndexByte(s, ':')
+	if at < 0 {
+		host = s
+	} else {
+		host, port = s[:at], s[at+1:]
 	}
 	switch {
-	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		return Endpoint{}, fmt.Errorf("%q has a path or query; an endpoint is only a host and a port", name)
-	case u.Hostname() == "":
-		return Endpoint{}, fmt.Errorf("%q has no host", name)
-	case strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(u.Host, "["):
-		return Endpoint{}, fmt.Errorf("%q has an IPv6 address without brackets; write [::1]:2379", name)
-	case u.Port() == "":
-		return Endpoint{}, fmt.Errorf("%q has no port; etcd's client port is usually 2379", name)
+	case host == "":
+		return "", "", "has no host"
+	case strings.Contains(host, ":") && isIPv6(s, host):
+		return "", "", "has an IPv6 address without brackets; write [::1]:2379"
+	case strings.Contains(host, ":"):
+		return "", "", "has more than one colon; write host:port"
+	case strings.ContainsFunc(host, notInHosts):
+		return "", "", "cannot be parsed: there is a character in its host that no host has; write host:port or https://host:port"
 	}
-	if n, err := strconv.Atoi(u.Port()); err != nil || n < 1 || n > 65535 {
-		return Endpoint{}, fmt.Errorf("%q has the port %s, which is not in 1-65535", name, u.Port())
+	return host, port, ""
+}
+
+// isIPv6: with its port or without, it is an address.
+func isIPv6(s, host string) bool {
+	_, whole := netip.ParseAddr(s)
+	_, before := netip.ParseAddr(host)
+	return whole == nil || before == nil
+}
+
+func notInHosts(r rune) bool {
+	return r <= ' ' || r == 0x7f || strings.ContainsRune("\"%<>[\\]^`{|}", r)
+}
+
+func portProblem(port string) string {
+	if port == "" {
+		return "has no port; etcd's client port is usually 2379"
 	}
-	address := net.JoinHostPort(u.Hostname(), u.Port())
-	e := Endpoint{Name: name, Target: transport.Target{Network: "tcp", Address: address, Authority: address}}
-	return e.secure(secure, config, u.Hostname())
+	if strings.ContainsFunc(port, func(r rune) bool { return r < '0' || r > '9' }) {
+		return "has a port that is not a number; etcd's client port is usually 2379"
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Sprintf("has the port %s, which is not in 1-65535", port)
+	}
+	return ""
 }
 
 func unixEndpoint(name, path string, secure bool, config *tls.Config) (Endpoint, error) {
-	if path == "" {
+	switch {
+	case path == "":
 		return Endpoint{}, fmt.Errorf("%q has no path; write unix:///path/of/socket", name)
+	case !strings.Contains(name, "/") && portProblem(path) == "":
+		return Endpoint{}, fmt.Errorf("%q may be a socket or a port of a host; write unix:///path/of/socket or http://host:port", name)
 	}
 	e := Endpoint{Name: name, Target: transport.Target{Network: "unix", Address: path, Authority: "localhost"}}
 	return e.secure(secure, config, "localhost")

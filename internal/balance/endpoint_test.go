@@ -2,6 +2,7 @@ package balance
 
 import (
 	"crypto/tls"
+	"net"
 	"strings"
 	"testing"
 )
@@ -30,6 +31,25 @@ func TestParseEndpoint(t *testing.T) {
 		{"unix:///run/etcd.sock", plain, "unix", "/run/etcd.sock", "localhost", ""},
 		{"unix://relative.sock", secure, "unix", "relative.sock", "localhost", ""},
 		{"unixs:///run/etcd.sock", plain, "unix", "/run/etcd.sock", "localhost", "localhost"},
+		// What has one meaning.
+		{"unix:/run/etcd.sock", plain, "unix", "/run/etcd.sock", "localhost", ""},
+		{"unix:etcd.sock", plain, "unix", "etcd.sock", "localhost", ""},
+		{"unix://localhost:m0", plain, "unix", "localhost:m0", "localhost", ""},
+		{"unix:///run/a, b; c@d", plain, "unix", "/run/a, b; c@d", "localhost", ""},
+		{"unixs:/run/etcd.sock", plain, "unix", "/run/etcd.sock", "localhost", "localhost"},
+		{"http:/etcd:2379", plain, "tcp", "etcd:2379", "etcd:2379", ""},
+		{"http:etcd:2379", plain, "tcp", "etcd:2379", "etcd:2379", ""},
+		{"http:///etcd:2379", plain, "tcp", "etcd:2379", "etcd:2379", ""},
+		{"https:/etcd:2379/", plain, "tcp", "etcd:2379", "etcd:2379", "etcd"},
+		{"https:[::1]:2379", plain, "tcp", "[::1]:2379", "[::1]:2379", "::1"},
+		{"HTTPS://etcd:2379", plain, "tcp", "etcd:2379", "etcd:2379", "etcd"},
+		{"http:2379", plain, "tcp", "http:2379", "http:2379", ""},
+		{"[127.0.0.1]:2379", plain, "tcp", "127.0.0.1:2379", "127.0.0.1:2379", ""},
+		// A zone is for the dialer only.
+		{"[fe80::1%eth0]:2379", plain, "tcp", "[fe80::1%eth0]:2379", "[fe80::1]:2379", ""},
+		{"[fe80::1%25eth0]:2379", plain, "tcp", "[fe80::1%eth0]:2379", "[fe80::1]:2379", ""},
+		{"https://[fe80::1%25eth0]:1", plain, "tcp", "[fe80::1%eth0]:1", "[fe80::1]:1", "fe80::1"},
+		{"[fe80::1%25]:1", plain, "tcp", "[fe80::1%25]:1", "[fe80::1]:1", ""},
 	}
 	for _, c := range cases {
 		e, err := ParseEndpoint(c.in, c.config)
@@ -64,17 +84,48 @@ func TestParseEndpointErrors(t *testing.T) {
 		{" etcd:2379", nil, "spaces around"},
 		{"etcd:2379\n", nil, "spaces around"},
 		{"ftp://etcd:2379", nil, `has the scheme "ftp"`},
-		{"HTTP://etcd:2379", nil, `has the scheme "HTTP"`},
-		{"://etcd:2379", nil, ""},
+		{"://etcd:2379", nil, "has no scheme"},
 		{"etcd", nil, "has no port; etcd's client port is usually 2379"},
 		{"http://etcd", nil, "has no port"},
 		{"etcd:", nil, "has no port"},
 		{":2379", nil, "has no host"},
 		{"http://", nil, "has no host"},
-		{"etcd:port", nil, "cannot be parsed"},
+		{"etcd:port", nil, "has a port that is not a number"},
 		{"etcd:0", nil, "has the port 0"},
 		{"etcd:65536", nil, "has the port 65536"},
-		{"etcd:-1", nil, "cannot be parsed"},
+		{"etcd:-1", nil, "has a port that is not a number"},
+		{"etcd:+1", nil, "has a port that is not a number"},
+		{"etcd:99999999999999999999", nil, "which is not in 1-65535"},
+		{"a:1,b:2", nil, "more than one endpoint"},
+		{"http://a:1,http://b:2", nil, "more than one endpoint"},
+		{"http://a:1, http://b:2", nil, "more than one endpoint"},
+		{"a:1;b:2", nil, "more than one endpoint"},
+		{"a:1 b:2", nil, "more than one endpoint"},
+		{"a:1\nb:2", nil, "more than one endpoint"},
+		{"a,b:2", nil, "more than one endpoint"},
+		{"unix:///a,unix:///b", nil, "more than one endpoint"},
+		{"unix:/a unixs:/b", nil, "more than one endpoint"},
+		{"unix:2379", nil, "may be a socket or a port of a host"},
+		{"unix:", nil, "has no path"},
+		{"/run/etcd.sock", nil, "is a path; write host:port, or unix:///"},
+		{"//etcd:2379", nil, "is a path"},
+		{"[::1:2379", nil, "has a bracket [ without its ]"},
+		{"https://[::1:2379", nil, "has a bracket [ without its ]"},
+		{"::1]:2379", nil, "has a bracket ] without its ["},
+		{"[::1]2379", nil, "between the bracket ] and the port"},
+		{"[::1]", nil, "has no port"},
+		{"[]:1", nil, "has no host"},
+		{"[etcd]:1", nil, "has no IP address between its brackets"},
+		{"[fe80::1%]:1", nil, "has no IP address between its brackets"},
+		{"fe80::1%eth0:1", nil, "without brackets"},
+		{"::1:2379", nil, "without brackets"},
+		{"2001:db8::1", nil, "without brackets"},
+		{"etcd:2379:2380", nil, "more than one colon"},
+		{"etcd%41:2379", nil, "cannot be parsed"},
+		{"etcd\x00:2379", nil, "cannot be parsed"},
+		{"http:etcd", nil, "has a port that is not a number"},
+		{"unixer:secret@etcd:1", nil, "user or password"},
+		{"HTTP://etcd:1", &tls.Config{}, "is plain text though Config.TLS is set"},
 		{"et cd:2379", nil, "cannot be parsed"},
 		{"etcd:2379/path", nil, "has a path or query"},
 		{"http://etcd:2379?x=1", nil, "has a path or query"},
@@ -110,6 +161,12 @@ func FuzzParseEndpoint(f *testing.F) {
 		e, err := ParseEndpoint(in, nil)
 		if err != nil {
 			return
+		}
+		if strings.ContainsAny(in, ",") && e.Target.Network == "tcp" {
+			t.Errorf("%q is one endpoint: %+v", in, e)
+		}
+		if _, _, err := net.SplitHostPort(e.Target.Address); err != nil && e.Target.Network == "tcp" {
+			t.Errorf("%q: the address %q: %v", in, e.Target.Address, err)
 		}
 		if e.Name != in || e.Target.Address == "" || e.Target.Authority == "" {
 			t.Errorf("%q: %+v", in, e)

@@ -3,28 +3,25 @@ package balance
 import (
 	"context"
 	"math"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
+	"silly.store/etcd/internal/backoff"
 	"silly.store/etcd/internal/transport"
 )
 
 // A member whose connection is up may still be unfit: it knows no leader, does
-// not answer, refuses for now. Whoever sees that sets it aside ([Set.SetAside]):
-// calls then go to the others while one of them is fit. It comes back when a
-// call that had to go there all the same is answered, or a probe is.
+// not answer, or refuses requests for now. The caller that finds this sets it aside
+// ([Set.SetAside]): calls then go to the others while one of them is fit. The member
+// comes back when it answers a probe, or a call that had to go there nevertheless, in
+// each lane in which it has failed: a member may serve calls while its watch streams are
+// stuck.
 //
-// Probes, like connections, are made on demand: a choice that meets a member
-// which is aside, or down, goes on to another one and has the first tended to in
-// the background. A client that makes no calls probes and dials nothing.
+// Probes, like connections, are made on demand: a choice that meets a member that is
+// aside, or down, takes another one and tends the first in the background. A client that
+// makes no calls probes and dials nothing.
 
 const (
-	// A member that is set aside is probed after a time of full jitter over a
-	// span that doubles between these with each failed probe, and each time the
-	// member is set aside again soon after it came back.
-	asideFirst = 50 * time.Millisecond
-	asideCap   = 2 * time.Second
 	// goodFor is how long a member must have been back for that to be forgotten.
 	goodFor = 10 * time.Second
 	// probeTimeout is how soon a probe must be answered.
@@ -33,14 +30,18 @@ const (
 	maxLosses = 3
 )
 
+// reprobe spaces the probes of a member that is set aside. A failed probe counts as
+// a failure, and so does being set aside again soon after it came back.
+var reprobe = backoff.Backoff{First: 50 * time.Millisecond, Cap: 2 * time.Second}
+
 // Prober asks a member whether it serves; nil means it does.
 type Prober func(ctx context.Context, conn transport.Conn) error
 
-// health is what is known of a member beyond its connections.
+// health describes a member beyond its connections.
 type health struct {
-	// trouble is 0 for a member of which nothing bad is known; aside, or the
-	// hedged calls that it has lost in a row. Read without a lock, written with
-	// Set.mu held.
+	// trouble is 0 for a member without known faults; otherwise the number of hedged
+	// calls that it has lost in a row, or aside with a bit for each lane in which it has
+	// failed. Read without a lock, written with Set.mu held.
 	trouble atomic.Uint32
 	// probeDue is when a probe may be sent, on Set.now's clock. Written with
 	// Set.mu held.
@@ -60,6 +61,16 @@ const notDue = math.MaxInt64
 
 func (m *member) isAside() bool { return m.health.trouble.Load() >= aside }
 
+// failedLanes are the lanes in which a member that is aside has failed, as bits.
+func (h *health) failedLanes() uint32 {
+	if trouble := h.trouble.Load(); trouble >= aside {
+		return trouble &^ aside
+	}
+	return 0
+}
+
+func (l Lane) bit() uint32 { return 1 << l }
+
 // fit is the member's connection if calls should go there; else nil.
 func (m *member) fit(lane Lane) transport.Conn {
 	if m.isAside() {
@@ -71,34 +82,35 @@ func (m *member) fit(lane Lane) transport.Conn {
 // now is the time since the set was made. Only it is compared with due times.
 func (s *Set) now() time.Duration { return time.Since(s.epoch) }
 
-// SetAside makes calls go to other members than p's while one is fit. It does
-// nothing in a set of one member.
+// SetAside makes calls go to other members than p's while one is fit. The member
+// has failed in p's lane, and is probed there. SetAside does nothing in a set of
+// one member.
 func (s *Set) SetAside(p Picked) {
 	m := p.member
-	if m == nil || m.isAside() || s.Size() == 1 {
+	if m == nil || m.health.failedLanes()&p.lane.bit() != 0 || s.Size() == 1 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.setAsideLocked(m)
+	s.setAsideLocked(m, p.lane)
 }
 
-func (s *Set) setAsideLocked(m *member) {
+func (s *Set) setAsideLocked(m *member, lane Lane) {
 	h := &m.health
 	if m.isAside() {
+		h.trouble.Store(h.trouble.Load() | lane.bit())
 		return
 	}
 	if time.Since(h.backAt) >= goodFor {
 		h.strikes = 0
 	}
-	h.trouble.Store(aside)
+	h.trouble.Store(aside | lane.bit())
 	s.probeLaterLocked(h)
 }
 
 func (s *Set) probeLaterLocked(h *health) {
-	span := min(asideFirst<<min(h.strikes, 10), asideCap)
+	h.probeDue.Store(int64(s.now() + reprobe.Jittered(h.strikes)))
 	h.strikes++
-	h.probeDue.Store(int64(s.now() + rand.N(span) + 1))
 }
 
 // Lost notes that another member has answered a call that p's member has had for
@@ -116,7 +128,7 @@ func (s *Set) Lost(p Picked) {
 	if losses := h.trouble.Load() + 1; losses < maxLosses {
 		h.trouble.Store(losses)
 	} else if s.Size() > 1 {
-		s.setAsideLocked(p.member)
+		s.setAsideLocked(p.member, p.lane)
 	}
 }
 
@@ -128,40 +140,60 @@ func (s *Set) Served(p Picked) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.member.backLocked()
+	p.member.servesLocked(p.lane.bit())
 }
 
-func (m *member) backLocked() {
-	if m.isAside() {
-		m.health.backAt = time.Now()
+// servesLocked notes that m serves in these lanes. It is back when that is all in
+// which it had failed.
+func (m *member) servesLocked(lanes uint32) {
+	h := &m.health
+	if left := h.failedLanes() &^ lanes; left != 0 {
+		h.trouble.Store(aside | left)
+		return
 	}
-	m.health.trouble.Store(0)
+	if m.isAside() {
+		h.backAt = time.Now()
+	}
+	h.trouble.Store(0)
 }
 
 // Aside reports whether p's member is set aside: there was none better.
 func (p Picked) Aside() bool { return p.member != nil && p.member.isAside() }
 
-// Same reports whether p and q are of one member.
-func (p Picked) Same(q Picked) bool { return p.member == q.member && p.Endpoint == q.Endpoint }
+// Same reports whether p and q are one connection. Another one of the same endpoint
+// may lead to another member.
+func (p Picked) Same(q Picked) bool { return p.Conn == q.Conn }
 
 // Size is how many members there are.
 func (s *Set) Size() int { return s.view.Load().size }
 
-// Other is a fit member other than p's.
+// Other is a fit connection other than p: of another member, or the one that has
+// replaced p.
 func (s *Set) Other(p Picked, lane Lane) (Picked, bool) {
-	return s.view.Load().anyFit(lane, p.member)
+	return s.view.Load().anyFit(lane, p.Conn)
 }
 
-// Elsewhere reports whether another member than p's may serve at once: one that is
-// fit, or of which nothing bad is known.
+// Elsewhere reports whether a call that p has may be served elsewhere at once: by
+// another member that is fit and not quiet, or of which nothing bad is known, or by another
+// connection where p's is suspect.
 func (s *Set) Elsewhere(p Picked, lane Lane) bool {
 	for _, m := range s.view.Load().members {
-		if m == p.member || m.isAside() || m.endpoint.Finder {
+		if m.isAside() || m.endpoint.Finder {
 			continue
 		}
 		l := &m.links[lane]
-		if l.up() != nil || l.current() == nil && int64(s.now()) >= l.due.Load() {
+		c, due := l.current(), time.Duration(l.due.Load())
+		switch {
+		case c != nil && c != p.Conn && c.State() == transport.Ready && !c.Quiet():
 			return true
+		case m != p.member:
+			if c == nil && s.now() >= due {
+				return true
+			}
+		case c == nil || c.State() != transport.Ready: // another can be had, or is being dialed
+			if s.now() >= due || due == notDue {
+				return true
+			}
 		}
 	}
 	return false
@@ -170,54 +202,75 @@ func (s *Set) Elsewhere(p Picked, lane Lane) bool {
 // tend starts what may bring m back, if it is due: a dial, or a probe of a member
 // that is aside. It waits for neither.
 func (s *Set) tend(m *member, lane Lane) {
-	if m.isAside() {
-		lane = Unary // where probes go
+	failed := m.health.failedLanes()
+	if failed == 0 {
+		failed = lane.bit()
 	}
-	l := &m.links[lane]
-	due := l.due.Load()
-	if l.up() != nil {
-		if !m.isAside() {
-			return
+	for i := range m.links {
+		if failed&Lane(i).bit() != 0 && m.links[i].up() == nil {
+			s.tendLink(m, Lane(i))
+			return // a probe needs all of them
 		}
-		due = m.health.probeDue.Load()
 	}
-	if int64(s.now()) < due {
-		return
+	if m.isAside() && int64(s.now()) >= m.health.probeDue.Load() {
+		s.startProbe(m)
 	}
-	if l.up() == nil {
-		_, _ = s.connect(m, lane) // when closed, the pick that follows says so
-		return
-	}
-	s.startProbe(m, l)
 }
 
-func (s *Set) startProbe(m *member, l *link) {
+func (s *Set) tendLink(m *member, lane Lane) {
+	if int64(s.now()) < m.links[lane].due.Load() {
+		return
+	}
+	beside := isSuspect
+	if _, fit := s.view.Load().anyFit(lane, nil); fit {
+		beside = nil
+	}
+	_, _ = s.connect(m, lane, beside) // when closed, the pick that follows says so
+}
+
+// startProbe probes m in the lanes in which it has failed.
+func (s *Set) startProbe(m *member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := &m.health
-	conn := l.up()
-	if s.closed || m.removed || conn == nil || !m.isAside() || int64(s.now()) < h.probeDue.Load() {
+	if s.closed || m.removed || !m.isAside() || int64(s.now()) < h.probeDue.Load() {
 		return
 	}
+	failed := h.failedLanes()
+	var conns []transport.Conn
+	for i := range m.links {
+		if failed&Lane(i).bit() == 0 {
+			continue
+		}
+		conn := m.links[i].up()
+		if conn == nil {
+			return
+		}
+		conns = append(conns, conn)
+	}
 	h.probeDue.Store(notDue)
-	s.routines.Go(func() { s.runProbe(m, conn) })
+	s.routines.Go(func() { s.runProbe(m, failed, conns) })
 }
 
-// runProbe is the goroutine of one probe.
-func (s *Set) runProbe(m *member, conn transport.Conn) {
+// runProbe is the goroutine of one probe: of m in some lanes, by their connections.
+func (s *Set) runProbe(m *member, lanes uint32, conns []transport.Conn) {
 	ctx, cancel := context.WithTimeout(s.ctx, probeTimeout)
 	defer cancel()
 	var err error
-	if s.probe != nil {
-		err = s.probe(ctx, conn)
+	for _, conn := range conns {
+		if s.probe != nil && err == nil {
+			err = s.probe(ctx, conn)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case !m.isAside():
-	case err == nil:
-		m.backLocked()
-	default:
+	if !m.isAside() {
+		return
+	}
+	if err == nil {
+		m.servesLocked(lanes)
+	}
+	if m.isAside() { // or it has failed in a further lane meanwhile
 		s.probeLaterLocked(&m.health)
 	}
 }

@@ -3,19 +3,23 @@ package balance
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"silly.store/etcd/internal/peertest"
 	"silly.store/etcd/internal/transport"
 )
 
 // probed makes a set whose members are probed by probe, and connects to all.
-func (c *cluster) probed(t testing.TB, probe func(ctx context.Context, address string) error, addresses ...string) *Set {
+func (c cluster) probed(t testing.TB, probe func(ctx context.Context, address string) error, addresses ...string) *Set {
 	t.Helper()
-	s := New(Config{Endpoints: named(addresses...), Dial: c.dial, Probe: func(ctx context.Context, conn transport.Conn) error {
-		return probe(ctx, conn.(*fakeConn).address)
+	s := New(Config{Endpoints: named(addresses...), Dial: c.Dial, Probe: func(ctx context.Context, conn transport.Conn) error {
+		return probe(ctx, addressOf(conn))
 	}})
 	t.Cleanup(s.Close)
 	for up := make(map[string]bool); len(up) < len(addresses); synctest.Wait() {
@@ -63,7 +67,7 @@ func TestProbes(t *testing.T) {
 			t.Errorf("%d probes in a minute", len(at))
 		}
 		for i := 1; i < len(at); i++ {
-			if gap := at[i].Sub(at[i-1]); gap > min(asideFirst<<min(i, 10), asideCap)+20*time.Millisecond {
+			if gap := at[i].Sub(at[i-1]); gap > reprobe.Span(i)+20*time.Millisecond {
 				t.Errorf("probe %d came after %v", i, gap)
 			}
 		}
@@ -103,11 +107,11 @@ func TestRelapses(t *testing.T) {
 				later += d / 30
 			}
 		}
-		if first > asideFirst+20*time.Millisecond || later < asideCap/4 || later > asideCap {
+		if first > reprobe.First+20*time.Millisecond || later < reprobe.Cap/4 || later > reprobe.Cap {
 			t.Errorf("back after %v at first, %v later", first, later)
 		}
 		time.Sleep(goodFor)
-		if d := relapse(); d > asideFirst+20*time.Millisecond {
+		if d := relapse(); d > reprobe.First+20*time.Millisecond {
 			t.Errorf("back after %v though it was good for long", d)
 		}
 		s.Close()
@@ -136,7 +140,109 @@ func TestProbeThatHangs(t *testing.T) {
 	})
 }
 
-// Where all members are aside, or the only one, calls go to them all the same; a
+// A member that has failed in one lane is probed over that lane's connection, and
+// what it serves in another lane does not bring it back. One that has failed in two
+// is back when it serves in both.
+func TestProbedInTheLaneThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		stuck := make(map[transport.Conn]bool)
+		probed := make(map[transport.Conn]int)
+		s := New(Config{Endpoints: named("a", "b"), Dial: c.Dial, Probe: func(_ context.Context, conn transport.Conn) error {
+			probed[conn]++
+			if stuck[conn] {
+				return errors.New("stuck")
+			}
+			return nil
+		}})
+		defer s.Close()
+		on := make(map[Lane]Picked)
+		for lane := range lanes {
+			p, err := s.PickNamed(t.Context(), lane, named("a")[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			on[lane] = p
+		}
+		// calls makes calls for a while and reports whether one went to a.
+		calls := func() (toA bool) {
+			for range 4000 {
+				toA = toA || upOrPick(t, s).Endpoint == "a"
+				time.Sleep(time.Millisecond)
+				synctest.Wait()
+			}
+			return toA
+		}
+
+		calls() // b is up
+		stuck[on[Watch].Conn] = true
+		s.SetAside(on[Watch])
+		s.Served(on[Unary])
+		if calls() {
+			t.Error("a member whose watch streams are stuck came back for what it serves in another lane")
+		}
+		if probed[on[Watch].Conn] == 0 || len(probed) != 1 {
+			t.Errorf("probes by connection: %v, want them on the one for watches only", probed)
+		}
+
+		stuck[on[Bulk].Conn] = true
+		s.SetAside(on[Bulk])
+		stuck[on[Watch].Conn] = false
+		if calls() {
+			t.Error("a member that is stuck in one of two lanes came back")
+		}
+		s.Served(on[Watch])
+		clear(probed)
+		stuck[on[Bulk].Conn] = false
+		if !calls() {
+			t.Error("a member that serves again in all lanes is not back")
+		}
+		if len(probed) != 1 || probed[on[Bulk].Conn] == 0 {
+			t.Errorf("probes by connection: %v, want them on the one for bulk only", probed)
+		}
+	})
+}
+
+// A member whose connection in the lane that failed is gone gets that connection
+// back before it is probed.
+func TestProbeReconnectsTheLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		var probed []transport.Conn
+		s := New(Config{Endpoints: named("a", "b"), Dial: c.Dial, Probe: func(_ context.Context, conn transport.Conn) error {
+			probed = append(probed, conn)
+			return nil
+		}})
+		defer s.Close()
+		p, err := s.PickNamed(t.Context(), Watch, named("a")[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(stableAfter)
+		p.Conn.(*peertest.Conn).End(gone(errors.New("lost")))
+		s.SetAside(p)
+		for p.Aside() {
+			upOrPick(t, s)
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+		}
+		if len(probed) != 1 || probed[0] != on(s, "a", Watch) {
+			t.Errorf("probed %v", probed)
+		}
+	})
+}
+
+// on is the connection of a member for a lane.
+func on(s *Set, endpoint string, lane Lane) transport.Conn {
+	for _, m := range s.view.Load().members {
+		if m.endpoint.Name == endpoint {
+			return m.links[lane].current()
+		}
+	}
+	return nil
+}
+
+// If all members are aside, or the only one is, calls still go to them; a
 // call that is answered brings its member back.
 func TestAllAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -216,17 +322,10 @@ func TestStaggeredDials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 20 { // the first choice is random
 			c := newCluster()
-			slow := func(ctx context.Context) (transport.Conn, error) {
-				select {
-				case <-time.After(time.Second):
-					return nil, nil
-				case <-ctx.Done():
-					return nil, ctx.Err()
-				}
-			}
-			c.set("a", slow)
-			c.set("b", slow)
-			c.set("c", refuse("c"))
+			slow := func(ctx context.Context) error { return peertest.Sleep(ctx, time.Second) }
+			c.Member("a").OnDial(slow)
+			c.Member("b").OnDial(slow)
+			c.Member("c").Down(true)
 			s := c.of(t, "a", "b", "c", "d")
 			began := time.Now()
 			p := mustPick(t, s, Unary)
@@ -236,7 +335,7 @@ func TestStaggeredDials(t *testing.T) {
 			dialed := c.dialed("a") + c.dialed("b")
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			if up := c.connections("a") + c.connections("b"); up != dialed {
+			if up := c.Member("a").Counts().Conns + c.Member("b").Counts().Conns; up != dialed {
 				t.Errorf("%d of %d slow connections are kept", up, dialed)
 			}
 			s.Close()
@@ -249,12 +348,12 @@ func TestStaggeredDials(t *testing.T) {
 func TestSilentMembersBesideASuspect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.set("b", silent)
-		c.set("c", silent)
+		c.Member("b").OnDial(peertest.Ignore)
+		c.Member("c").OnDial(peertest.Ignore)
 		s := c.of(t, "a", "b", "c")
 		for upOrPick(t, s).Endpoint != "a" {
 		}
-		c.last("a").become(transport.Suspect, nil)
+		c.last("a").TurnSuspect()
 		began := time.Now()
 		if p := mustPick(t, s, Unary); p.Endpoint != "a" || time.Since(began) > 4*stagger {
 			t.Errorf("picked %s after %v", p.Endpoint, time.Since(began))
@@ -270,7 +369,7 @@ func TestAllDown(t *testing.T) {
 		c := newCluster()
 		names := []string{"a", "b", "c"}
 		for _, a := range names {
-			c.set(a, refuse(a))
+			c.Member(a).Down(true)
 		}
 		s := c.of(t, names...)
 		call := func() bool {
@@ -292,11 +391,11 @@ func TestAllDown(t *testing.T) {
 				t.Errorf("%s was dialed %d times in a minute", a, n)
 			}
 		}
-		c.set("b", nil)
+		c.Member("b").Down(false)
 		began := time.Now()
 		for !call() {
 		}
-		if d := time.Since(began); d > backoffCap+10*time.Millisecond {
+		if d := time.Since(began); d > redial.Cap+10*time.Millisecond {
 			t.Errorf("one that is back is found after %v", d)
 		}
 		s.Close()
@@ -305,21 +404,22 @@ func TestAllDown(t *testing.T) {
 
 // A connection that ends young, again and again, keeps the others in use and its
 // own member out no longer than the backoff lasts.
-// Connections that are cut again and again, but answer meanwhile, are made anew
+// Connections that are cut again and again, but answer in between, are replaced
 // within moments (robustness scenario 10: half a second of silence after each
 // cut, once the backoff had grown).
 func TestYoungConnectionsThatAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.answers = true
 		s := c.of(t, "a")
 		for range 100 {
-			mustPick(t, s, Unary)
+			if _, err := mustPick(t, s, Unary).Call(t.Context(), transport.Request{}); err != nil {
+				t.Fatal(err)
+			}
 			time.Sleep(80 * time.Millisecond)
-			c.last("a").become(transport.Closed, errors.New("reset young"))
+			c.end("a", errors.New("reset young"))
 			began := time.Now()
 			mustPick(t, s, Unary)
-			if d := time.Since(began); d > backoffFirst {
+			if d := time.Since(began); d > redial.First {
 				t.Fatalf("back after %v", d)
 			}
 		}
@@ -333,7 +433,7 @@ func TestYoungConnections(t *testing.T) {
 		s := c.of(t, "a", "b")
 		for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(time.Millisecond) {
 			if p := upOrPick(t, s); p.Endpoint == "a" {
-				c.last("a").become(transport.Closed, errors.New("reset young"))
+				c.end("a", errors.New("reset young"))
 			}
 		}
 		if n := c.dialed("a"); n < 5 || n > 60 {
@@ -343,11 +443,11 @@ func TestYoungConnections(t *testing.T) {
 		for upOrPick(t, s).Endpoint != "a" {
 			time.Sleep(time.Millisecond)
 		}
-		if d := time.Since(began); d > backoffCap+10*time.Millisecond {
+		if d := time.Since(began); d > redial.Cap+10*time.Millisecond {
 			t.Errorf("back after %v", d)
 		}
 		time.Sleep(2 * stableAfter)
-		c.last("a").become(transport.Closed, errors.New("reset at last")) // and is replaced at once
+		c.end("a", errors.New("reset at last")) // and is replaced at once
 		for range 100 {
 			upOrPick(t, s)
 			synctest.Wait()
@@ -374,4 +474,46 @@ func TestUpDoesNotAllocate(t *testing.T) {
 		s.SetAside(p)
 		p.member.health.probeDue.Store(notDue)
 	}
+}
+
+// A quiet connection comes after the others, in Up and where a member is
+// preferred, and is used when all are quiet.
+func TestQuietComesLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		s := c.probed(t, func(context.Context, string) error { return nil }, "a", "b", "c")
+		// seen is the members that calls go to.
+		seen := func() string {
+			seen := make(map[string]bool)
+			for range 300 {
+				p, ok := s.Up(Unary)
+				if !ok {
+					t.Fatal("none is up")
+				}
+				seen[p.Endpoint] = true
+			}
+			return strings.Join(slices.Sorted(maps.Keys(seen)), "")
+		}
+		s.Prefer("a")
+		c.last("a").TurnQuiet()
+		if got := seen(); got != "bc" {
+			t.Errorf("with a quiet, calls go to %s", got)
+		}
+		if p, ok := s.Preferred(Unary); ok {
+			t.Errorf("%s is preferred although it is quiet", p.Endpoint)
+		}
+		c.last("b").TurnQuiet()
+		p, _ := s.Up(Unary)
+		if p.Endpoint != "c" || s.Elsewhere(p, Unary) {
+			t.Errorf("with a and b quiet, calls go to %s", p.Endpoint)
+		}
+		c.last("c").TurnQuiet()
+		if got := seen(); got != "abc" {
+			t.Errorf("with all quiet, calls go to %s", got)
+		}
+		c.last("a").Recover()
+		if p, ok := s.Preferred(Unary); !ok || p.Endpoint != "a" {
+			t.Error("a is not preferred again")
+		}
+	})
 }

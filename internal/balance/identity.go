@@ -22,27 +22,6 @@ func (s *Set) wary() bool {
 	return s.check != nil && (len(s.view.Load().members) > 1 || s.mistrust.Load())
 }
 
-// reach dials m and checks what is there. It returns no connection that it has
-// not found good.
-func (s *Set) reach(ctx context.Context, target transport.Target) (transport.Conn, Identity, error) {
-	conn, err := s.dial(ctx, target)
-	if err != nil || !s.wary() {
-		return conn, Identity{}, err
-	}
-	id, err := s.check(ctx, conn)
-	if err != nil {
-		_ = conn.Close()
-		if ctx.Err() != nil { // not the caller's context, whatever err says
-			err = &transport.Error{
-				Code: transport.Unavailable, Outcome: transport.NotSent,
-				Message: "connected, but the member did not answer: " + context.Cause(ctx).Error(), Cause: context.Cause(ctx),
-			}
-		}
-		return nil, Identity{}, err
-	}
-	return conn, id, nil
-}
-
 // Reject gives up the connection of p, whose answers have shown that it is not
 // fit for use, and has all connections checked from now on.
 func (s *Set) Reject(p Picked, reason error) {
@@ -52,6 +31,7 @@ func (s *Set) Reject(p Picked, reason error) {
 	if s.closed || p.member == nil {
 		return
 	}
+	p.member.trust = nil
 	// The other lanes lead there too. What is under way learns the same from its
 	// own answer.
 	for i := range p.member.links {
@@ -63,7 +43,7 @@ func (s *Set) Reject(p Picked, reason error) {
 	}
 }
 
-// identifyLocked notes which member m is. What is not known leaves all as it is.
+// identifyLocked notes which member m is. An empty identity changes nothing.
 func (s *Set) identifyLocked(m *member, id Identity) {
 	if id == (Identity{}) || id == m.identity {
 		return
@@ -72,7 +52,7 @@ func (s *Set) identifyLocked(m *member, id Identity) {
 	s.view.Store(arrangeLocked(s.view.Load().members))
 }
 
-// Identify connects to e, as PickNamed does, and says who is there. From now on
+// Identify connects to e, as PickNamed does, and returns the identity of the member there. From now on
 // all connections are checked.
 func (s *Set) Identify(ctx context.Context, e Endpoint) (Identity, error) {
 	s.mistrust.Store(true)

@@ -12,9 +12,9 @@ import (
 )
 
 // checked makes a set over the cluster's members whose connections are checked.
-func (c *cluster) checked(t testing.TB, check func(ctx context.Context, address string) (Identity, error), addresses ...string) *Set {
-	s := New(Config{Endpoints: named(addresses...), Dial: c.dial, Check: func(ctx context.Context, conn transport.Conn) (Identity, error) {
-		return check(ctx, conn.(*fakeConn).address)
+func (c cluster) checked(t testing.TB, check func(ctx context.Context, address string) (Identity, error), addresses ...string) *Set {
+	s := New(Config{Endpoints: named(addresses...), Dial: c.Dial, Check: func(ctx context.Context, conn transport.Conn) (Identity, error) {
+		return check(ctx, addressOf(conn))
 	}})
 	t.Cleanup(s.Close)
 	return s
@@ -48,11 +48,11 @@ func TestCheckRefuses(t *testing.T) {
 		if got := shares(t, s, 200); got["b"] > 0 {
 			t.Errorf("picked %v", got)
 		}
-		if c.last("b").closes() != 1 {
+		if c.last("b").Closes() != 1 {
 			t.Error("the connection that was refused is left open")
 		}
-		c.set("a", refuse("a"))
-		c.last("a").become(transport.Closed, errors.New("gone"))
+		c.Member("a").Down(true)
+		c.end("a", errors.New("gone"))
 		if _, err := pick(s, Unary); err == nil || !strings.Contains(err.Error(), "not one of us") {
 			t.Errorf("error is %v", err)
 		}
@@ -68,6 +68,8 @@ func TestCheckOfOneEndpoint(t *testing.T) {
 		s := c.checked(t, func(context.Context, string) (Identity, error) { checks++; return Identity{}, nil }, "a")
 		p := mustPick(t, s, Unary)
 		watch := mustPick(t, s, Watch)
+		hold(t, p)
+		hold(t, watch)
 		if checks != 0 {
 			t.Errorf("checked %d times", checks)
 		}
@@ -121,14 +123,14 @@ func TestShares(t *testing.T) {
 			}
 		}
 		for _, a := range []string{"a", "b", "unknown"} {
-			c.set(a, refuse(a))
-			c.last(a).become(transport.Closed, errors.New("gone"))
+			c.Member(a).Down(true)
+			c.end(a, errors.New("gone"))
 		}
 		if p := mustPick(t, s, Unary); p.Endpoint != "alias of a" {
 			t.Errorf("picked %s when only the alias and the learner are left", p.Endpoint)
 		}
-		c.set("alias of a", refuse("alias of a"))
-		c.last("alias of a").become(transport.Closed, errors.New("gone"))
+		c.Member("alias of a").Down(true)
+		c.end("alias of a", errors.New("gone"))
 		if p := mustPick(t, s, Unary); p.Endpoint != "learner" {
 			t.Errorf("picked %s when only the learner is left", p.Endpoint)
 		}

@@ -2,29 +2,27 @@ package balance
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"silly.store/etcd/internal/transport"
 )
 
-// PickNamed connects to one endpoint, for calls that are meant for one member.
-// If the set has a member at that address it is that one. Otherwise it is a
-// guest: connected to like a member, but never chosen by Pick, and forgotten when
-// its connections are over and another guest comes.
+// PickNamed connects to one endpoint, for calls that are meant for one member. If the
+// set has a member at that address, PickNamed uses it. Otherwise it makes an ad-hoc
+// member: connected to like any member, but never chosen by Pick, and forgotten when its
+// connections have ended and another ad-hoc member is made.
 func (s *Set) PickNamed(ctx context.Context, lane Lane, e Endpoint) (Picked, error) {
 	for {
-		// Anew each time: a member that is taken out of the set is a guest then.
+		// Looked up each time: a member that was removed from the set is ad hoc then.
 		m, d, err := s.connectNamed(e, lane)
 		if err != nil {
 			return Picked{}, err
 		}
-		l := &m.links[lane]
-		if c := l.current(); c != nil && c.State() <= transport.Suspect {
-			return m.picked(c), nil
+		if c := m.links[lane].current(); c != nil && c.State() <= transport.Suspect {
+			return m.picked(c, lane), nil
 		}
-		if err := s.awaitNamed(ctx, m, l, d); err != nil {
+		if err := s.awaitNamed(ctx, m, lane, d); err != nil {
 			return Picked{}, err
 		}
 	}
@@ -32,40 +30,43 @@ func (s *Set) PickNamed(ctx context.Context, lane Lane, e Endpoint) (Picked, err
 
 // awaitNamed waits for a dial of m; without one, after a failure, until m may be
 // tried again, if that is soon.
-func (s *Set) awaitNamed(ctx context.Context, m *member, l *link, d *dial) error {
+func (s *Set) awaitNamed(ctx context.Context, m *member, lane Lane, d *dial) error {
 	if d == nil {
-		return s.awaitBackoff(ctx, m, l)
+		return s.awaitBackoff(ctx, m, lane)
 	}
 	select {
 	case <-d.done:
 		if d.conn == nil {
-			return s.namedError(m, l)
+			return s.namedError(m, lane)
 		}
 		return nil
 	case <-ctx.Done():
-		return contextError(ctx, connectingTo(m))
+		return s.interruptedNamed(ctx, m, lane)
 	}
 }
 
-func (s *Set) awaitBackoff(ctx context.Context, m *member, l *link) error {
+func (s *Set) awaitBackoff(ctx context.Context, m *member, lane Lane) error {
 	s.mu.Lock()
-	wait := time.Until(l.notBefore)
+	wait := time.Until(m.links[lane].notBefore)
 	s.mu.Unlock()
 	if wait > shortBackoff {
-		return s.namedError(m, l)
+		return s.namedError(m, lane)
 	}
 	select {
 	case <-time.After(wait):
 		return nil
 	case <-ctx.Done():
-		return contextError(ctx, connectingTo(m))
+		return s.interruptedNamed(ctx, m, lane)
 	}
 }
 
-func connectingTo(m *member) error { return fmt.Errorf("connecting to %s", m.endpoint.Name) }
+func (s *Set) interruptedNamed(ctx context.Context, m *member, lane Lane) error {
+	return interrupted(ctx, "connecting to "+m.endpoint.Name, s.failures([]*member{m}, lane))
+}
 
-// connectNamed is connect for the member at e's address, or a guest. Both under
-// one lock: a guest that is not connected to is forgotten when the next one comes.
+// connectNamed is connect for the member at e's address, or an ad-hoc member. Both steps
+// hold the lock: an ad-hoc member without a connection is forgotten when the next one is
+// made.
 func (s *Set) connectNamed(e Endpoint, lane Lane) (*member, *dial, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,24 +74,24 @@ func (s *Set) connectNamed(e Endpoint, lane Lane) (*member, *dial, error) {
 		return nil, nil, closedError()
 	}
 	m := s.namedLocked(e)
-	d, err := s.connectLocked(m, lane)
+	d, err := s.connectLocked(m, lane, nil)
 	return m, d, err
 }
 
-// namedLocked is the member at e's address, or a guest.
+// namedLocked returns the member at e's address, or an ad-hoc member.
 func (s *Set) namedLocked(e Endpoint) *member {
-	for _, all := range [][]*member{s.view.Load().members, s.guests} {
+	for _, all := range [][]*member{s.view.Load().members, s.adHoc} {
 		for _, m := range all {
 			if m.endpoint.SameAddress(e) {
 				return m
 			}
 		}
 	}
-	s.guests = slices.DeleteFunc(s.guests, s.forgetLocked)
+	s.adHoc = slices.DeleteFunc(s.adHoc, s.forgetLocked)
 	s.mistrust.Store(true) // it may be of another cluster
-	guest := newMember(e)
-	s.guests = append(s.guests, guest)
-	return guest
+	m := newMember(e)
+	s.adHoc = append(s.adHoc, m)
+	return m
 }
 
 // SameAddress reports whether both lead to the same place in the same way.
@@ -99,7 +100,7 @@ func (e Endpoint) SameAddress(o Endpoint) bool {
 		(e.Target.TLS != nil) == (o.Target.TLS != nil)
 }
 
-// forgetLocked gives up a guest that is not used. It reports whether it was.
+// forgetLocked gives up an ad-hoc member without connections. It reports whether it did.
 func (s *Set) forgetLocked(m *member) bool {
 	if !m.unusedLocked() {
 		return false
@@ -122,17 +123,21 @@ func (m *member) unusedLocked() bool {
 				return false
 			}
 		}
+		for _, b := range l.full {
+			if b.State() != transport.Closed {
+				return false
+			}
+		}
 	}
 	return true
 }
 
 // namedError is why m cannot be had.
-func (s *Set) namedError(m *member, l *link) error {
+func (s *Set) namedError(m *member, lane Lane) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return closedError()
 	}
-	e := &UnreachableError{Failures: []EndpointError{{m.endpoint.Name, l.lastErr}}}
-	return &transport.Error{Code: transport.Unavailable, Outcome: transport.NotSent, Cause: e}
+	return unreachable([]EndpointError{{m.endpoint.Name, m.links[lane].lastErr}})
 }

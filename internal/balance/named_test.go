@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"silly.store/etcd/internal/peertest"
 	"silly.store/etcd/internal/transport"
 )
 
@@ -25,35 +26,35 @@ func TestPickNamed(t *testing.T) {
 	c := newCluster()
 	s := c.of(t, "a", "b", "c")
 	for range 5 {
-		for _, name := range []string{"b", "guest"} {
+		for _, name := range []string{"b", "adhoc"} {
 			p, err := pickNamed(s, name)
-			if err != nil || p.Conn.(*fakeConn).address != name || p.Endpoint != name {
+			if err != nil || addressOf(p.Conn) != name || p.Endpoint != name {
 				t.Fatalf("%s: %+v, %v", name, p, err)
 			}
 		}
 	}
-	for _, name := range []string{"b", "guest"} {
+	for _, name := range []string{"b", "adhoc"} {
 		if n := c.dialed(name); n != 1 {
 			t.Errorf("%s was dialed %d times", name, n)
 		}
 	}
 	// A suspect one is still the one that was asked for.
-	c.last("b").become(transport.Suspect, nil)
+	c.last("b").TurnSuspect()
 	if p, err := pickNamed(s, "b"); err != nil || p.Conn != c.last("b") {
 		t.Errorf("%+v, %v", p, err)
 	}
-	// A guest is nobody that a call may be sent to otherwise.
+	// No other call may go to an ad-hoc member.
 	for range 100 {
-		if p := mustPick(t, s, Unary); p.Endpoint == "guest" {
-			t.Fatal("a guest was picked")
+		if p := mustPick(t, s, Unary); p.Endpoint == "adhoc" {
+			t.Fatal("an ad-hoc member was picked")
 		}
 	}
-	guest := c.last("guest")
+	adHoc := c.last("adhoc")
 	s.Close()
-	if guest.closes() != 1 {
-		t.Errorf("the guest's connection was closed %d times", guest.closes())
+	if adHoc.Closes() != 1 {
+		t.Errorf("its connection was closed %d times", adHoc.Closes())
 	}
-	if _, err := pickNamed(s, "guest"); !errors.Is(err, ErrClosed) {
+	if _, err := pickNamed(s, "adhoc"); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -67,16 +68,16 @@ func TestGuestsAreForgotten(t *testing.T) {
 		if _, err := pickNamed(s, name); err != nil {
 			t.Fatal(err)
 		}
-		c.last(name).become(transport.Closed, nil)
+		c.last(name).End(nil)
 	}
 	s.mu.Lock()
-	n := len(s.guests)
+	n := len(s.adHoc)
 	s.mu.Unlock()
 	if n > 1 {
-		t.Errorf("%d guests are kept", n)
+		t.Errorf("%d ad-hoc members are kept", n)
 	}
 	s.Close()
-	if n := c.last("g").closes(); n != 1 {
+	if n := c.last("g").Closes(); n != 1 {
 		t.Errorf("the connection of one that was forgotten was closed %d times", n)
 	}
 }
@@ -86,7 +87,7 @@ func TestPickNamedThatIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		s := c.of(t, "a", "b")
-		c.set("b", refuse("b"))
+		c.Member("b").Down(true)
 		var unreachable *UnreachableError
 		for range 20 {
 			start := time.Now()
@@ -98,12 +99,12 @@ func TestPickNamedThatIsDown(t *testing.T) {
 				t.Errorf("it took %v", waited)
 			}
 		}
-		c.set("b", nil)
-		time.Sleep(backoffCap)
+		c.Member("b").Down(false)
+		time.Sleep(redial.Cap)
 		if p, err := pickNamed(s, "b"); err != nil || p.Endpoint != "b" {
 			t.Errorf("after it has come back: %+v, %v", p, err)
 		}
-		c.set("c", silent)
+		c.Member("c").OnDial(peertest.Ignore)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := s.PickNamed(ctx, Unary, endpointOf("c")); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "connecting to c") {

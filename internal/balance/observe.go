@@ -7,7 +7,7 @@ import (
 	"silly.store/etcd/internal/transport"
 )
 
-// Observer is told of connections. Its methods are called concurrently, and
+// Observer sees connections come and go. Its methods are called concurrently, and
 // while no lock is held; they hold up the goroutine of that one connection.
 type Observer interface {
 	Connected(Connected)
@@ -17,6 +17,7 @@ type Observer interface {
 // Connected is an attempt to connect that has ended.
 type Connected struct {
 	Endpoint string
+	Address  string // that its host stood for; empty: not looked up, or none of several
 	Lane     Lane
 	Took     time.Duration
 	Err      error // nil: it is up
@@ -26,6 +27,7 @@ type Connected struct {
 // Disconnected is a connection that is over.
 type Disconnected struct {
 	Endpoint string
+	Address  string // as in Connected
 	Lane     Lane
 	Lived    time.Duration
 	Err      error
@@ -44,12 +46,32 @@ func ordinary(err error) bool {
 	return errors.Is(err, transport.ErrClosed) || errors.Is(err, transport.ErrDraining)
 }
 
-// EndpointState is what is known of an endpoint.
+// State is how the connection of a lane is.
+type State uint8
+
+const (
+	// Idle: none was needed yet.
+	Idle State = iota
+	// Connecting: a dial is under way.
+	Connecting
+	// Ready, Suspect and Draining are transport's.
+	Ready
+	Suspect
+	Draining
+	// Down: the last connection has ended, or could not be made.
+	Down
+)
+
+func (s State) String() string {
+	return [...]string{"idle", "connecting", "ready", "suspect", "draining", "down"}[s]
+}
+
+// EndpointState is the state of an endpoint.
 type EndpointState struct {
-	Name string
-	// State is that of the unary lane: a transport.State by name, "connecting",
-	// "down" or "idle".
-	State       string
+	Name  string
+	State State // of the unary lane
+	// Address is that of the unary lane's connection, where the host was looked up.
+	Address     string
 	Connections int   // of all lanes, those that drain not counted
 	LastErr     error // of the last failure of any lane since one came up
 }
@@ -70,10 +92,18 @@ func (s *Set) States() []EndpointState {
 
 func (m *member) stateLocked() EndpointState {
 	e := EndpointState{Name: m.endpoint.Name, State: m.links[Unary].stateLocked()}
+	if b := m.links[Unary].conn.Load(); b != nil {
+		e.Address = b.address
+	}
 	for i := range m.links {
 		l := &m.links[i]
 		if c := l.current(); c != nil && c.State() < transport.Draining {
 			e.Connections++
+		}
+		for _, b := range l.full {
+			if b.State() < transport.Draining {
+				e.Connections++
+			}
 		}
 		if l.lastErr != nil {
 			e.LastErr = l.lastErr
@@ -82,15 +112,23 @@ func (m *member) stateLocked() EndpointState {
 	return e
 }
 
-func (l *link) stateLocked() string {
+func (l *link) stateLocked() State {
 	c := l.current()
-	switch {
-	case c != nil && c.State() != transport.Closed:
-		return c.State().String()
-	case l.dialing != nil:
-		return "connecting"
-	case c != nil || l.lastErr != nil:
-		return "down"
+	if c != nil {
+		switch c.State() {
+		case transport.Ready:
+			return Ready
+		case transport.Suspect:
+			return Suspect
+		case transport.Draining:
+			return Draining
+		}
 	}
-	return "idle"
+	switch {
+	case l.dialing != nil:
+		return Connecting
+	case c != nil || l.lastErr != nil:
+		return Down
+	}
+	return Idle
 }

@@ -2,12 +2,14 @@ package balance
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"silly.store/etcd/internal/peertest"
 	"silly.store/etcd/internal/transport"
 )
 
@@ -33,20 +35,20 @@ func (l *log) Disconnected(d Disconnected) {
 func TestObserverIsToldOfEveryConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, told := newCluster(), new(log)
-		c.set("a", refuse("a"))
+		c.Member("a").Down(true)
 		s := New(Config{
 			Endpoints: []Endpoint{{Name: "a", Target: transport.Target{Address: "a"}}},
-			Dial:      c.dial, Observer: told,
+			Dial:      c.Dial, Observer: told,
 		})
 		if _, err := s.Pick(context.Background(), Unary); err == nil {
 			t.Fatal("Pick found a connection")
 		}
-		time.Sleep(backoffCap)
-		c.set("a", nil)
+		time.Sleep(redial.Cap)
+		c.Member("a").Down(false)
 		mustPick(t, s, Unary)
 		time.Sleep(time.Minute)
-		c.last("a").become(transport.Closed, transport.ErrSilent)
-		time.Sleep(backoffCap)
+		c.end("a", transport.ErrSilent)
+		time.Sleep(redial.Cap)
 		mustPick(t, s, Watch)
 		s.Close()
 
@@ -57,7 +59,7 @@ func TestObserverIsToldOfEveryConnection(t *testing.T) {
 		if len(told.down) != 2 {
 			t.Fatalf("disconnected: %+v", told.down)
 		}
-		if d := told.down[0]; d.Err != transport.ErrSilent || d.Lived != time.Minute || d.Ordinary {
+		if d := told.down[0]; !errors.Is(d.Err, transport.ErrSilent) || d.Lived != time.Minute || d.Ordinary {
 			t.Errorf("first disconnected: %+v", d)
 		}
 	})
@@ -66,24 +68,42 @@ func TestObserverIsToldOfEveryConnection(t *testing.T) {
 func TestEndpointStates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.set("b", refuse("b"))
+		c.Member("b").Down(true)
 		s := c.of(t, "a", "b")
-		is := func(when, a, b string) {
+		is := func(when string, a, b State) {
 			t.Helper()
 			if e := s.States(); e[0].State != a || e[1].State != b {
 				t.Errorf("%s: a is %s, b is %s; want %s, %s", when, e[0].State, e[1].State, a, b)
 			}
 		}
-		is("before any call", "idle", "idle")
-		for e := s.States(); e[0].State == "idle" || e[1].State == "idle"; e = s.States() {
+		is("before any call", Idle, Idle)
+		for e := s.States(); e[0].State == Idle || e[1].State == Idle; e = s.States() {
 			mustPick(t, s, Unary)
 		}
 		synctest.Wait()
-		is("when b refuses", "ready", "down")
-		c.last("a").become(transport.Suspect, nil)
-		is("when a is silent", "suspect", "down")
+		is("when b refuses", Ready, Down)
+		c.last("a").TurnSuspect()
+		is("when a is silent", Suspect, Down)
 		if e := s.States(); e[0].Connections != 1 || e[1].LastErr == nil {
 			t.Errorf("got %+v", e)
 		}
+		c.last("a").Recover()
+		stream := hold(t, c.last("a"))
+		c.last("a").Drain()
+		is("when a drains", Draining, Down)
+		stream.Close()
+		is("when a has drained", Down, Down)
+		c.Member("a").OnDial(peertest.Ignore)
+		time.Sleep(time.Minute) // it may be dialed again
+		ctx, cancel := context.WithCancel(t.Context())
+		picked := make(chan struct{})
+		go func() {
+			defer close(picked)
+			_, _ = s.Pick(ctx, Unary)
+		}()
+		synctest.Wait()
+		is("when a is dialed", Connecting, Down)
+		cancel()
+		<-picked
 	})
 }

@@ -14,17 +14,19 @@ func (s *Set) Prefer(name string) {
 	s.preferred.Store(preferred)
 }
 
-// Preferred is the preferred member's connection, if there is one and it is fit.
+// Preferred is the preferred member's connection, if there is one, fit and not quiet.
 // Like Up it never waits, and has a member that is not fit tended to.
 func (s *Set) Preferred(lane Lane) (Picked, bool) {
 	m := s.preferred.Load()
 	if m == nil {
 		return Picked{}, false
 	}
-	if c := m.fit(lane); c != nil {
-		return m.picked(c), true
+	switch c := m.fit(lane); {
+	case c == nil:
+		s.tend(m, lane)
+	case !c.Quiet():
+		return m.picked(c, lane), true
 	}
-	s.tend(m, lane)
 	return Picked{}, false
 }
 

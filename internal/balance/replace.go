@@ -8,8 +8,8 @@ import (
 
 // Replace makes endpoints, one at least, the members of the set. A member whose
 // endpoint has the same name stays with its connections. Those that are not
-// named any longer are chosen no more; calls on them go on, Picked.Removed tells
-// who holds a stream there, and each connection ends with its last stream.
+// named any longer are not chosen again: their calls finish, Picked.Removed notifies the
+// holders of streams, and each connection ends with its last stream.
 //
 // It reports false when the set is closed.
 func (s *Set) Replace(endpoints []Endpoint) bool {
@@ -20,10 +20,10 @@ func (s *Set) Replace(endpoints []Endpoint) bool {
 	}
 	s.mistrust.Store(true)
 	before := s.view.Load().members
-	now := newViewLocked(endpoints, slices.Concat(before, s.guests))
+	now := newViewLocked(endpoints, slices.Concat(before, s.adHoc))
 	s.view.Store(now)
 	joined := func(m *member) bool { return slices.Contains(now.members, m) }
-	s.guests = slices.DeleteFunc(s.guests, joined)
+	s.adHoc = slices.DeleteFunc(s.adHoc, joined)
 	for _, m := range before {
 		if !joined(m) {
 			s.retireLocked(m)
@@ -43,7 +43,7 @@ func (s *Set) Endpoints() []string {
 }
 
 // Removed is closed when the member has been taken out of the set. Streams that
-// have no end of their own move elsewhere then.
+// do not end by themselves move elsewhere then.
 func (p Picked) Removed() <-chan struct{} {
 	if p.member == nil {
 		return nil

@@ -30,6 +30,7 @@ func TestReplace(t *testing.T) {
 			conns[p.Endpoint] = p
 			synctest.Wait()
 		}
+		held := hold(t, conns["a"])
 		if !s.Replace(named("b", "c")) {
 			t.Fatal("refused")
 		}
@@ -39,11 +40,11 @@ func TestReplace(t *testing.T) {
 		select {
 		case <-conns["a"].Removed():
 		default:
-			t.Error("who uses the member that went is not told")
+			t.Error("Removed of the member that went is open")
 		}
 		select {
 		case <-conns["b"].Removed():
-			t.Error("who uses the member that stayed is told that it went")
+			t.Error("Removed of the member that stayed is closed")
 		default:
 		}
 		seen := make(map[string]bool)
@@ -56,13 +57,13 @@ func TestReplace(t *testing.T) {
 			t.Errorf("picked %v, dialed b %d times", seen, c.dialed("b"))
 		}
 		old := c.last("a")
-		if old.State() != transport.Draining || old.closes() != 0 {
-			t.Errorf("the connection that went is %v, closed %d times", old.State(), old.closes())
+		if old.State() != transport.Draining || old.Closes() != 0 {
+			t.Errorf("the connection that went is %v, closed %d times", old.State(), old.Closes())
 		}
-		old.become(transport.Closed, nil) // its last stream has ended
+		held.Close()
 		synctest.Wait()
-		if old.closes() != 1 {
-			t.Errorf("the connection that has drained was closed %d times", old.closes())
+		if old.Closes() != 1 {
+			t.Errorf("the connection that has drained was closed %d times", old.Closes())
 		}
 		s.Close()
 		if s.Replace(named("a")) {
@@ -77,8 +78,7 @@ func TestReplaceUnderAPick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		release := make(chan struct{})
-		late := &fakeConn{address: "a", done: make(chan struct{})}
-		c.set("a", func(ctx context.Context) (transport.Conn, error) { <-release; return late, nil })
+		c.Member("a").OnDial(func(context.Context) error { <-release; return nil })
 		s := c.of(t, "a")
 		got := make(chan Picked, 1)
 		go func() { p, _ := pick(s, Unary); got <- p }()
@@ -88,8 +88,8 @@ func TestReplaceUnderAPick(t *testing.T) {
 		if p := <-got; p.Endpoint != "b" {
 			t.Errorf("picked %q", p.Endpoint)
 		}
-		if late.closes() != 1 {
-			t.Errorf("the late connection was closed %d times", late.closes())
+		if c.last("a").Closes() != 1 {
+			t.Errorf("the late connection was closed %d times", c.last("a").Closes())
 		}
 		s.Close()
 	})
@@ -100,10 +100,10 @@ func TestCloseWhileDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		s := c.of(t, "a")
-		mustPick(t, s, Unary)
+		hold(t, mustPick(t, s, Unary))
 		s.Replace(named("b"))
 		s.Close()
-		if c.last("a").closes() != 1 {
+		if c.last("a").Closes() != 1 {
 			t.Error("a draining connection is left behind")
 		}
 		if _, err := pick(s, Unary); !errors.Is(err, ErrClosed) {
@@ -118,11 +118,11 @@ func TestFinder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		finder := Endpoint{Name: "finder", Finder: true, Target: transport.Target{Network: "srv", Address: "finder"}}
-		s := New(Config{Endpoints: []Endpoint{finder}, Dial: c.dial})
+		s := New(Config{Endpoints: []Endpoint{finder}, Dial: c.Dial})
 		found := named("a")
-		c.set("finder", func(context.Context) (transport.Conn, error) {
+		c.Member("finder").OnDial(func(context.Context) error {
 			s.Replace(append(slices.Clone(found), finder))
-			return nil, errors.New("found what there is")
+			return errors.New("found what there is")
 		})
 		if p := mustPick(t, s, Unary); p.Endpoint != "a" {
 			t.Errorf("picked %s", p.Endpoint)
@@ -136,10 +136,10 @@ func TestFinder(t *testing.T) {
 		if n := c.dialed("finder"); n != 1 {
 			t.Errorf("asked %d times while a member is up", n)
 		}
-		time.Sleep(backoffCap) // it backs off like a member that was dialed in vain
+		time.Sleep(redial.Cap) // it backs off like a member that was dialed in vain
 		found = named("b")
-		c.set("a", refuse("a"))
-		c.last("a").become(transport.Closed, errors.New("gone"))
+		c.Member("a").Down(true)
+		c.end("a", errors.New("gone"))
 		if p := mustPick(t, s, Unary); p.Endpoint != "b" {
 			t.Errorf("picked %s after the members have moved", p.Endpoint)
 		}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"silly.store/etcd/internal/backoff"
 	"silly.store/etcd/internal/transport"
 )
 
@@ -36,6 +37,9 @@ type Dialer func(ctx context.Context, target transport.Target) (transport.Conn, 
 type Config struct {
 	Endpoints []Endpoint
 	Dial      Dialer
+	// Resolve, when not nil, looks up the hosts of endpoints, and Dial is given
+	// addresses; nil: Dial is given what the endpoint says.
+	Resolve Resolver
 	// Check, when not nil, looks at each new connection when there are several
 	// endpoints. Connecting includes it.
 	Check Checker
@@ -50,14 +54,12 @@ type Config struct {
 
 const (
 	defaultDialTimeout = 5 * time.Second
-	// Reconnecting backs off exponentially with full jitter between these.
-	backoffFirst = 20 * time.Millisecond
-	backoffCap   = 2 * time.Second
 	// shortBackoff is how long a pick waits for a member to become ready to be
 	// tried, when there is no other. Beyond it, failing at once is kinder.
 	shortBackoff = 100 * time.Millisecond
-	// stagger is how long a pick waits for a dial before it starts another one
-	// beside it.
+	// stagger is how long a pick waits for a dial that it has started before it starts
+	// another one beside it, or, if there is none to start, takes a connection that is up
+	// and not fit.
 	stagger = 150 * time.Millisecond
 	// stableAfter is how long a connection must have lived for another one to be
 	// made at once. If it ends sooner, and has answered nothing, it counts as a
@@ -65,12 +67,16 @@ const (
 	stableAfter = time.Second
 )
 
+// redial spaces the attempts to connect to a member that fail in a row.
+var redial = backoff.Backoff{First: 20 * time.Millisecond, Cap: 2 * time.Second}
+
 // ErrClosed is the cause of errors after Close.
 var ErrClosed = errors.New("client is closed")
 
 // Set is the endpoints of one client. It is safe for concurrent use.
 type Set struct {
 	dial        Dialer
+	resolve     Resolver
 	check       Checker
 	mistrust    atomic.Bool // connections are checked whatever there are of endpoints
 	probe       Prober
@@ -85,8 +91,8 @@ type Set struct {
 
 	mu      sync.Mutex // guards the fields below, all of every link and health
 	closed  bool
-	guests  []*member     // see PickNamed
-	settled chan struct{} // closed, and made anew, when a dial has ended
+	adHoc   []*member     // see PickNamed
+	settled chan struct{} // closed, and replaced, when a dial has ended
 }
 
 // New makes a set; it connects to nothing.
@@ -98,7 +104,7 @@ func New(c Config) *Set {
 		c.Observer = noObserver{}
 	}
 	s := &Set{
-		dial: c.Dial, check: c.Check, probe: c.Probe, dialTimeout: c.DialTimeout, observer: c.Observer,
+		dial: c.Dial, resolve: c.Resolve, check: c.Check, probe: c.Probe, dialTimeout: c.DialTimeout, observer: c.Observer,
 		epoch: time.Now(), settled: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -113,20 +119,25 @@ type Picked struct {
 	Endpoint string
 
 	member *member
+	lane   Lane
 }
 
-// picked is a choice of m, by c.
-func (m *member) picked(c transport.Conn) Picked { return Picked{c, m.endpoint.Name, m} }
+// picked is a choice of m, by c, which is a connection of that lane.
+func (m *member) picked(c transport.Conn, lane Lane) Picked {
+	return Picked{c, m.endpoint.Name, m, lane}
+}
 
 // Up chooses a random fit member: its connection is up and nothing speaks against
-// it. It never waits; [Set.Pick] is for when it finds none.
+// it. One whose connection is quiet comes after the others. It never waits; [Set.Pick] is for when it finds none.
 func (s *Set) Up(lane Lane) (Picked, bool) {
 	v := s.view.Load()
 	m := v.random()
-	if c := m.fit(lane); c != nil {
-		return m.picked(c), true
+	switch c := m.fit(lane); {
+	case c == nil:
+		s.tend(m, lane)
+	case !c.Quiet():
+		return m.picked(c, lane), true
 	}
-	s.tend(m, lane)
 	return v.anyFit(lane, nil)
 }
 
@@ -136,13 +147,13 @@ func (s *Set) Up(lane Lane) (Picked, bool) {
 // *UnreachableError as the cause.
 func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
 	for {
-		r := race{s: s, lane: lane, view: s.view.Load()}
+		r := dialRace{s: s, lane: lane, view: s.view.Load()}
 		p, err := r.run(ctx)
 		if err != nil || p.Conn != nil {
 			return p, err
 		}
-		if s.view.Load() != r.view {
-			continue // the endpoints were changed meanwhile
+		if s.view.Load() != r.view || r.cameUp() {
+			continue // the endpoints were changed meanwhile, or there is reason to try again
 		}
 		wait := time.Until(s.nextTry(lane))
 		if r.dialed || wait > shortBackoff {
@@ -151,19 +162,47 @@ func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return Picked{}, contextError(ctx, s.unreachable(lane))
+			return Picked{}, interrupted(ctx, "waiting to connect again", s.failures(s.view.Load().members, lane))
 		}
 	}
 }
 
-// contextError is the error of a pick that its context has ended while doing
-// what says.
-func contextError(ctx context.Context, what error) error {
+// InterruptedError is the cause of the error of a pick that its context has ended.
+type InterruptedError struct {
+	// Ended is the context's error.
+	Ended error
+	// Last is the error of a pick that had ended by itself then: why those that
+	// could not be reached could not. nil: no connecting has failed yet.
+	Last error
+}
+
+func (e *InterruptedError) Error() string { return e.Ended.Error() }
+func (e *InterruptedError) Unwrap() error { return e.Ended }
+
+// interrupted is the error of a pick that its context has ended while it was doing
+// something, after such failures.
+func interrupted(ctx context.Context, doing string, failures []EndpointError) error {
 	code := transport.Canceled
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		code = transport.DeadlineExceeded
 	}
-	return &transport.Error{Code: code, Outcome: transport.NotSent, Message: what.Error(), Cause: ctx.Err()}
+	cause := &InterruptedError{Ended: ctx.Err()}
+	if len(failures) > 0 {
+		cause.Last = unreachable(failures)
+	}
+	return &transport.Error{Code: code, Outcome: transport.NotSent, Message: doing, Cause: cause}
+}
+
+// failures are the last errors of those members that could not be reached.
+func (s *Set) failures(members []*member, lane Lane) (list []EndpointError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range members {
+		if err := m.links[lane].lastErr; err != nil {
+			list = append(list, EndpointError{m.endpoint.Name, err})
+		}
+	}
+	return list
 }
 
 // nextTry is when the first member may be tried again.
@@ -180,14 +219,15 @@ func (s *Set) nextTry(lane Lane) time.Time {
 }
 
 // connect starts a dial of m, or joins the one under way. It returns nil while
-// the member's backoff lasts, or when the connection is there already.
-func (s *Set) connect(m *member, lane Lane) (*dial, error) {
+// the member's backoff lasts, or when the connection is there already. One of which
+// beside, if it is not nil, is true does not count as that: the new one replaces it.
+func (s *Set) connect(m *member, lane Lane, beside func(*connBox) bool) (*dial, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.connectLocked(m, lane)
+	return s.connectLocked(m, lane, beside)
 }
 
-func (s *Set) connectLocked(m *member, lane Lane) (*dial, error) {
+func (s *Set) connectLocked(m *member, lane Lane, beside func(*connBox) bool) (*dial, error) {
 	if s.closed {
 		return nil, closedError()
 	}
@@ -195,58 +235,75 @@ func (s *Set) connectLocked(m *member, lane Lane) (*dial, error) {
 		return nil, nil
 	}
 	l := &m.links[lane]
-	for _, over := range l.reapLocked(time.Now()) {
+	now := time.Now()
+	for _, over := range m.reapLocked(l, now) {
 		s.routines.Go(func() { _ = over.Close() })
 	}
 	if l.dialing != nil {
 		return l.dialing, nil
 	}
-	if l.current() != nil || time.Now().Before(l.notBefore) {
+	box := l.conn.Load()
+	if box != nil && (beside == nil || !beside(box)) || now.Before(l.notBefore) {
 		l.due.Store(int64(l.notBefore.Sub(s.epoch)))
 		return nil, nil
+	}
+	why := purposeOf(box)
+	if why != forFirst {
+		m.recordLocked(box.address, func(a *addressRecord) { a.lost = now })
 	}
 	d := &dial{done: make(chan struct{})}
 	l.dialing = d
 	l.due.Store(notDue)
 	target := m.endpoint.Target
 	target.PingSpacing = l.pingSpacing
+	target.OnFull = func(c transport.Limited) { s.makeRoom(m, lane, c) }
 	s.routines.Go(func() {
-		began := time.Now()
-		conn, err := s.run(m, target, l, d)
-		s.observe(m, lane, began, conn, err)
+		r := s.run(m, target, l, d, why)
+		s.observe(m, lane, now, r)
 	})
 	return d, nil
 }
 
-// run makes one dial, settles its link with the result and wakes who waits.
-func (s *Set) run(m *member, target transport.Target, l *link, d *dial) (transport.Conn, error) {
+// run makes one dial, settles its link with the result and wakes the callers that wait.
+func (s *Set) run(m *member, target transport.Target, l *link, d *dial, why purpose) reached {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, s.dialTimeout, fmt.Errorf("no connection within %v", s.dialTimeout))
 	defer cancel()
-	conn, id, err := s.reach(ctx, target)
+	r := s.reach(ctx, m, target, why)
+	if why == forMute {
+		r.err = nil // which says nothing of the connection that there is
+	}
 
 	s.mu.Lock()
-	if (s.closed || m.removed) && conn != nil {
-		s.mu.Unlock()
-		_ = conn.Close()
-		s.mu.Lock()
-		conn = nil
+	var unwanted transport.Conn
+	switch box := l.conn.Load(); {
+	case r.conn == nil:
+	case s.closed || m.removed:
+		unwanted, r.conn = r.conn, nil
+	case !box.wanted(r.conn):
+		unwanted, r.conn = r.conn, nil
+		l.backOffLocked(time.Now())
 	}
 	if s.closed {
-		err = closedError() // not what the end of s.ctx made of it
+		r.err = closedError() // not what the end of s.ctx made of it
 	}
-	l.settleLocked(conn, err)
-	if err != nil {
+	if old := m.settleLocked(l, r); old != nil {
+		s.routines.Go(func() { s.drain(old) })
+	}
+	if r.err != nil {
 		s.backOffLanesLocked(m, l)
 	}
-	s.identifyLocked(m, id)
-	d.conn = conn
+	s.identifyLocked(m, r.id)
+	d.conn = l.current()
 	l.dialing = nil
 	l.due.Store(int64(l.notBefore.Sub(s.epoch)))
 	close(s.settled)
 	s.settled = make(chan struct{})
 	s.mu.Unlock()
+	if unwanted != nil {
+		_ = unwanted.Close()
+	}
 	close(d.done)
-	return conn, err
+	return r
 }
 
 // backOffLanesLocked has the other lanes of a member wait as l does, if they could
@@ -264,14 +321,14 @@ func (s *Set) backOffLanesLocked(m *member, l *link) {
 	}
 }
 
-// observe tells the observer what a dial has come to, and stays with a
+// observe reports the result of a dial to the observer, and stays with a
 // connection until it is over.
-func (s *Set) observe(m *member, lane Lane, began time.Time, conn transport.Conn, err error) {
+func (s *Set) observe(m *member, lane Lane, began time.Time, r reached) {
 	up := time.Now()
-	c := Connected{Endpoint: m.endpoint.Name, Lane: lane, Took: up.Sub(began), Err: err}
-	if conn == nil {
-		if s.ctx.Err() != nil || err == nil {
-			return // nobody wants it any longer
+	c := Connected{Endpoint: m.endpoint.Name, Address: r.address, Lane: lane, Took: up.Sub(began), Err: r.err}
+	if r.conn == nil {
+		if s.ctx.Err() != nil || r.err == nil {
+			return // no caller wants it any longer
 		}
 		s.mu.Lock()
 		c.Failures = m.links[lane].failures
@@ -280,11 +337,15 @@ func (s *Set) observe(m *member, lane Lane, began time.Time, conn transport.Conn
 		return
 	}
 	s.observer.Connected(c)
-	<-conn.Done()
-	cause := conn.Err()
-	s.observer.Disconnected(Disconnected{
-		Endpoint: m.endpoint.Name, Lane: lane, Lived: time.Since(up), Err: cause, Ordinary: ordinary(cause),
-	})
+	<-r.conn.Done()
+	cause := r.conn.Err()
+	d := Disconnected{
+		Endpoint: m.endpoint.Name, Address: r.address, Lane: lane, Lived: time.Since(up), Err: cause, Ordinary: ordinary(cause),
+	}
+	if !d.Ordinary {
+		s.record(m, r.address, func(a *addressRecord) { a.lost = time.Now() })
+	}
+	s.observer.Disconnected(d)
 }
 
 // Close closes every connection and waits for dials to end.
@@ -296,7 +357,7 @@ func (s *Set) Close() {
 	}
 	s.closed = true
 	var conns []transport.Conn
-	for _, m := range slices.Concat(s.view.Load().members, s.guests) {
+	for _, m := range slices.Concat(s.view.Load().members, s.adHoc) {
 		conns = append(conns, m.takeAllLocked()...)
 	}
 	s.mu.Unlock()
@@ -351,13 +412,17 @@ func (s *Set) unreachable(lane Lane) error {
 	if s.closed {
 		return closedError()
 	}
-	e := &UnreachableError{}
+	var failures []EndpointError
 	for _, m := range s.view.Load().members {
 		err := m.links[lane].lastErr
 		if err == nil {
 			err = errors.New("not tried")
 		}
-		e.Failures = append(e.Failures, EndpointError{m.endpoint.Name, err})
+		failures = append(failures, EndpointError{m.endpoint.Name, err})
 	}
-	return &transport.Error{Code: transport.Unavailable, Outcome: transport.NotSent, Cause: e}
+	return unreachable(failures)
+}
+
+func unreachable(failures []EndpointError) error {
+	return &transport.Error{Code: transport.Unavailable, Outcome: transport.NotSent, Cause: &UnreachableError{failures}}
 }

@@ -9,16 +9,23 @@ import (
 	"testing/synctest"
 	"time"
 
+	"silly.store/etcd/internal/peertest"
 	"silly.store/etcd/internal/transport"
 )
 
 // New connects to nothing; the first pick does, and what it got is kept.
 func TestConnectsWhenNeeded(t *testing.T) {
 	c := newCluster()
+	release := make(chan struct{})
+	c.Member("a").OnDial(func(context.Context) error { <-release; return nil })
 	s := c.of(t, "a")
-	if _, ok := s.Up(Unary); ok || c.dialed("a") != 0 {
-		t.Fatalf("dialed %d times before anything was asked for", c.dialed("a"))
+	if n := c.dialed("a"); n != 0 {
+		t.Fatalf("dialed %d times before anything was asked for", n)
 	}
+	if _, ok := s.Up(Unary); ok { // which dials in the background
+		t.Fatal("a connection is up before the dial has ended")
+	}
+	close(release)
 	first := mustPick(t, s, Unary)
 	if first.Endpoint != "a" {
 		t.Errorf("endpoint is %q", first.Endpoint)
@@ -40,7 +47,7 @@ func TestSharedDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		release := make(chan struct{})
-		c.set("a", func(ctx context.Context) (transport.Conn, error) { <-release; return nil, nil })
+		c.Member("a").OnDial(func(context.Context) error { <-release; return nil })
 		s := c.of(t, "a")
 		var callers sync.WaitGroup
 		for range 50 {
@@ -74,7 +81,7 @@ func TestEveryMemberRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		for _, a := range []string{"a", "b", "c"} {
-			c.set(a, refuse(a))
+			c.Member(a).Down(true)
 		}
 		s := c.of(t, "a", "b", "c")
 		began := time.Now()
@@ -101,7 +108,7 @@ func TestEveryMemberRefuses(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.set("a", refuse("a"))
+		c.Member("a").Down(true)
 		s := c.of(t, "a")
 		var gaps []time.Duration
 		last := time.Now()
@@ -116,7 +123,7 @@ func TestBackoff(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		for i, gap := range gaps[1:] {
-			span := min(backoffFirst<<min(i, 10), backoffCap)
+			span := redial.Span(i)
 			if gap > span+2*time.Millisecond {
 				t.Errorf("gap %d is %v, its span %v", i, gap, span)
 			}
@@ -125,11 +132,11 @@ func TestBackoff(t *testing.T) {
 		for _, gap := range gaps[20:] {
 			sum += gap
 		}
-		if mean := sum / 40; mean < backoffCap/4 || mean > backoffCap*3/4 {
+		if mean := sum / 40; mean < redial.Cap/4 || mean > redial.Cap*3/4 {
 			t.Errorf("mean of the later gaps is %v, want about a second", mean)
 		}
 		// Back at last: within the cap.
-		c.set("a", nil)
+		c.Member("a").Down(false)
 		began := time.Now()
 		for {
 			if _, err := pick(s, Unary); err == nil {
@@ -137,7 +144,7 @@ func TestBackoff(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if d := time.Since(began); d > backoffCap+10*time.Millisecond {
+		if d := time.Since(began); d > redial.Cap+10*time.Millisecond {
 			t.Errorf("a member that is back is found after %v", d)
 		}
 		s.Close()
@@ -148,12 +155,12 @@ func TestBackoff(t *testing.T) {
 func TestShortBackoffIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.set("a", refuse("a"))
+		c.Member("a").Down(true)
 		s := c.of(t, "a")
 		if _, err := pick(s, Unary); err == nil {
 			t.Fatal("picked")
 		}
-		c.set("a", nil)
+		c.Member("a").Down(false)
 		if _, err := pick(s, Unary); err != nil {
 			t.Errorf("a member that is back within its first backoff: %v", err)
 		}
@@ -164,16 +171,16 @@ func TestShortBackoffIsWaitedFor(t *testing.T) {
 // A member that refuses is passed over for the others, and comes back.
 func TestFailover(t *testing.T) {
 	c := newCluster()
-	c.set("a", refuse("a"))
-	c.set("b", refuse("b"))
+	c.Member("a").Down(true)
+	c.Member("b").Down(true)
 	s := c.of(t, "a", "b", "c")
 	for range 20 {
 		if p := mustPick(t, s, Unary); p.Endpoint != "c" {
 			t.Fatalf("picked %s", p.Endpoint)
 		}
 	}
-	c.set("a", nil)
-	c.set("b", nil)
+	c.Member("a").Down(false)
+	c.Member("b").Down(false)
 	seen := make(map[string]bool)
 	for deadline := time.Now().Add(10 * time.Second); len(seen) < 3; {
 		if time.Now().After(deadline) {
@@ -213,13 +220,14 @@ func TestSpread(t *testing.T) {
 }
 
 // A suspect member is avoided, also while no other is connected yet, but used
-// when there is no other.
+// when there is no other. See spare_test.go for a further connection to it.
 func TestSuspectIsTheLastResort(t *testing.T) {
 	c := newCluster()
-	c.set("b", refuse("b"))
+	c.Member("b").Down(true)
 	s := c.of(t, "a", "b")
 	mustPick(t, s, Unary)
-	c.last("a").become(transport.Suspect, nil)
+	c.Member("a").Down(true)
+	c.last("a").TurnSuspect()
 	if _, ok := s.Up(Unary); ok {
 		t.Error("Up gives a suspect member")
 	}
@@ -228,20 +236,18 @@ func TestSuspectIsTheLastResort(t *testing.T) {
 			t.Fatalf("picked %s", p.Endpoint)
 		}
 	}
-	if n := c.dialed("a"); n != 1 {
-		t.Errorf("a suspect member was dialed again, %d times", n)
-	}
 
-	var fresh *cluster
+	var fresh cluster
 	for endpoint := ""; endpoint != "a"; { // the first choice is random
 		fresh = newCluster()
 		s = fresh.of(t, "a", "b")
 		endpoint = mustPick(t, s, Unary).Endpoint
 	}
-	fresh.last("a").become(transport.Suspect, nil)
+	suspect := fresh.last("a")
+	suspect.TurnSuspect()
 	for range 20 {
-		if p := mustPick(t, s, Unary); p.Endpoint != "b" {
-			t.Fatalf("picked the suspect %s though another could be had", p.Endpoint)
+		if p := mustPick(t, s, Unary); p.Conn == suspect {
+			t.Fatal("picked the suspect connection though another could be had")
 		}
 	}
 }
@@ -256,15 +262,15 @@ func TestReplacement(t *testing.T) {
 		mustPick(t, s, Unary)
 		time.Sleep(2 * stableAfter)
 		old := c.last("a")
-		old.become(transport.Closed, errors.New("reset"))
+		old.End(gone(errors.New("reset")))
 		began := time.Now()
 		mustPick(t, s, Unary)
 		if d := time.Since(began); d > 0 {
 			t.Errorf("replacing a connection that had lived took %v", d)
 		}
 		synctest.Wait()
-		if old.closes() != 1 {
-			t.Errorf("the old connection was closed %d times", old.closes())
+		if old.Closes() != 1 {
+			t.Errorf("the old connection was closed %d times", old.Closes())
 		}
 
 		// From now on each dies at once.
@@ -272,7 +278,7 @@ func TestReplacement(t *testing.T) {
 		began = time.Now()
 		for time.Since(began) < 10*time.Second {
 			if _, err := pick(s, Unary); err == nil {
-				c.last("a").become(transport.Closed, errors.New("reset young"))
+				c.end("a", errors.New("reset young"))
 			} else if !strings.Contains(err.Error(), "reset young") {
 				t.Errorf("error does not say why: %v", err)
 			}
@@ -290,19 +296,19 @@ func TestDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		s := c.of(t, "a")
-		mustPick(t, s, Unary)
+		hold(t, mustPick(t, s, Unary))
 		time.Sleep(2 * stableAfter)
 		old := c.last("a")
-		old.become(transport.Draining, nil)
+		old.Drain()
 		if p := mustPick(t, s, Unary); p.Conn == transport.Conn(old) {
 			t.Error("a draining connection is picked")
 		}
 		synctest.Wait()
-		if old.closes() != 0 {
+		if old.Closes() != 0 {
 			t.Error("a draining connection was closed under its streams")
 		}
 		s.Close()
-		if old.closes() == 0 {
+		if old.Closes() == 0 {
 			t.Error("Close leaves a draining connection behind")
 		}
 	})
@@ -316,15 +322,15 @@ func TestPingSpacing(t *testing.T) {
 		for _, want := range []time.Duration{0, 0, 12 * time.Second, 24 * time.Second} {
 			mustPick(t, s, Unary)
 			conn := c.last("a")
-			if conn.pings != want {
-				t.Errorf("PINGs are %v apart, want %v", conn.pings, want)
+			if conn.Target.PingSpacing != want {
+				t.Errorf("PINGs are %v apart, want %v", conn.Target.PingSpacing, want)
 			}
 			time.Sleep(2 * stableAfter)
 			reason := transport.ErrTooManyPings
 			if c.dialed("a") == 1 {
 				reason = transport.ErrSilent
 			}
-			conn.become(transport.Closed, &transport.Error{Code: transport.Unavailable, Cause: reason})
+			conn.End(gone(reason))
 		}
 		s.Close()
 	})
@@ -334,7 +340,7 @@ func TestPingSpacing(t *testing.T) {
 func TestDialTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.set("a", silent)
+		c.Member("a").OnDial(peertest.Ignore)
 		s := c.of(t, "a")
 		began := time.Now()
 		_, err := pick(s, Unary)
@@ -353,7 +359,7 @@ func TestDialTimeout(t *testing.T) {
 func TestSilentMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.set("a", silent)
+		c.Member("a").OnDial(peertest.Ignore)
 		s := c.of(t, "a", "b")
 		for p, err := pick(s, Unary); p.Endpoint != "b"; p, err = pick(s, Unary) {
 			if err != nil {
@@ -377,8 +383,8 @@ func TestClose(t *testing.T) {
 		c := newCluster()
 		s := c.of(t, "a", "b")
 		up := mustPick(t, s, Unary)
-		c.set("a", silent)
-		c.set("b", silent)
+		c.Member("a").OnDial(peertest.Ignore)
+		c.Member("b").OnDial(peertest.Ignore)
 		waiting := make(chan error, 1)
 		go func() { _, err := pick(s, Watch); waiting <- err }()
 		synctest.Wait()
@@ -390,7 +396,7 @@ func TestClose(t *testing.T) {
 		if err := <-waiting; !errors.Is(err, ErrClosed) {
 			t.Errorf("a pick under way gets %v", err)
 		}
-		if n := up.Conn.(*fakeConn).closes(); n != 1 {
+		if n := up.Conn.(*peertest.Conn).Closes(); n != 1 {
 			t.Errorf("the connection was closed %d times", n)
 		}
 		_, err := pick(s, Unary)
@@ -408,10 +414,9 @@ func TestClose(t *testing.T) {
 func TestCloseDuringASuccessfulDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		late := &fakeConn{address: "a", done: make(chan struct{})}
-		c.set("a", func(ctx context.Context) (transport.Conn, error) {
+		c.Member("a").OnDial(func(ctx context.Context) error {
 			<-ctx.Done()
-			return late, nil
+			return nil
 		})
 		s := c.of(t, "a")
 		got := make(chan error, 1)
@@ -421,8 +426,8 @@ func TestCloseDuringASuccessfulDial(t *testing.T) {
 		if err := <-got; !errors.Is(err, ErrClosed) {
 			t.Errorf("pick gets %v", err)
 		}
-		if late.closes() != 1 {
-			t.Errorf("the late connection was closed %d times", late.closes())
+		if c.last("a").Closes() != 1 {
+			t.Errorf("the late connection was closed %d times", c.last("a").Closes())
 		}
 	})
 }
@@ -432,7 +437,7 @@ func TestCloseDuringASuccessfulDial(t *testing.T) {
 func TestLanesBackOffTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.set("a", refuse("a"))
+		c.Member("a").Down(true)
 		s := c.of(t, "a")
 		defer s.Close()
 		const span = 5 * time.Minute
@@ -447,12 +452,41 @@ func TestLanesBackOffTogether(t *testing.T) {
 		if most := int(span/time.Second) * 3 / 2; c.dialed("a") > most {
 			t.Errorf("%d dials in %v, want %d at most", c.dialed("a"), span, most)
 		}
-		c.set("a", nil)
-		time.Sleep(backoffCap)
+		c.Member("a").Down(false)
+		time.Sleep(redial.Cap)
 		for lane := range lanes {
 			if _, err := pick(s, lane); err != nil {
 				t.Errorf("lane %d, when the member is back: %v", lane, err)
 			}
+		}
+	})
+}
+
+// A pick that its context ends knows why it could not connect before.
+func TestInterruptedPickKnowsFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := peertest.NewCluster("a", "b")
+		cluster.Member("a").Down(true)
+		cluster.Member("b").OnDial(peertest.Ignore)
+		s := New(Config{Endpoints: []Endpoint{endpointOf("a"), endpointOf("b")}, Dial: cluster.Dial})
+		defer s.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.Pick(ctx, Unary)
+		var end *InterruptedError
+		var last *UnreachableError
+		if !errors.As(err, &end) || !errors.Is(err, context.DeadlineExceeded) || !errors.As(end.Last, &last) {
+			t.Fatalf("error %#v", err)
+		}
+		if len(last.Failures) != 1 || last.Failures[0].Endpoint != "a" || !strings.Contains(end.Last.Error(), "a refuses") {
+			t.Errorf("failures %v", last)
+		}
+		if errors.As(err, &last) {
+			t.Errorf("what was before is the cause of %v", err)
+		}
+		_, err = s.PickNamed(ctx, Unary, endpointOf("b"))
+		if !errors.As(err, &end) || end.Last != nil {
+			t.Errorf("b has not failed: %v", err)
 		}
 	})
 }

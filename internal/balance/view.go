@@ -36,7 +36,7 @@ func (e Endpoint) isOf(m *member) bool { return m.endpoint.Name == e.Name && m.e
 
 // arrangeLocked puts the endpoints last that lead to a member which has another
 // one before them, so that it gets no double share; then learners, which refuse
-// nearly everything; then what is no member at all.
+// nearly everything; then finders, which are no members at all.
 func arrangeLocked(members []*member) *view {
 	v := &view{members: members, order: make([]*member, 0, len(members))}
 	var again, learners, finders []*member
@@ -82,19 +82,25 @@ func (v *view) at(random, i int) *member {
 }
 
 // anyFit is a random one of the preferred members that are fit, or else the first
-// of the others that is. It is not except, which may be nil.
-func (v *view) anyFit(lane Lane, except *member) (p Picked, ok bool) {
-	found := 0
+// of the others that is; one whose connection is quiet only if there is no other. It is
+// not by except, which may be nil.
+func (v *view) anyFit(lane Lane, except transport.Conn) (p Picked, ok bool) {
+	found, quiet := 0, false
 	for i, m := range v.order {
-		if i >= v.first && found > 0 {
+		if i >= v.first && found > 0 && !quiet {
 			break
 		}
-		if m == except {
+		c := m.fit(lane)
+		if c == nil || c == except {
 			continue
 		}
-		if c := m.fit(lane); c != nil {
-			if found++; found == 1 || rand.IntN(found) == 0 {
-				p = m.picked(c)
+		isQuiet := c.Quiet()
+		switch {
+		case found == 0, quiet && !isQuiet:
+			p, found, quiet = m.picked(c, lane), 1, isQuiet
+		case quiet == isQuiet && i < v.first:
+			if found++; rand.IntN(found) == 0 {
+				p = m.picked(c, lane)
 			}
 		}
 	}
@@ -113,9 +119,9 @@ func (v *view) anyUp(lane Lane) (best Picked) {
 		}
 		switch c.State() {
 		case transport.Ready:
-			return m.picked(c)
+			return m.picked(c, lane)
 		case transport.Suspect:
-			best = m.picked(c)
+			best = m.picked(c, lane)
 		}
 	}
 	return best

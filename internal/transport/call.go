@@ -42,12 +42,19 @@ func (c *conn) wait(ctx context.Context, s *stream, req *Request) ([]byte, error
 		limit, toBeLate = req.LateAfter, true
 	}
 	var expired <-chan time.Time
+	var began time.Time // only where the timer is not the Timeout's
 	if limit > 0 {
 		expired = s.startTimer(limit)
 	}
+	if toBeLate {
+		began = time.Now()
+	}
 	select {
 	case <-s.notify:
-		if s.late.Load() {
+		if s.late.Load() || s.early.Load() {
+			if toBeLate {
+				expired = s.restOf(req.Timeout, began)
+			}
 			return c.pending(s, expired)
 		}
 		reply, err := s.reply, s.err
@@ -63,7 +70,7 @@ func (c *conn) wait(ctx context.Context, s *stream, req *Request) ([]byte, error
 		return c.giveUp(s, func(o Outcome) *Error { return contextError(ctx, o) })
 	case <-expired:
 		if toBeLate {
-			return c.lateByTimer(s, req)
+			return c.pending(s, s.restOf(req.Timeout, began))
 		}
 		return c.giveUp(s, timedOut)
 	}
@@ -71,6 +78,15 @@ func (c *conn) wait(ctx context.Context, s *stream, req *Request) ([]byte, error
 
 func timedOut(o Outcome) *Error {
 	return &Error{Code: DeadlineExceeded, Outcome: o, Cause: ErrTimeout}
+}
+
+// restOf has the stream's timer stand for what is left of a Call's timeout, if it has one.
+func (s *stream) restOf(timeout time.Duration, began time.Time) (expired <-chan time.Time) {
+	if timeout <= 0 {
+		s.timer.Stop()
+		return nil
+	}
+	return s.startTimer(timeout - time.Since(began))
 }
 
 func (s *stream) startTimer(d time.Duration) <-chan time.Time {
@@ -95,7 +111,7 @@ func (c *conn) giveUp(s *stream, reason func(Outcome) *Error) ([]byte, error) {
 		}
 		return reply, nil
 	}
-	err := reason(s.outcome())
+	err := c.waitedLocked(s, reason(s.outcome()))
 	c.doubt = c.doubt || c.reads == s.readsBefore
 	c.abandonLocked(s, err)
 	c.flush()

@@ -223,7 +223,7 @@ func TestRecvContext(t *testing.T) {
 	p.roundTrip(conn)
 }
 
-// A server that ends a stream before it has our end is told that no more comes.
+// When the server ends a stream before the client does, the client resets the stream.
 func TestServerEndsBeforeClient(t *testing.T) {
 	conn, p := connect(t, tcpLink, Options{})
 	s, err := conn.Open(context.Background(), Request{Path: "/test.S/Bidi"})

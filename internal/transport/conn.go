@@ -13,12 +13,16 @@ type conn struct {
 	nc       net.Conn // what is read and written: the TLS connection if there is one
 	socket   net.Conn // below TLS; closing it never waits
 	opts     Options
+	onFull   func(Limited)  // may be nil, see Target
+	address  string         // of errors: where it goes; empty if errors need not name it
+	spared   bool           // the peer has complained of PINGs, see Target.PingSpacing
 	inPlace  *inPlaceWriter // nil unless a caller may write in place
 	wake     chan struct{}  // capacity 1: hands the write side to the writer
 	greeted  chan struct{}  // closed once the server's first SETTINGS hold
 	hurry    chan struct{}  // capacity 1: ends the reader's nap
 	done     chan struct{}  // closed by fail
 	watch    *time.Timer    // the watchdog's tick
+	short    *time.Timer    // its short tick, see quiet.go
 	routines sync.WaitGroup
 
 	// pool keeps streams of unary calls that ended in the ordinary way: the
@@ -26,6 +30,7 @@ type conn struct {
 	pool sync.Pool
 
 	state atomic.Uint32 // a State, for readers without the lock; written with mu held
+	quiet atomic.Bool   // see quiet.go; likewise
 
 	mu sync.Mutex // guards the fields below
 
@@ -40,6 +45,8 @@ type conn struct {
 	ready   streamQueue // open, with output that no stream window holds back
 
 	answered bool // a stream has had headers
+	served   int  // streams that have had those of gRPC
+	promised int  // streams that a GOAWAY has left to be answered, those before included
 
 	peer       peerSettings
 	sendWindow int64
@@ -48,9 +55,10 @@ type conn struct {
 	control    []byte // frames that belong to no stream's data, to go first
 
 	hasty   int  // streams that are not Patient
+	waiting int  // unary calls with NotifyLate
 	napping bool // the reader sleeps; hurry wakes it, see nap.go
 
-	// writing: somebody holds the write side and with it chunk and rest.
+	// writing: a goroutine holds the write side and with it chunk and rest.
 	writing   bool
 	chunk     []byte // buffer of the write in progress
 	rest      []byte // what a write in place left to the writer
@@ -60,14 +68,16 @@ type conn struct {
 	// Liveness, see watchdog.go.
 	ticking     bool
 	ticks       int  // so far
+	openedTick  int  // the one in which a stream was opened last
 	heard       bool // bytes arrived since the last tick
 	reads       int  // how often bytes have arrived
 	doubt       bool // a call gave up and nothing had come since it began
 	silentTicks int
-	pingSent    time.Time // zero: none yet
-	pingWaiting bool      // and not answered
-	pingWaits   int       // for so many ticks
+	asking      bool      // the peer was asked for a sign of life, by PING or SETTINGS, and gave none
+	askedTicks  int       // for so many ticks
+	pingSent    time.Time // the last PING; zero: none yet
 	traffic     bool      // HEADERS or DATA arrived since the last PING
+	quietWatch  quietWatch
 }
 
 // maxControl bounds the control frames that wait to be written: a peer that
@@ -80,7 +90,7 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 		scheme = "https"
 	}
 	c := &conn{
-		nc: nc, socket: socket, opts: opts,
+		nc: nc, socket: socket, opts: opts, onFull: target.OnFull, spared: target.PingSpacing > 0,
 		wake:       make(chan struct{}, 1),
 		greeted:    make(chan struct{}),
 		hurry:      make(chan struct{}, 1),
@@ -93,6 +103,9 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 		headers:    newHeaderEncoder(scheme, target.Authority, opts.UserAgent),
 		heard:      true,
 	}
+	if target.Resolved {
+		c.address = target.Address
+	}
 	c.pool.New = func() any { return newStream() }
 	if target.TLS == nil {
 		c.inPlace = newInPlaceWriter(nc)
@@ -102,12 +115,18 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 
 // start starts the goroutines; r has read the server's SETTINGS.
 func (c *conn) start(r *frameReader) {
-	c.watch = time.NewTimer(time.Hour)
-	c.watch.Stop()
+	c.watch = stoppedTimer()
+	c.short = stoppedTimer()
 	c.routines.Add(3)
 	go func() { defer c.routines.Done(); c.read(r) }()
 	go func() { defer c.routines.Done(); c.write() }()
 	go func() { defer c.routines.Done(); c.watchdog() }()
+}
+
+func stoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
 }
 
 func (c *conn) State() State { return State(c.state.Load()) }
@@ -130,6 +149,12 @@ func (c *conn) Answered() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.answered
+}
+
+func (c *conn) Served() (requests int, orderly bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(c.served, c.promised), c.draining && c.goAway == nil
 }
 
 func (c *conn) Done() <-chan struct{} { return c.done }
@@ -216,7 +241,7 @@ func (c *conn) refusalLocked(req *Request) error {
 	return nil
 }
 
-// enqueueLocked puts a new stream in line and sees that the peer is watched.
+// enqueueLocked queues a new stream and sees that the peer is watched.
 func (c *conn) enqueueLocked(s *stream) {
 	c.opening.push(s)
 	c.enteredLocked(s)
@@ -224,7 +249,7 @@ func (c *conn) enqueueLocked(s *stream) {
 	c.watchLocked()
 }
 
-// queueOutputLocked puts an open stream in line for the writer.
+// queueOutputLocked queues an open stream for the writer.
 func (c *conn) queueOutputLocked(s *stream) {
 	switch {
 	case s.id == 0 || s.done || s.queue != nil || !s.hasOutput():
@@ -245,6 +270,9 @@ func (c *conn) endLocked(s *stream, err *Error) {
 	if c.draining && c.err == nil && len(c.streams) == 0 {
 		c.watch.Reset(0) // the watchdog ends the connection
 	}
+	if err != nil {
+		err.Address = c.address
+	}
 	s.done, s.err = true, err
 	c.leftLocked(s)
 	s.head, s.body, s.in = nil, nil, nil
@@ -260,19 +288,24 @@ func (c *conn) abandonLocked(s *stream, err *Error) {
 	c.endLocked(s, err)
 }
 
-// drainLocked stops new streams. Those in line were never assembled; they fail
-// as not sent and are returned to be signalled.
+// drainLocked stops new streams. Those in line are returned to be signalled.
 func (c *conn) drainLocked(cause error) (ended []*stream) {
 	c.draining = true
 	c.setStateLocked()
+	return c.refuseLocked(func() *Error { return &Error{Code: Unavailable, Outcome: NotSent, Cause: cause} })
+}
+
+// refuseLocked ends the streams in line, which were never assembled, each with an error
+// that says that it was not sent. It returns them to be signalled.
+func (c *conn) refuseLocked(reason func() *Error) (ended []*stream) {
 	for s := c.opening.head; s != nil; s = c.opening.head {
-		c.endLocked(s, &Error{Code: Unavailable, Outcome: NotSent, Cause: cause})
+		c.endLocked(s, reason())
 		ended = append(ended, s)
 	}
 	return ended
 }
 
-// creditStreamLocked tells the server how much more it may send on s: a
+// creditStreamLocked grants the server more window on s: a
 // window's worth of unread messages, and when all have been read the rest of the
 // one that is under way, so that a message larger than the window can complete.
 func (c *conn) creditStreamLocked(s *stream) {

@@ -1,22 +1,17 @@
 package transport
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"strings"
-	"syscall"
 	"time"
 )
 
-// Dial connects to target and returns once the server's SETTINGS have arrived,
-// so a connection that is returned has an HTTP/2 server behind it. Nothing of a
-// call is sent before, so every error of Dial is NotSent.
+// Dial connects to target and returns once the server's SETTINGS have arrived, so
+// every returned connection leads to an HTTP/2 server. It sends nothing of a call,
+// so every error of Dial is NotSent.
 func Dial(ctx context.Context, target Target, opts Options) (Conn, error) {
 	if target.PingSpacing > 0 {
 		opts.PingSpacing = target.PingSpacing
@@ -26,8 +21,12 @@ func Dial(ctx context.Context, target Target, opts Options) (Conn, error) {
 	if err != nil {
 		return nil, dialError(ctx, err)
 	}
-	// The handshakes below know no contexts: its end expires their I/O.
-	stop := context.AfterFunc(ctx, func() { _ = socket.SetDeadline(time.Unix(1, 0)) })
+	// The handshakes below take no context. Its end expires their I/O, or closes
+	// the socket if that supports no deadlines, like an SSH tunnel's.
+	stop := context.AfterFunc(ctx, func() {
+		_ = socket.SetDeadline(time.Unix(1, 0))
+		_ = socket.Close()
+	})
 	c, err := handshake(socket, target, opts)
 	if err == nil && !stop() {
 		_ = c.Close() // the context ended, and with it the socket's deadline
@@ -36,25 +35,16 @@ func Dial(ctx context.Context, target Target, opts Options) (Conn, error) {
 	stop()
 	if err != nil {
 		_ = socket.Close()
-		return nil, dialError(ctx, err)
+		return nil, dialError(ctx, diagnose(ctx, target, opts, err))
 	}
 	return c, nil
 }
 
-func dialSocket(ctx context.Context, target Target, opts Options) (net.Conn, error) {
-	if opts.DialContext != nil {
-		return opts.DialContext(ctx, target.Network, target.Address)
-	}
-	// Our own PINGs replace TCP's keep-alive.
-	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
-	return d.DialContext(ctx, target.Network, target.Address)
-}
-
-// handshake does TLS's and HTTP/2's.
+// handshake makes the TLS and the HTTP/2 handshake.
 func handshake(socket net.Conn, target Target, opts Options) (*conn, error) {
 	nc := socket
 	if target.TLS != nil {
-		tc, err := tlsHandshake(socket, target.TLS)
+		tc, err := tlsHandshake(socket, target)
 		if err != nil {
 			return nil, err
 		}
@@ -69,7 +59,8 @@ func handshake(socket net.Conn, target Target, opts Options) (*conn, error) {
 	}
 	c := newConn(nc, socket, target, opts)
 	c.start(r)
-	// Callers may be many and at once: the server's limits are to hold for all.
+	// Many callers may start at once: the server's limits must already apply to
+	// all.
 	select {
 	case <-c.greeted:
 		return c, nil
@@ -80,21 +71,22 @@ func handshake(socket net.Conn, target Target, opts Options) (*conn, error) {
 	}
 }
 
-func tlsHandshake(socket net.Conn, config *tls.Config) (*tls.Conn, error) {
-	config = config.Clone()
+func tlsHandshake(socket net.Conn, target Target) (*tls.Conn, error) {
+	config := target.TLS.Clone()
 	config.NextProtos = []string{"h2"}
+	config.GetClientCertificate = checkedCertificate(config.GetClientCertificate)
 	if config.MinVersion == 0 {
 		config.MinVersion = tls.VersionTLS12
 	}
 	tc := tls.Client(socket, config)
 	if err := tc.Handshake(); err != nil {
 		switch {
-		case isTimeout(err):
+		case gaveUp(err):
 			return nil, fmt.Errorf("connected, but the server did not answer the TLS handshake: %w", err)
 		case closedByServer(err):
-			return nil, fmt.Errorf("server closed the connection in the TLS handshake; is the endpoint plain (http://)?: %w", err)
+			return nil, &closedEarly{fmt.Sprintf("server closed the connection in the TLS handshake; is the endpoint plain (%s)?", target.scheme(false)), err}
 		}
-		return nil, tlsError(err)
+		return nil, tlsError(err, target)
 	}
 	if proto := tc.ConnectionState().NegotiatedProtocol; proto != "h2" {
 		return nil, misconfigured(nil, "TLS server does not offer HTTP/2 (ALPN %q); is this etcd's client URL?", proto)
@@ -102,7 +94,22 @@ func tlsHandshake(socket net.Conn, config *tls.Config) (*tls.Conn, error) {
 	return tc, nil
 }
 
-// appendPreface appends what a client says first: the preface, its settings and
+// checkedCertificate wraps the user's get, which may be nil, and checks its result:
+// crypto/tls panics if there is neither a certificate nor an error.
+func checkedCertificate(get func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if get == nil {
+		return nil
+	}
+	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		certificate, err := get(info)
+		if certificate == nil && err == nil {
+			err = misconfigured(nil, "Config.TLS.GetClientCertificate returned neither a certificate nor an error; to show none return an empty one")
+		}
+		return certificate, err
+	}
+}
+
+// appendPreface appends the first bytes of a client: the preface, its settings and
 // the size of the connection window.
 func appendPreface(b []byte, opts Options) []byte {
 	b = append(b, clientPreface...)
@@ -114,19 +121,19 @@ func appendPreface(b []byte, opts Options) []byte {
 	return appendWindowUpdate(b, 0, connWindow-defaultWindow)
 }
 
-// expectSettings reads until the first frame is there, which must be SETTINGS.
-// It stays in the buffer.
+// expectSettings reads until the first frame has arrived, which must be SETTINGS.
+// The frame stays in the buffer.
 func (f *frameReader) expectSettings(target Target) error {
 	for f.w-f.r < frameHeaderLen {
 		if err := f.fill(); err != nil {
 			return firstReadError(f.buf[f.r:f.w], err, target)
 		}
-		if notHTTP2(f.buf[f.r:f.w]) != "" {
+		if target.notHTTP2(f.buf[f.r:f.w]) != "" {
 			break
 		}
 	}
 	have := f.buf[f.r:f.w]
-	if text := notHTTP2(have); text != "" {
+	if text := target.notHTTP2(have); text != "" {
 		return misconfigured(nil, "%s", text)
 	}
 	h := parseFrameHeader(have)
@@ -141,88 +148,8 @@ func (f *frameReader) expectSettings(target Target) error {
 	return nil
 }
 
-// notHTTP2 recognizes what other servers say first.
-func notHTTP2(first []byte) string {
-	switch {
-	case bytes.HasPrefix(first, []byte("HTTP/")):
-		return "server answers in HTTP/1, not in gRPC's HTTP/2; is this etcd's client URL (not its metrics or peer URL, nor a proxy)?"
-	case len(first) >= 3 && first[0] == 0x15 && first[1] == 0x03:
-		return "server speaks TLS and the endpoint is plain; use https:// or set Config.TLS"
-	}
-	return ""
-}
-
-func firstReadError(have []byte, err error, target Target) error {
-	if isTimeout(err) {
-		return fmt.Errorf("connected, but the server said nothing: %w", err)
-	}
-	if !closedByServer(err) {
-		return tlsError(err) // TLS 1.3 reports a refused client certificate here
-	}
-	if target.TLS == nil {
-		return fmt.Errorf("server closed the connection before its HTTP/2 settings (after %d bytes); does it want TLS (https://), or is it not etcd's client URL?: %w", len(have), err)
-	}
-	return fmt.Errorf("server closed the connection before its HTTP/2 settings (after %d bytes); does it want a client certificate?: %w", len(have), err)
-}
-
-// tlsError says what to do about the TLS errors that misconfiguration causes.
-func tlsError(err error) error {
-	var record tls.RecordHeaderError
-	var unknownCA x509.UnknownAuthorityError
-	var hostname x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	var remote *net.OpError
-	switch {
-	case errors.As(err, &record):
-		return misconfigured(err, "server does not speak TLS; use http:// for a plain endpoint")
-	case errors.As(err, &unknownCA):
-		return misconfigured(err, "server certificate is not signed by a known authority; set Config.TLSFiles.CA or Config.TLS.RootCAs to etcd's CA")
-	case errors.As(err, &hostname):
-		return misconfigured(err, "server certificate is for another name; use that name in the endpoint or set Config.TLS.ServerName")
-	case errors.As(err, &invalid):
-		return misconfigured(err, "server certificate is not valid")
-	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "no application protocol"):
-		return misconfigured(err, "TLS server does not offer HTTP/2; is this etcd's client URL?")
-	case errors.As(err, &remote) && remote.Op == "remote error": // a TLS alert
-		return misconfigured(err, "server refused the TLS connection; does it want a client certificate from its CA (Config.TLSFiles.Cert or Config.TLS.Certificates)?")
-	}
-	return err
-}
-
-// misconfigured is an error that waiting does not mend.
-func misconfigured(cause error, format string, args ...any) error {
-	text := fmt.Sprintf(format, args...)
-	if cause != nil {
-		text += ": " + cause.Error()
-	}
-	return &misconfiguration{text, cause}
-}
-
-type misconfiguration struct {
-	text  string
-	cause error
-}
-
-func (m *misconfiguration) Error() string { return m.text }
-
-func (m *misconfiguration) Unwrap() []error {
-	if m.cause == nil {
-		return []error{ErrMisconfigured}
-	}
-	return []error{ErrMisconfigured, m.cause}
-}
-
-func closedByServer(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-}
-
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
-
-// dialError makes err an *Error; the context's end counts over the I/O error
-// that it has caused.
+// dialError converts err to an *Error. The context's end takes precedence over the
+// I/O error that it caused.
 func dialError(ctx context.Context, err error) *Error {
 	if ctx.Err() == nil {
 		return &Error{Code: Unavailable, Outcome: NotSent, Cause: err}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -126,6 +128,7 @@ func TestDialErrors(t *testing.T) {
 
 	cases := []struct {
 		name          string
+		network       string // of serve; tcp if empty
 		target        Target
 		serve         func(net.Conn)
 		tls           *tls.Config
@@ -139,9 +142,22 @@ func TestDialErrors(t *testing.T) {
 		{name: "server that begins with another frame", serve: say(string(appendPing(nil, false, [8]byte{}))), misconfigured: true, text: "does not speak HTTP/2"},
 		{name: "server that begins with an acknowledgement", serve: say(string(appendFrameHeader(nil, 0, frameSettings, flagAck, 0))), misconfigured: true, text: "does not speak HTTP/2"},
 		{name: "TLS alert on a plain target", serve: say("\x15\x03\x01\x00\x02\x02\x46"), misconfigured: true, text: "server speaks TLS and the endpoint is plain"},
-		{name: "TLS server on a plain target", serve: tlsServer(&tls.Config{NextProtos: []string{"h2"}}), text: "TLS"},
-		{name: "HTTPS server on a plain target", target: Target{Network: "tcp", Address: secureWeb.Listener.Addr().String()}, text: "TLS"},
-		{name: "plain server on a TLS target", serve: func(nc net.Conn) { h2(t, nc) }, tls: roots, text: "TLS"},
+		{name: "TLS server on a plain target", serve: tlsServer(&tls.Config{NextProtos: []string{"h2"}}),
+			misconfigured: true, text: "server speaks TLS and the endpoint is plain; use https:// or set Config.TLS"},
+		{name: "TLS server on a plain socket", network: "unix", serve: tlsServer(&tls.Config{NextProtos: []string{"h2"}}),
+			misconfigured: true, text: "server speaks TLS and the endpoint is plain; use unixs://"},
+		{name: "TLS server that wants a certificate on a plain target",
+			serve:         tlsServer(&tls.Config{NextProtos: []string{"h2"}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}),
+			misconfigured: true, text: "server speaks TLS and the endpoint is plain"},
+		{name: "HTTPS server on a plain target", target: Target{Network: "tcp", Address: secureWeb.Listener.Addr().String()},
+			misconfigured: true, text: "server speaks TLS and the endpoint is plain; use https:// or set Config.TLS"},
+		{name: "plain server on a TLS target", serve: func(nc net.Conn) { h2(t, nc) }, tls: roots,
+			misconfigured: true, text: "server does not speak TLS; use http:// for a plain endpoint"},
+		{name: "plain server on a TLS socket", network: "unix", serve: func(nc net.Conn) { h2(t, nc) }, tls: roots,
+			misconfigured: true, text: "server does not speak TLS; use unix:// for a plain endpoint"},
+		{name: "plain server that speaks first on a TLS socket", network: "unix", serve: say(string(appendSettings(nil))), tls: roots,
+			misconfigured: true, text: "server does not speak TLS; use unix://"},
+		{name: "TLS alert on a plain socket", network: "unix", serve: say("\x15\x03\x01\x00\x02\x02\x46"), misconfigured: true, text: "use unixs://"},
 		{name: "plain server that speaks first on a TLS target", serve: say(string(appendSettings(nil))), tls: roots,
 			misconfigured: true, text: "server does not speak TLS; use http://"},
 		{name: "HTTP/1 server on a TLS target", target: Target{Network: "tcp", Address: web.Listener.Addr().String()}, tls: roots,
@@ -163,7 +179,8 @@ func TestDialErrors(t *testing.T) {
 		{name: "client certificate missing, TLS 1.2", serve: tlsServer(&tls.Config{NextProtos: []string{"h2"}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}),
 			tls: roots, misconfigured: true, text: "client certificate"},
 		{name: "closes at once", serve: func(nc net.Conn) { _ = nc.Close() }, text: "before its HTTP/2 settings"},
-		{name: "closes at once, TLS", serve: func(nc net.Conn) { _ = nc.Close() }, tls: roots, text: "TLS"},
+		{name: "closes at once, TLS", serve: func(nc net.Conn) { _ = nc.Close() }, tls: roots, text: "in the TLS handshake; is the endpoint plain (http://)?"},
+		{name: "closes a socket at once", network: "unix", serve: func(nc net.Conn) { _ = nc.Close() }, text: "does it want TLS (unixs://)"},
 		{name: "closes inside the first frame's header", serve: func(nc net.Conn) {
 			_, _ = nc.Write(appendSettings(nil)[:4])
 			_, _ = io.CopyN(io.Discard, nc, 20)
@@ -182,7 +199,7 @@ func TestDialErrors(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			target := c.target
 			if c.serve != nil {
-				target = serve(t, "tcp", c.serve)
+				target = serve(t, cmp.Or(c.network, "tcp"), c.serve)
 			}
 			target.TLS = c.tls
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -195,6 +212,35 @@ func TestDialErrors(t *testing.T) {
 			want{code: Unavailable, outcome: NotSent, text: c.text}.check(t, err)
 			if got := errors.Is(err, ErrMisconfigured); got != c.misconfigured {
 				t.Errorf("misconfigured is %v for: %v", got, err)
+			}
+		})
+	}
+}
+
+// Finding out why a server closes connections takes one more connection, and no
+// longer than the context of the dial.
+func TestDiagnosisIsBounded(t *testing.T) {
+	for name, secure := range map[string]*tls.Config{"plain": nil, "TLS": {ServerName: "etcd.test"}} {
+		t.Run(name, func(t *testing.T) {
+			var accepted atomic.Int32
+			target := serve(t, "tcp", func(nc net.Conn) {
+				if accepted.Add(1) == 1 {
+					_ = nc.Close()
+					return
+				}
+				_, _ = io.Copy(io.Discard, nc) // silent
+			})
+			target.TLS = secure
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			_, err := Dial(ctx, target, Options{})
+			want{outcome: NotSent, code: DeadlineExceeded, text: "server closed the connection", cause: context.DeadlineExceeded}.check(t, err)
+			if d := time.Since(began); d > patience/2 {
+				t.Errorf("it took %v", d)
+			}
+			if n := accepted.Load(); n != 2 {
+				t.Errorf("%d connections", n)
 			}
 		})
 	}

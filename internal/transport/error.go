@@ -43,7 +43,7 @@ func (c Code) String() string {
 	return fmt.Sprintf("Code(%d)", uint32(c))
 }
 
-// Outcome says what is known of a failed request.
+// Outcome is what the connection knows about a failed request.
 type Outcome uint8
 
 const (
@@ -77,6 +77,8 @@ type Error struct {
 	// Cause is the error below, when there is one: a context's, the network's
 	// or a TLS error.
 	Cause error
+	// Address is where the connection goes, for a target that is Resolved.
+	Address string
 	// Head is the beginning of a message that was larger than Request.MaxMessage,
 	// as far as it was there; nil for every other error.
 	Head []byte
@@ -106,6 +108,9 @@ var (
 	// ErrDraining: the connection takes no new streams (GOAWAY, or stream ids
 	// used up). The request was not sent; another connection will take it.
 	ErrDraining = errors.New("connection is shutting down")
+	// ErrStreamsTaken: all streams that the server allows on the connection are taken.
+	// The request was not sent; another connection may have room.
+	ErrStreamsTaken = errors.New("all streams of the connection are taken")
 	// ErrTooManyPings: the server closed the connection because of our pings.
 	ErrTooManyPings = errors.New("server complains of too many pings")
 	// ErrMisconfigured: there is no gRPC server behind the target, or TLS does
@@ -116,6 +121,11 @@ var (
 	// ErrHeadersTooLarge: the request's headers, which means its token, are larger
 	// than the server takes.
 	ErrHeadersTooLarge = errors.New("request headers too large")
+	// ErrRequestTooLarge: a proxy between client and server does not take a request of
+	// this size.
+	ErrRequestTooLarge = errors.New("request too large for a proxy")
+	// ErrBusy: a proxy between client and server takes no more requests for now.
+	ErrBusy = errors.New("too many requests for a proxy")
 	// ErrTimeout: the call's own time limit passed, not its context's.
 	ErrTimeout = errors.New("no answer in time")
 )
@@ -128,24 +138,6 @@ func contextError(ctx context.Context, outcome Outcome) *Error {
 		code = DeadlineExceeded
 	}
 	return &Error{Code: code, Outcome: outcome, Cause: cause}
-}
-
-// codeOfHTTPStatus maps the HTTP status of a response that is not gRPC, as the
-// gRPC protocol document lists it.
-func codeOfHTTPStatus(status int) Code {
-	switch status {
-	case 400:
-		return Internal
-	case 401:
-		return Unauthenticated
-	case 403:
-		return PermissionDenied
-	case 404:
-		return Unimplemented
-	case 429, 502, 503, 504:
-		return Unavailable
-	}
-	return Unknown
 }
 
 // errorOfReset is the error of a stream that the server ended with RST_STREAM.

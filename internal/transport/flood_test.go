@@ -68,7 +68,7 @@ func TestLateFramesForEndedStreams(t *testing.T) {
 	if got := pending.wait(t); got.err != nil {
 		t.Fatal(got.err)
 	}
-	// More than a connection window of DATA: it is given back all the same.
+	// More than a connection window of DATA: the client still gives it back.
 	payload := make([]byte, defaultMaxFrameSize)
 	for range 2 * connWindow / defaultMaxFrameSize {
 		p.send(frameData, 0, 1, payload...)

@@ -32,8 +32,8 @@ const (
 
 const (
 	frameHeaderLen = 9
-	// defaultMaxFrameSize is the value of SETTINGS_MAX_FRAME_SIZE until the
-	// peer says otherwise; we keep it for what we receive.
+	// defaultMaxFrameSize is the value of SETTINGS_MAX_FRAME_SIZE until the peer
+	// changes it; we never change ours.
 	defaultMaxFrameSize = 16 << 10
 	maxMaxFrameSize     = 1<<24 - 1
 	defaultWindow       = 1<<16 - 1
@@ -76,7 +76,7 @@ func (c errCode) String() string {
 	return fmt.Sprintf("error code 0x%x", uint32(c))
 }
 
-// frameHeader is the nine bytes in front of every frame.
+// frameHeader is the nine-byte header of every frame.
 type frameHeader struct {
 	length   int
 	kind     frameType
@@ -141,8 +141,8 @@ func unpad(h frameHeader, payload []byte) ([]byte, error) {
 	return payload[:len(payload)-pad], nil
 }
 
-// connError is a violation of HTTP/2 by the peer (or of our limits) that ends
-// the connection; code is what our GOAWAY says.
+// connError is a violation of HTTP/2 (or of our limits) by the peer that ends the
+// connection; code is the error code of our GOAWAY.
 type connError struct {
 	code errCode
 	text string

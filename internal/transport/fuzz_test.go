@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// bytesConn is a server that says input and then hangs up; what it is told goes
+// bytesConn is a server that sends input and then closes; what it receives goes
 // nowhere. It hands input out in pieces of step bytes.
 type bytesConn struct {
 	net.Conn // nil: nothing else is used

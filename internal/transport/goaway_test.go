@@ -145,7 +145,7 @@ func TestStreamIDsUsedUp(t *testing.T) {
 	ended(t, conn)
 }
 
-// Calls in line when the ids run out are told, not forgotten.
+// Calls that are queued when the ids run out fail; none is forgotten.
 func TestStreamIDsUsedUpWithCallsInLine(t *testing.T) {
 	conn, p := connect(t, tcpLink, Options{}, setting{settingMaxConcurrentStreams, 1})
 	p.roundTrip(conn)

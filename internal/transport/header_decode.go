@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -11,15 +10,16 @@ import (
 const (
 	// maxHeaderBlock bounds one header block on the wire, CONTINUATIONs included.
 	maxHeaderBlock = 64 << 10
-	// maxHeaderList bounds it decoded, counted as RFC 9113 section 6.5.2 does.
-	// It is what we announce in SETTINGS_MAX_HEADER_LIST_SIZE.
+	// maxHeaderList bounds the decoded block, counted as in RFC 9113 section 6.5.2.
+	// We announce it in SETTINGS_MAX_HEADER_LIST_SIZE.
 	maxHeaderList = 256 << 10
 	// maxContinuations bounds the frames of one block: a peer must not keep the
 	// reader busy with empty ones.
 	maxContinuations = 64
 )
 
-// responseHeader is what we read of a response's header or trailer block.
+// responseHeader holds the fields that we read from a response's header or trailer
+// block.
 type responseHeader struct {
 	httpStatus  int // 0: absent
 	grpcStatus  int // -1: absent
@@ -43,8 +43,8 @@ func newHeaderDecoder() *headerDecoder {
 	return d
 }
 
-// decode decodes a complete block. Every block must pass through here, those of
-// forgotten streams too: HPACK's table depends on it.
+// decode decodes a complete block. Every block must pass through here, even those
+// of forgotten streams, because HPACK's table depends on it.
 func (d *headerDecoder) decode(block []byte) (responseHeader, error) {
 	d.cur = responseHeader{grpcStatus: -1}
 	d.size, d.err = 0, nil
@@ -84,7 +84,7 @@ func (d *headerDecoder) field(f hpack.HeaderField) {
 	}
 }
 
-// status is the status as an error; nil when it is OK.
+// status returns the status as an error, or nil if it is OK.
 func (h *responseHeader) status() *Error {
 	switch {
 	case h.grpcStatus == int(OK):
@@ -93,44 +93,6 @@ func (h *responseHeader) status() *Error {
 		return &Error{Code: Code(h.grpcStatus), Message: h.message, Outcome: Answered}
 	}
 	return &Error{Code: Internal, Message: "response ended without a grpc-status; a proxy between client and etcd may drop trailers"}
-}
-
-// notGRPC is the error of a response that is no gRPC response; nil when it is one.
-// No etcd has seen the request then: what refuses it or answers in another way is
-// a web server or a proxy. Only of a proxy's 5xx, or what makes no sense, that is not known.
-func (h *responseHeader) notGRPC() *Error {
-	if h.httpStatus != 200 {
-		e := &Error{
-			Code:    codeOfHTTPStatus(h.httpStatus),
-			Message: fmt.Sprintf("HTTP status %d (content-type %q) instead of a gRPC answer; is this etcd's client URL?", h.httpStatus, h.contentType),
-		}
-		switch {
-		case h.httpStatus >= 500 || h.httpStatus < 300:
-		case e.Code == Unavailable: // 429
-			e.Outcome = NotSent
-		default:
-			e.unusable()
-		}
-		return e
-	}
-	ct := h.contentType
-	if rest, ok := strings.CutPrefix(ct, "application/grpc"); ok && (rest == "" || rest[0] == '+' || rest[0] == ';') {
-		return nil
-	}
-	e := &Error{
-		Code:    Unknown,
-		Message: fmt.Sprintf("content-type %q instead of application/grpc; is this etcd's client URL?", ct),
-	}
-	if !strings.HasPrefix(ct, "application/grpc") { // not gRPC-Web, behind which there may be an etcd
-		e.unusable()
-	}
-	return e
-}
-
-// unusable makes e the error of an endpoint behind which there is no etcd.
-func (e *Error) unusable() {
-	e.Outcome = NotSent
-	e.Cause, e.Message = &misconfiguration{text: e.Message}, ""
 }
 
 // percentDecode undoes gRPC's encoding of grpc-message. Broken sequences stay

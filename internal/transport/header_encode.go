@@ -8,15 +8,15 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// headerEncoder writes the request header blocks of one connection. It is
-// guarded by conn.mu: HPACK's table is state that both ends change in the order
-// in which the blocks cross the wire.
+// headerEncoder writes the request header blocks of one connection. conn.mu guards
+// it, because both ends must update HPACK's table in the order in which the blocks
+// cross the wire.
 //
 // A request's headers are the same for every call of a method, so once all its
-// fields stand in the dynamic table its block is a constant and is kept. That
-// holds until the next insertion moves the table's indices, hence generation.
-// The encoder never lets HPACK evict: what would not fit empties the table
-// first, so "inserted" and "still in the table" are the same thing.
+// fields are in the dynamic table its block is constant and is cached. That holds
+// until the next insertion moves the table's indices, hence generation. The encoder
+// never lets HPACK evict: if fields would not fit, it empties the table first. So
+// every inserted field is still in the table.
 type headerEncoder struct {
 	scheme, authority, userAgent string
 
@@ -44,12 +44,17 @@ type headerBlock struct {
 }
 
 const (
-	// maxHeaderTable is the most dynamic table we use, however much is offered.
+	// maxHeaderTable is the largest dynamic table that we use, even if the peer
+	// allows more.
 	maxHeaderTable = 4096
-	// maxBlocks bounds the blocks that are kept. There is one for each method,
-	// twice as many with and without hasleader, for each token in use.
+	// maxBlocks bounds the number of cached blocks. Each token in use needs one
+	// block per method, or two if the method is used with and without hasleader.
 	maxBlocks = 256
 )
+
+// clientAPIVersion is the version of etcd's API that this client is written for. The
+// servers count requests by it.
+const clientAPIVersion = "3.7"
 
 func newHeaderEncoder(scheme, authority, userAgent string) *headerEncoder {
 	e := &headerEncoder{
@@ -62,19 +67,23 @@ func newHeaderEncoder(scheme, authority, userAgent string) *headerEncoder {
 	return e
 }
 
-// listSize is how large the headers of req are, counted as RFC 9113 section
-// 6.5.2 does, with room for a timeout.
+// listSize returns the size of the headers of req, counted as in RFC 9113 section
+// 6.5.2, with room for a timeout.
 func (e *headerEncoder) listSize(req *Request) uint64 {
 	const perField = 32
 	constant := len(":method") + len("POST") + len(":scheme") + len(e.scheme) + len(":path") +
 		len(":authority") + len(e.authority) + len("content-type") + len("application/grpc") +
-		len("te") + len("trailers") + len("user-agent") + len(e.userAgent) + len("grpc-timeout") + maxTimeoutLen + 8*perField
+		len("te") + len("trailers") + len("user-agent") + len(e.userAgent) +
+		len("client-api-version") + len(clientAPIVersion) + len("grpc-timeout") + maxTimeoutLen + 9*perField
 	size := constant + len(req.Path)
 	if req.RequireLeader {
 		size += len("hasleader") + len("true") + perField
 	}
 	if req.Token != "" {
 		size += len("token") + len(req.Token) + perField
+	}
+	for _, h := range req.Headers {
+		size += len(h.Name) + len(h.Value) + perField
 	}
 	return uint64(size)
 }
@@ -92,8 +101,8 @@ func (e *headerEncoder) setTableSize(size uint32) {
 	e.resetTable()
 }
 
-// resetTable empties the dynamic table. The encoder announces it (size 0, then
-// the limit) in front of the next block.
+// resetTable empties the dynamic table. The encoder announces it (size 0, then the
+// limit) before the next block.
 func (e *headerEncoder) resetTable() {
 	e.enc.SetMaxDynamicTableSize(0)
 	e.enc.SetMaxDynamicTableSize(e.limit)
@@ -123,8 +132,8 @@ func (e *headerEncoder) append(b []byte, key blockKey, timeout time.Duration) []
 func (e *headerEncoder) encode(key blockKey) []byte {
 	fields := e.fieldsOf(key)
 	if e.used+e.newBytes(fields) > e.limit {
-		// Now, not between two fields: HPACK allows a table size update only in
-		// front of a block.
+		// Now, not between two fields: HPACK allows a table size update only at the
+		// start of a block.
 		e.resetTable()
 	}
 	e.buf.Reset()
@@ -135,7 +144,7 @@ func (e *headerEncoder) encode(key blockKey) []byte {
 	block := e.buf.Bytes()
 	if e.generation == before && !e.pendingUpdate {
 		if len(e.blocks) >= maxBlocks {
-			clear(e.blocks) // tokens that are too long for the table have gone by
+			clear(e.blocks) // drops blocks of tokens that are too long for the table
 		}
 		e.blocks[key] = headerBlock{generation: before, bytes: bytes.Clone(block)}
 	}
@@ -143,7 +152,7 @@ func (e *headerEncoder) encode(key blockKey) []byte {
 	return block
 }
 
-// newBytes is what the fields would add to the dynamic table.
+// newBytes returns how much the fields would add to the dynamic table.
 func (e *headerEncoder) newBytes(fields []hpack.HeaderField) uint32 {
 	var n uint32
 	for _, f := range fields {
@@ -163,6 +172,7 @@ func (e *headerEncoder) fieldsOf(key blockKey) []hpack.HeaderField {
 		hpack.HeaderField{Name: "content-type", Value: "application/grpc"},
 		hpack.HeaderField{Name: "te", Value: "trailers"},
 		hpack.HeaderField{Name: "user-agent", Value: e.userAgent},
+		hpack.HeaderField{Name: "client-api-version", Value: clientAPIVersion},
 	)
 	if key.requireLeader {
 		f = append(f, hpack.HeaderField{Name: "hasleader", Value: "true"})
@@ -189,8 +199,8 @@ func (e *headerEncoder) writeField(f hpack.HeaderField) {
 	_ = e.enc.WriteField(f)
 }
 
-// appendTimeoutField appends grpc-timeout as a literal that enters no table: it
-// differs from call to call.
+// appendTimeoutField appends grpc-timeout as a literal that is not added to the
+// table, because it differs from call to call.
 func appendTimeoutField(b []byte, d time.Duration) []byte {
 	const name = "grpc-timeout"
 	var digits [24]byte

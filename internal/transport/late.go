@@ -11,10 +11,11 @@ import (
 // at a time.
 type Pending interface {
 	error // but no failure
-	// Early reports whether it was only LateAfter that has passed.
+	// Early reports whether only LateAfter has passed so far, or the connection was quiet.
 	Early() bool
-	// Wait waits on. It returns the Pending itself when other, which may be nil,
-	// was first; the call goes on then.
+	// Wait waits on. It returns the Pending itself, and the call goes on, when other,
+	// which may be nil, was first, and once more when a call that was Early has become
+	// late.
 	Wait(ctx context.Context, other <-chan struct{}) ([]byte, error)
 	// Cancel ends the call.
 	Cancel()
@@ -23,7 +24,7 @@ type Pending interface {
 // lateCall is a Pending of a conn.
 type lateCall struct {
 	s       *stream
-	expired <-chan time.Time // nil: the call has no bound of its own
+	expired <-chan time.Time // nil: the call has no bound
 	early   bool
 }
 
@@ -36,6 +37,10 @@ func (p *lateCall) Wait(ctx context.Context, other <-chan struct{}) ([]byte, err
 	for {
 		if reply, err, done := p.result(); done {
 			return reply, err
+		}
+		if p.early && s.late.Load() {
+			p.early = false
+			return nil, p
 		}
 		select {
 		case <-s.notify:
@@ -68,24 +73,14 @@ func (p *lateCall) result() (reply []byte, err error, done bool) {
 	return p.s.reply, nil, true
 }
 
-// pending is what a Call becomes that the watchdog has called late. Its answer
-// may have come just then.
+// pending is what a Call becomes that the watchdog has called late or early, or whose
+// LateAfter has passed. Its answer may have come just then.
 func (c *conn) pending(s *stream, expired <-chan time.Time) ([]byte, error) {
 	p := &lateCall{s: s, expired: expired, early: !s.late.Load()}
 	if reply, err, done := p.result(); done {
 		return reply, err
 	}
 	return nil, p
-}
-
-// lateByTimer is the same for a Call whose LateAfter has passed. From here on
-// the timer stands for what is left of its Timeout.
-func (c *conn) lateByTimer(s *stream, req *Request) ([]byte, error) {
-	var expired <-chan time.Time
-	if req.Timeout > 0 {
-		expired = s.startTimer(req.Timeout - req.LateAfter)
-	}
-	return c.pending(s, expired)
 }
 
 // lateTicks is how many ticks a call may see before its answer is late; the first
@@ -98,18 +93,23 @@ const lateTicks = 7
 func (c *conn) lateLocked(suspect bool) (late []*stream, calls []func()) {
 	check := func(s *stream) {
 		switch {
-		case s.req.NotifyLate && s.unary && !s.late.Load() && (suspect || c.ticks-s.ticksBefore >= lateTicks):
+		case s.wantsLate() && !s.late.Load() && (suspect || c.ticks-s.ticksBefore >= lateTicks):
 			s.late.Store(true)
 			late = append(late, s)
 		case suspect && s.req.OnSuspect != nil:
 			calls = append(calls, s.req.OnSuspect)
 		}
 	}
+	c.eachLocked(check)
+	return late, calls
+}
+
+// eachLocked calls f for each stream, open or still in line.
+func (c *conn) eachLocked(f func(*stream)) {
 	for _, s := range c.streams {
-		check(s)
+		f(s)
 	}
 	for s := c.opening.head; s != nil; s = s.next {
-		check(s)
+		f(s)
 	}
-	return late, calls
 }

@@ -10,7 +10,18 @@ import (
 	"time"
 )
 
-// attentive is a peer that answers PINGs, and calls only when told to. It passes
+// acknowledge answers PINGs and SETTINGS, as every server has to.
+func (p *peer) acknowledge(f frame) {
+	switch {
+	case f.flags&flagAck != 0:
+	case f.kind == framePing:
+		_, _ = p.nc.Write(appendPing(nil, true, [8]byte(f.payload)))
+	case f.kind == frameSettings:
+		_, _ = p.nc.Write(appendFrameHeader(nil, 0, frameSettings, flagAck, 0))
+	}
+}
+
+// attentive is a peer that answers PINGs and SETTINGS, and calls only when the test says so. It passes
 // on the streams that the client resets.
 func attentive(p *peer) (resets <-chan uint32) {
 	out := make(chan uint32, 10)
@@ -21,10 +32,8 @@ func attentive(p *peer) (resets <-chan uint32) {
 			if err != nil {
 				return
 			}
-			switch {
-			case f.kind == framePing && f.flags == 0:
-				_, _ = p.nc.Write(appendPing(nil, true, [8]byte(f.payload)))
-			case f.kind == frameRSTStream:
+			p.acknowledge(f)
+			if f.kind == frameRSTStream {
 				out <- f.streamID
 			}
 		}
@@ -36,6 +45,19 @@ func lateRequest() Request {
 	r := simple
 	r.NotifyLate = true
 	return r
+}
+
+// mustBeLate calls, waits on while the call is only Early, and returns what it becomes.
+func mustBeLate(t *testing.T, conn *conn, ctx context.Context, req Request) (Pending, time.Duration) {
+	t.Helper()
+	began := time.Now()
+	p, _ := mustBePending(t, conn, ctx, req)
+	if p.Early() {
+		if _, err := p.Wait(ctx, nil); err != error(p) || p.Early() {
+			t.Fatalf("an early call: %v, early %v", err, p.Early())
+		}
+	}
+	return p, time.Since(began)
 }
 
 // mustBePending calls and returns what it becomes.
@@ -62,7 +84,7 @@ func TestLateCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, p := connect(t, pipeLink, Options{})
 		attentive(p)
-		pending, took := mustBePending(t, conn, t.Context(), lateRequest())
+		pending, took := mustBeLate(t, conn, t.Context(), lateRequest())
 		if took < 1500*time.Millisecond || took > 1750*time.Millisecond || conn.State() != Ready {
 			t.Errorf("late after %v, the connection is %v", took, conn.State())
 		}
@@ -80,7 +102,7 @@ func TestLateCall(t *testing.T) {
 }
 
 // Calls on a connection that turns suspect are late at once, however young, and
-// streams are told.
+// its streams learn of it.
 func TestLateBySuspicion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, p := connect(t, pipeLink, Options{})
@@ -91,7 +113,7 @@ func TestLateBySuspicion(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(1400 * time.Millisecond)
-		_, took := mustBePending(t, conn, t.Context(), lateRequest())
+		_, took := mustBeLate(t, conn, t.Context(), lateRequest())
 		if took > 400*time.Millisecond || conn.State() != Suspect {
 			t.Errorf("late after %v, the connection is %v", took, conn.State())
 		}
@@ -148,8 +170,34 @@ func TestLateAfter(t *testing.T) {
 		}
 		// The connection is none the worse for it.
 		time.AfterFunc(10*time.Millisecond, func() { p.answerBare(7) })
-		if reply, err := conn.Call(t.Context(), req); string(reply) != "answer" || err != nil {
+		reply, err := conn.Call(t.Context(), req)
+		if p, ok := err.(Pending); ok { // it is quiet
+			reply, err = p.Wait(t.Context(), nil)
+		}
+		if string(reply) != "answer" || err != nil {
 			t.Errorf("%q, %v", reply, err)
+		}
+		_ = conn.Close()
+	})
+}
+
+// Bug: a call with LateAfter that the watchdog made a Pending first took the timer of
+// LateAfter for that of its Timeout, and timed out when it was to be hedged.
+func TestQuietBeforeLateAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, p := connect(t, pipeLink, Options{})
+		attentive(p)
+		req := lateRequest()
+		req.LateAfter, req.Timeout = 300*time.Millisecond, time.Second
+		began := time.Now()
+		pending, took := mustBePending(t, conn, t.Context(), req)
+		if took >= req.LateAfter || !pending.Early() {
+			t.Errorf("pending after %v, early %v", took, pending.Early())
+		}
+		_, err := pending.Wait(t.Context(), nil)
+		want{code: DeadlineExceeded, outcome: MaybeSent, cause: ErrTimeout}.check(t, err)
+		if took := time.Since(began); took != req.Timeout {
+			t.Errorf("timed out after %v", took)
 		}
 		_ = conn.Close()
 	})

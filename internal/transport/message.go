@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// maxEagerAlloc is the most that is allocated on the word of a message's
-	// length prefix alone. Beyond it the buffer grows with what arrives, by
-	// growthFactor at a time.
+	// maxEagerAlloc is the most memory that we allocate on the strength of a
+	// message's length prefix alone. Beyond it the buffer grows with the data that
+	// arrives, by growthFactor at a time.
 	maxEagerAlloc = 64 << 20
 	growthFactor  = 4
 )
 
-// dataLocked takes the payload of a DATA frame apart into gRPC messages.
+// dataLocked splits the payload of a DATA frame into gRPC messages.
 func (r *reader) dataLocked(h frameHeader, payload []byte) error {
 	c := r.c
 	if err := c.creditConnLocked(h.length); err != nil {
@@ -56,9 +56,8 @@ func (r *reader) dataLocked(h frameHeader, payload []byte) error {
 	return nil
 }
 
-// messagesLocked adds data to the message that s is receiving and delivers what
-// is complete. It may release the lock; the caller has to look whether s is
-// still open.
+// messagesLocked adds data to the message that s is receiving and delivers complete
+// ones. It may release the lock, so the caller must check that s is still open.
 func (r *reader) messagesLocked(s *stream, data []byte) *Error {
 	for len(data) > 0 {
 		if s.inNeed < 0 {
@@ -119,9 +118,9 @@ func (r *reader) beginMessageLocked(s *stream) (err *Error, open bool) {
 	return nil, r.growLocked(s)
 }
 
-// growLocked makes room for more of the message that s is receiving. It reports
-// false when s has ended meanwhile: then s may already belong to another call
-// and must not be touched.
+// growLocked makes room for more of the message that s is receiving. It returns
+// false if s has ended meanwhile: then s may already belong to another call and
+// must not be touched.
 func (r *reader) growLocked(s *stream) bool {
 	if s.req.Patient && s.inNeed <= smallMessage && len(s.in) == 0 {
 		s.in = r.shareRoom(s.inNeed)
@@ -136,11 +135,11 @@ func (r *reader) growLocked(s *stream) bool {
 	return true
 }
 
-// largeMessage is where the cost of a buffer begins to show.
+// largeMessage is the size from which allocating a buffer becomes noticeable.
 const largeMessage = 64 << 10
 
-// makeRoomLocked allocates a message's buffer. For a large one callers get the
-// lock meanwhile.
+// makeRoomLocked allocates a message's buffer. It releases the lock while it
+// allocates a large one.
 func (r *reader) makeRoomLocked(n int) []byte {
 	if n < largeMessage {
 		return make([]byte, 0, n)
@@ -151,14 +150,14 @@ func (r *reader) makeRoomLocked(n int) []byte {
 	return uncleared(n)
 }
 
-// smallMessage is the size up to which messages of patient streams, which nobody
-// keeps, share allocations of sharedRoom bytes.
+// smallMessage is the size up to which messages of patient streams, which their
+// receivers do not keep, share allocations of sharedRoom bytes.
 const (
 	smallMessage = 128
 	sharedRoom   = 4 << 10
 )
 
-// shareRoom is an empty slice with room for n bytes, which are at most smallMessage.
+// shareRoom returns an empty slice with room for n bytes, at most smallMessage.
 func (r *reader) shareRoom(n int) []byte {
 	if len(r.shared) < n {
 		r.shared = make([]byte, sharedRoom)
@@ -168,14 +167,13 @@ func (r *reader) shareRoom(n int) []byte {
 	return room
 }
 
-// uncleared is an empty slice with room for n bytes that, unlike make's, have
-// not been set to zero, which for a range of 30 MB is a tenth of the client's
-// work. A strings.Builder allocates so. The bytes are only ever seen once they
-// have been appended.
+// uncleared returns an empty slice with room for n bytes that, unlike make's, are
+// not zeroed. For a range of 30 MB zeroing is a tenth of the client's work. A
+// strings.Builder allocates this way. No byte is read before it was appended.
 func uncleared(n int) []byte {
 	var b strings.Builder
 	b.Grow(n)
-	b.WriteByte(0) // an empty string's data pointer says nothing
+	b.WriteByte(0) // an empty string's data pointer is undefined
 	return unsafe.Slice(unsafe.StringData(b.String()), n)[:0]
 }
 
@@ -192,8 +190,8 @@ func (r *reader) deliverLocked(s *stream) {
 	r.wakeLocked(s)
 }
 
-// incomplete is what is wrong with a stream that ends here with status OK; nil
-// when nothing is.
+// incomplete returns the error of a stream that ends here with status OK although
+// it is incomplete, or nil if it is complete.
 func (s *stream) incomplete() *Error {
 	switch {
 	case s.inPrefixLen > 0:

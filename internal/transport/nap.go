@@ -2,24 +2,24 @@ package transport
 
 import "time"
 
-// Answers to a batch of renewals trickle in: the server handles them one by one
-// and sends each as soon as it has it. Read as they come they cost a wake-up of
-// the reader each, and one of who receives them, which is far more than their
-// handling. So while nobody waits but streams that have time (Request.Patient),
-// the reader sleeps a little after the first, and reads what has come meanwhile
-// at once. A call or another stream wakes it.
+// Answers to a batch of renewals trickle in: the server handles them one by one and
+// sends each as soon as it is ready. If the reader read each on arrival, every
+// answer would wake the reader and its receiver, which costs far more than handling
+// it. So while only patient streams wait (Request.Patient), the reader sleeps a
+// little after the first answer and then reads everything that has arrived at once.
+// A call or another stream wakes it.
 
 // nap is how long the reader sleeps.
 const nap = 50 * time.Millisecond
 
-// napper is the reader's side of it.
+// napper is the reader's state for naps.
 type napper struct {
 	timer  *time.Timer
-	rested bool // what a nap has gathered is being read, and is not slept for
+	rested bool // the reader is reading what a nap has gathered, and does not nap for it
 }
 
-// mayNapLocked reports whether the reader may sleep behind a read that has brought
-// something for patient streams only, and if so announces it.
+// mayNapLocked reports whether the reader may nap after a read that brought data
+// for patient streams only. If so, it announces the nap.
 func (r *reader) mayNapLocked() bool {
 	c, hasty := r.c, r.hasty
 	r.hasty = false
@@ -31,8 +31,8 @@ func (r *reader) mayNapLocked() bool {
 	return c.napping
 }
 
-// nap sleeps until the time is over or somebody is in a hurry. It is called
-// without a lock.
+// nap sleeps until the time is over or a call is in a hurry. It is called without a
+// lock.
 func (r *reader) nap() {
 	n, c := &r.naps, r.c
 	if n.timer == nil {
@@ -59,18 +59,25 @@ func (r *reader) nap() {
 
 // enteredLocked counts a new stream and wakes the reader for it.
 func (c *conn) enteredLocked(s *stream) {
+	if s.wantsLate() {
+		c.waiting++
+		c.watchQuietLocked()
+	}
 	if s.req.Patient {
 		return
 	}
 	c.hasty++
 	if c.napping {
 		c.napping = false
-		c.hurry <- struct{}{} // has room: the reader empties it behind each nap
+		c.hurry <- struct{}{} // has room: the reader empties it after each nap
 	}
 }
 
-// leftLocked uncounts it.
+// leftLocked stops counting a stream.
 func (c *conn) leftLocked(s *stream) {
+	if s.wantsLate() {
+		c.waiting--
+	}
 	if !s.req.Patient {
 		c.hasty--
 	}

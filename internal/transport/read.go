@@ -8,15 +8,15 @@ import (
 )
 
 const (
-	// readBufferSize is what one read of the socket may bring; it holds at
-	// least one frame of the largest size.
+	// readBufferSize is the most that one read of the socket returns. It holds at
+	// least one frame of the maximum size.
 	readBufferSize = 32 << 10
-	// bulkBufferSize takes its place for good once a large message has come:
+	// bulkBufferSize replaces it permanently once a large message has arrived:
 	// fewer reads, each of more bytes.
 	bulkBufferSize = 256 << 10
 )
 
-// frameReader cuts what a socket brings into frames.
+// frameReader splits the data from a socket into frames.
 type frameReader struct {
 	nc   io.Reader
 	buf  []byte
@@ -28,7 +28,7 @@ func newFrameReader(nc io.Reader) *frameReader {
 	return &frameReader{nc: nc, buf: make([]byte, readBufferSize)}
 }
 
-// fill reads once, behind what is not yet used.
+// fill reads once and appends to the unread data.
 func (f *frameReader) fill() error {
 	switch {
 	case f.bulk && len(f.buf) < bulkBufferSize:
@@ -49,21 +49,21 @@ func (f *frameReader) fill() error {
 	return io.ErrNoProgress
 }
 
-// maxEmptyReads is how many reads in a row may bring neither bytes nor an
+// maxEmptyReads is how many consecutive reads may return neither bytes nor an
 // error, as io.Reader allows.
 const maxEmptyReads = 100
 
-// moveTo puts what is unread at the beginning of buf, which may be f's own.
+// moveTo moves the unread bytes to the beginning of buf, which may be f.buf.
 func (f *frameReader) moveTo(buf []byte) {
 	f.w = copy(buf, f.buf[f.r:f.w])
 	f.buf, f.r = buf, 0
 }
 
-// full reports whether the last fill has brought all it could, so that there may
-// be more to read.
+// full reports whether the last fill filled the buffer, so that there may be more
+// to read.
 func (f *frameReader) full() bool { return f.w == len(f.buf) }
 
-// next is the next complete frame; ok is false when fill must bring more. The
+// next returns the next complete frame. ok is false if it needs another fill. The
 // payload is valid until the next fill.
 func (f *frameReader) next() (h frameHeader, payload []byte, ok bool, err error) {
 	have := f.buf[f.r:f.w]
@@ -89,22 +89,22 @@ type reader struct {
 	in  *frameReader
 	dec *headerDecoder
 
-	// A header block that CONTINUATION frames go on with; blockStream is 0 when
-	// there is none.
+	// A header block that CONTINUATION frames continue; blockStream is 0 if there
+	// is none.
 	block         []byte
 	blockStream   uint32
 	blockEnd      bool // its HEADERS had END_STREAM
 	continuations int
 
-	woken []*stream // to be signalled once mu is released
-	hasty bool      // one of them is not Patient
+	woken []*stream // signalled once mu is released
+	hasty bool      // at least one of them is not Patient
 	naps  napper
 
-	shared []byte // what is left of an allocation for small messages
+	shared []byte // the rest of an allocation for small messages
 }
 
-// read is the reader goroutine. It takes the lock once for all the frames that
-// one read has brought.
+// read is the reader goroutine. It takes the lock once for all the frames of one
+// read.
 func (c *conn) read(in *frameReader) {
 	r := &reader{c: c, in: in, dec: newHeaderDecoder()}
 	for first := true; ; first = false {
@@ -150,8 +150,8 @@ func (r *reader) signal() {
 	r.woken = r.woken[:0]
 }
 
-// readFailed ends the connection after err, telling the peer if it is to blame.
-// After our own Close it changes nothing: that has given its reason before it
+// readFailed ends the connection after err, and sends GOAWAY if the peer is to
+// blame. After our own Close it changes nothing: Close set its reason before it
 // closed the socket.
 func (c *conn) readFailed(err error) {
 	var violation *connError
@@ -168,8 +168,8 @@ func (c *conn) readFailed(err error) {
 	}
 }
 
-// endReason is what the server's GOAWAY said when that was an error, else err:
-// how the socket ended behind a GOAWAY says nothing.
+// endReason returns the error of the server's GOAWAY if there was one, and
+// otherwise err: the way in which a socket ends after a GOAWAY means nothing.
 func (c *conn) endReason(err *Error) *Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,7 +179,7 @@ func (c *conn) endReason(err *Error) *Error {
 	return err
 }
 
-// framesLocked handles every complete frame that is there.
+// framesLocked handles every complete frame in the buffer.
 func (r *reader) framesLocked() error {
 	for r.c.err == nil {
 		h, payload, ok, err := r.in.next()
@@ -220,11 +220,11 @@ func (r *reader) frameLocked(h frameHeader, payload []byte) error {
 	case framePushPromise:
 		return protocolError(codeProtocolError, "PUSH_PROMISE though push is off")
 	}
-	return nil // PRIORITY and what we do not know
+	return nil // PRIORITY and unknown frames
 }
 
-// streamLocked finds the stream of a frame. It is nil when we have ended that
-// stream; a stream that we never opened is a violation.
+// streamLocked finds the stream of a frame. It returns nil if we have ended that
+// stream. A stream that we never opened is a violation.
 func (r *reader) streamLocked(h frameHeader) (*stream, error) {
 	if s := r.c.streams[h.streamID]; s != nil {
 		return s, nil
@@ -235,19 +235,19 @@ func (r *reader) streamLocked(h frameHeader) (*stream, error) {
 	return nil, nil
 }
 
-// finishLocked ends s with what the server said (or did wrong).
+// finishLocked ends s with the server's status or violation.
 func (r *reader) finishLocked(s *stream, err *Error) {
 	r.c.endLocked(s, err)
 	r.wakeLocked(s)
 }
 
-// rejectLocked ends s because of what the server sent on it and tells it so.
+// rejectLocked ends s because of invalid data from the server, and resets it.
 func (r *reader) rejectLocked(s *stream, err *Error) {
 	r.c.abandonLocked(s, err)
 	r.wakeLocked(s)
 }
 
-// wakeLocked notes that s is to be signalled.
+// wakeLocked queues s to be signalled.
 func (r *reader) wakeLocked(s *stream) {
 	if n := len(r.woken); n > 0 && r.woken[n-1] == s {
 		return
@@ -317,6 +317,8 @@ func (r *reader) blockLocked(id uint32, block []byte, end bool) error {
 		s.gotHeader = true
 		if bad := header.notGRPC(); bad != nil {
 			r.rejectLocked(s, bad)
+		} else {
+			r.c.served++
 		}
 	}
 	return nil
@@ -325,8 +327,12 @@ func (r *reader) blockLocked(id uint32, block []byte, end bool) error {
 // trailersLocked ends s with the status that the trailers carry.
 func (r *reader) trailersLocked(s *stream, header *responseHeader) {
 	var err *Error
-	if !s.gotHeader && header.grpcStatus < 0 {
+	switch {
+	case s.gotHeader:
+	case header.grpcStatus < 0:
 		err = header.notGRPC()
+	default:
+		r.c.served++
 	}
 	if err == nil {
 		err = header.status()
@@ -337,8 +343,8 @@ func (r *reader) trailersLocked(s *stream, header *responseHeader) {
 	r.serverDoneLocked(s, err)
 }
 
-// serverDoneLocked ends s because the server has. If it did so before it had
-// our side's end, RST_STREAM tells it that nothing more will come.
+// serverDoneLocked ends s because the server ended it. If our side was still open,
+// RST_STREAM informs the server that nothing more will come.
 func (r *reader) serverDoneLocked(s *stream, err *Error) {
 	if !s.endSent {
 		r.rejectLocked(s, err)
@@ -347,8 +353,8 @@ func (r *reader) serverDoneLocked(s *stream, err *Error) {
 	r.finishLocked(s, err)
 }
 
-// refuted is err without the server's word that it has not processed s if it has
-// begun to answer s.
+// refuted returns err. If the server claims in it that it has not processed s, but
+// has begun to answer s, refuted drops that claim.
 func (s *stream) refuted(err *Error) *Error {
 	if s.gotHeader {
 		err.Outcome = MaybeSent
@@ -372,12 +378,12 @@ func (r *reader) rstStreamLocked(h frameHeader, payload []byte) error {
 	return nil
 }
 
-// deadlineSlack is how long before the deadline a server may already have
-// cancelled a call because of it.
+// deadlineSlack is how long before the deadline a server may cancel a call because
+// of it.
 const deadlineSlack = 20 * time.Millisecond
 
-// atDeadline: the server, which was told of the call's deadline, may have ended
-// the call for it. grpc-go does so by RST_STREAM(CANCEL).
+// atDeadline reports whether the server may have ended the call because of its
+// deadline, which the server knows. grpc-go does so with RST_STREAM(CANCEL).
 func (s *stream) atDeadline() bool {
 	return !s.deadline.IsZero() && time.Until(s.deadline) < deadlineSlack
 }
@@ -416,13 +422,14 @@ func (r *reader) settingsLocked(h frameHeader, payload []byte) error {
 		if len(payload) != 0 {
 			return protocolError(codeFrameSizeError, "SETTINGS acknowledgement with %d bytes", len(payload))
 		}
+		c.asking = false
 		return nil
 	}
 	before := c.peer.initialWindow
 	if err := c.peer.apply(payload); err != nil {
 		return err
 	}
-	c.headers.setTableSize(c.peer.headerTableLeast) // HPACK: what has shrunk, even if only for a moment, is empty
+	c.headers.setTableSize(c.peer.headerTableLeast) // HPACK: a table that shrank, even briefly, has lost entries
 	c.headers.setTableSize(c.peer.headerTableSize)
 	if delta := c.peer.initialWindow - before; delta != 0 {
 		for _, s := range c.streams {
@@ -444,7 +451,7 @@ func (r *reader) pingLocked(h frameHeader, payload []byte) error {
 		return protocolError(codeFrameSizeError, "PING of %d bytes on stream %d", len(payload), h.streamID)
 	}
 	if h.flags&flagAck != 0 {
-		r.c.pingWaiting = false
+		r.c.asking = false
 		return nil
 	}
 	r.c.control = appendPing(r.c.control, true, [8]byte(payload))
@@ -469,6 +476,7 @@ func (r *reader) goAwayLocked(h frameHeader, payload []byte) error {
 			r.finishLocked(s, s.refuted(&Error{Code: Unavailable, Outcome: NotSent, Cause: cause}))
 		}
 	}
+	r.c.promised = int(min(last, r.c.nextID-1)+1) / 2
 	if code != codeNoError {
 		r.c.goAway = &Error{Code: Unavailable, Message: "server ended the connection with " + code.String(), Cause: cause}
 	}

@@ -148,7 +148,7 @@ func TestResponses(t *testing.T) {
 			p.headers(id, 0, ":status", "404", "content-type", "text/plain")
 		}, reset: true, err: &want{code: Unimplemented, outcome: NotSent, cause: ErrMisconfigured, text: "HTTP status 404"}},
 		{name: "HTTP 429", script: func(p *peer, id uint32) { p.headers(id, flagEndStream, ":status", "429") },
-			err: &want{code: Unavailable, outcome: NotSent, text: "429"}},
+			err: &want{code: Unavailable, outcome: NotSent, cause: ErrBusy, text: "HTTP status 429"}},
 		{name: "HTTP 503 without a body", script: func(p *peer, id uint32) {
 			p.headers(id, flagEndStream, ":status", "503")
 		}, err: &want{code: Unavailable, text: "HTTP status 503"}},

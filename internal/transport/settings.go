@@ -12,11 +12,11 @@ const (
 	settingMaxHeaderListSize    = 0x6
 )
 
-// peerSettings is what the server has told us of itself. The zero value is not
-// useful; start from defaultPeerSettings.
+// peerSettings holds the server's settings. The zero value is not useful; start
+// from defaultPeerSettings.
 type peerSettings struct {
 	headerTableSize   uint32
-	headerTableLeast  uint32 // the smallest size that the last SETTINGS named on the way
+	headerTableLeast  uint32 // the smallest size that the last SETTINGS frame named
 	maxStreams        uint32
 	initialWindow     int64
 	maxFrameSize      int
@@ -32,8 +32,8 @@ func defaultPeerSettings() peerSettings {
 	}
 }
 
-// apply reads the payload of a SETTINGS frame over p. Unknown settings are
-// ignored, as RFC 9113 asks.
+// apply updates p from the payload of a SETTINGS frame. It ignores unknown
+// settings, as RFC 9113 requires.
 func (p *peerSettings) apply(payload []byte) error {
 	if len(payload)%6 != 0 {
 		return protocolError(codeFrameSizeError, "SETTINGS of %d bytes", len(payload))

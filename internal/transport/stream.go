@@ -28,6 +28,8 @@ type stream struct {
 	// late: the watchdog has signalled that the answer is late. It is set with
 	// conn.mu held before that signal, and read without it after any.
 	late atomic.Bool
+	// early: it has signalled that the connection is quiet. Set and read likewise.
+	early atomic.Bool
 
 	id    uint32       // 0 until the HEADERS frame is assembled
 	start uint64       // where its HEADERS begin in all that conn has assembled
@@ -62,6 +64,9 @@ type stream struct {
 	timer  *time.Timer   // of a unary call with a Timeout or LateAfter
 }
 
+// wantsLate: it is a Call that becomes a Pending when its answer is late.
+func (s *stream) wantsLate() bool { return s.unary && s.req.NotifyLate }
+
 func newStream() *stream { return &stream{notify: make(chan struct{}, 1)} }
 
 // release puts s back; the caller must have received from s.notify with s done.
@@ -93,7 +98,7 @@ func (s *stream) take(b []byte, n int) []byte {
 	return b
 }
 
-// signal wakes who waits for s. It never blocks.
+// signal wakes the goroutine that waits for s. It never blocks.
 func (s *stream) signal() {
 	select {
 	case s.notify <- struct{}{}:
@@ -217,7 +222,9 @@ func (s *stream) awaitMessage(ctx context.Context) error {
 		select {
 		case <-s.notify:
 		case <-ctx.Done():
-			return contextError(ctx, MaybeSent)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.waitedLocked(s, contextError(ctx, MaybeSent))
 		}
 	}
 }
@@ -244,7 +251,7 @@ func (s *stream) Close() {
 	s.signal()
 }
 
-// outcome is what is known of a stream that ends without the server's word.
+// outcome is that of a stream that ends without the server's word.
 func (s *stream) outcome() Outcome {
 	if s.id == 0 || s.start >= s.conn.handed {
 		return NotSent

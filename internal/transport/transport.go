@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"time"
 )
 
@@ -21,6 +20,10 @@ type Conn interface {
 	Open(ctx context.Context, req Request) (Stream, error)
 	// State says whether new calls should go here.
 	State() State
+	// Quiet reports whether calls with NotifyLate wait and no byte has arrived for about
+	// an eighth of a second, or longer where answers have taken longer lately. Another
+	// connection is better for a call that begins. It is false again with the next byte.
+	Quiet() bool
 	// Answered reports whether the server has ever answered a request on it, be it
 	// with an error.
 	Answered() bool
@@ -32,6 +35,22 @@ type Conn interface {
 	Drain()
 	// Close ends every stream and waits for the connection's goroutines.
 	Close() error
+}
+
+// Limited is a Conn on which the server allows only so many streams at a time, or
+// requests in all. This package's connections are.
+type Limited interface {
+	Conn
+	// Served is how many requests the server has answered in gRPC, or will answer as its
+	// GOAWAY said. orderly: it has then said, or this side has, that it takes no more,
+	// and that nothing is wrong.
+	Served() (requests int, orderly bool)
+	// Streams are those that are open or wait for their turn, and how many may be
+	// open at a time.
+	Streams() (now, allowed int)
+	// Shed ends those that wait for their turn, as not sent (ErrStreamsTaken), so
+	// that they may go to another connection.
+	Shed()
 }
 
 // Stream is one streaming call. Send and Recv may be called from one goroutine
@@ -62,21 +81,25 @@ type Request struct {
 	Message []byte
 	// Token is sent as etcd's auth token when not empty.
 	Token string
+	// Headers are sent besides those that each request has. They differ from request to
+	// request and never enter HPACK's table.
+	Headers []Header
 	// RequireLeader asks the member to refuse when it knows no leader.
 	RequireLeader bool
 	// Timeout bounds a Call beside its context; zero or less means no bound.
-	// The server is not told of it, only of the context's deadline.
+	// The server learns only the context's deadline.
 	Timeout time.Duration
 	// Patient: the messages of a stream may come some milliseconds late, so that
 	// several are read at once. Small ones share memory and are not to be kept.
 	Patient bool
 	// MaxMessage, when positive, bounds the messages of a stream more tightly than
-	// Options.MaxMessage. The error of a larger one tells its Head.
+	// Options.MaxMessage. The error of a larger one has its Head.
 	MaxMessage int
 	// CloseSend half-closes a stream behind Message (server streaming).
 	CloseSend bool
 	// NotifyLate lets a Call return a [Pending] while its answer is still due:
-	// when the connection turns Suspect, or after about one and a half seconds.
+	// when the connection turns Suspect, or after about one and a half seconds. It is
+	// Early before, when the connection is Quiet.
 	NotifyLate bool
 	// LateAfter, when positive, is when a Call with NotifyLate is late at the
 	// latest. It costs each call a timer; zero costs nothing.
@@ -115,14 +138,24 @@ type Target struct {
 	// TLS is nil for a plain connection. Its ServerName must be set unless
 	// verification is off.
 	TLS *tls.Config
-	// PingSpacing replaces Options.PingSpacing for this target when not 0.
+	// Resolved: Address is one of those that a name stands for, so that errors are to
+	// tell which one it was: Error.Address.
+	Resolved bool
+	// OnFull, when not nil, is called a few times per second while requests wait for
+	// a stream because all that the server allows are taken, and none becomes free. It
+	// runs in the connection's goroutine and must not block; calls into the connection
+	// are allowed.
+	OnFull func(Limited)
+	// PingSpacing replaces Options.PingSpacing for this target when not 0: the server
+	// has complained of PINGs. A silent peer is then asked no more often in other ways
+	// either.
 	PingSpacing time.Duration
 }
 
 // Options tune a connection. The zero value is usable.
 type Options struct {
 	// DialContext replaces net.Dialer's when not nil.
-	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	DialContext DialFunc
 	// MaxMessage is the largest message that is accepted, in bytes; 0 means 2 GiB - 1.
 	MaxMessage int
 	// StreamWindow is how many bytes of unread messages a stream takes before

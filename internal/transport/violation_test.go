@@ -106,7 +106,7 @@ func TestViolations(t *testing.T) {
 					go c.script(p, id)
 					if l.pipe {
 						// What the peer does not read, the client's writer holds; the
-						// connection must end all the same.
+						// connection must still end.
 						want{code: Internal, text: c.text}.check(t, pending.wait(t).err)
 						want{code: Internal, text: c.code.String()}.check(t, ended(t, conn))
 						return

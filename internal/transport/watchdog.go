@@ -2,32 +2,37 @@ package transport
 
 import "time"
 
-// A peer that has died without a word is found by data, not by TCP, which takes
-// minutes. The watchdog counts ticks of a quarter of a second in which streams
-// were open and not a byte came:
+// The watchdog detects a silently dead peer, for which TCP alone takes minutes. It
+// counts ticks of a quarter of a second in which streams were open and no byte
+// arrived:
 //
-//	3 ticks  a PING is sent, if the last one is long enough ago
-//	6 ticks  the PING is not answered either: suspect
+//	3 ticks  the peer is asked for a sign of life
+//	6 ticks  it does not give one: suspect
 //	40 ticks dead: the connection is closed
 //
-// Ticks, not a clock: while this process is stopped or starved no ticks pass,
-// and after it the reader drains the socket before the next one, so a pause on
-// our side never looks like death on the other.
+// It is asked with a PING, if the last one is long enough ago, and otherwise with an empty
+// SETTINGS frame, which it has to acknowledge: servers count PINGs on a quiet connection
+// and close it, and a watch may be quiet for hours. A peer that has complained of PINGs
+// gets neither more often than the spacing allows.
 //
-// A call that has given up before it heard anything leaves a doubt, which keeps
-// the ticks going until a PING has been answered: of calls with short deadlines,
-// one now and then, none would see the third tick, and the connection would
-// stay for as long as TCP takes to give up.
+// It uses ticks, not a clock: while this process is stopped or starved no ticks
+// pass, and afterwards the reader drains the socket before the next tick. So a
+// pause on our side never looks like the peer's death.
 //
-// The watchdog also tells calls that their answer is late, see late.go: a member
-// may answer PINGs and nothing else.
+// A call that gives up before any byte arrives sets doubt, which keeps the ticks
+// running until the peer has answered. Otherwise occasional calls with short deadlines
+// would never reach the third tick, and a dead connection would stay until TCP
+// gives up.
+//
+// The watchdog also makes calls late, see late.go: a member may answer PINGs and
+// nothing else. And it takes short ticks while calls wait, see quiet.go.
 const (
 	tick         = 250 * time.Millisecond
-	pingTicks    = 3
+	askTicks     = 3
 	suspectTicks = 6
 	deadTicks    = 40
-	// answerTicks is how long a PING must have been under way, so that a peer of
-	// whom nothing was asked, because of the spacing, is not taken for dead.
+	// answerTicks is how long the peer must have been asked in vain. The spacing may
+	// delay that, and a peer that was not asked must not count as dead.
 	answerTicks = 12
 )
 
@@ -37,14 +42,18 @@ func (c *conn) watchLocked() {
 		return
 	}
 	c.ticking = true
-	c.heard = true // the tick under way is not a whole one
+	c.heard = true // the current tick is not a full one
 	c.watch.Reset(tick)
 }
 
-// heardLocked notes that bytes have arrived.
+// heardLocked records that bytes have arrived.
 func (c *conn) heardLocked() {
 	c.heard, c.doubt = true, false
 	c.reads++
+	c.quietWatch.heard = true
+	if c.quiet.Load() {
+		c.quiet.Store(false)
+	}
 	if c.suspect {
 		c.suspect = false
 		c.setStateLocked()
@@ -53,8 +62,12 @@ func (c *conn) heardLocked() {
 
 func (c *conn) watchdog() {
 	defer c.watch.Stop()
+	defer c.short.Stop()
 	for {
 		select {
+		case <-c.short.C:
+			c.onShortTick()
+			continue
 		case <-c.watch.C:
 		case <-c.done:
 			return
@@ -66,34 +79,36 @@ func (c *conn) watchdog() {
 	}
 }
 
-// onTick returns why the connection is to end, if it is.
+// onTick returns the reason if the connection must end.
 func (c *conn) onTick() error {
 	c.mu.Lock()
 	idle := len(c.streams) == 0 && c.opening.head == nil && !c.doubt
-	if idle && (c.draining || !c.pingWaiting) {
+	if idle && (c.draining || !c.asking) {
 		draining := c.draining
 		c.ticking = false
 		c.mu.Unlock()
 		if draining {
-			return ErrDraining // its last stream ended on our side
+			return ErrDraining // we ended its last stream
 		}
 		return nil
 	}
 	c.countLocked()
-	if c.silentTicks >= deadTicks && c.pingWaiting && c.pingWaits >= answerTicks {
+	if c.silentTicks >= deadTicks && c.asking && c.askedTicks >= answerTicks {
 		c.mu.Unlock()
 		return ErrSilent
 	}
-	// On a connection that was quiet before, the silence alone says nothing.
-	becomes := c.silentTicks >= suspectTicks && c.pingWaiting && c.pingWaits >= suspectTicks-pingTicks && !c.suspect
+	// On a connection that was idle before, the silence alone means nothing.
+	becomes := c.silentTicks >= suspectTicks && c.asking && c.askedTicks >= suspectTicks-askTicks && !c.suspect
 	if becomes {
 		c.suspect = true
 		c.setStateLocked()
 	}
 	late, calls := c.lateLocked(becomes)
-	if c.silentTicks >= pingTicks && !idle && c.mayPingLocked() {
-		c.control = appendPing(c.control, false, [8]byte{})
-		c.pingSent, c.pingWaiting, c.pingWaits, c.traffic = time.Now(), true, 0, false
+	if c.onFull != nil && c.stuckLocked() {
+		calls = append(calls, func() { c.onFull(c) })
+	}
+	if c.silentTicks >= askTicks && !idle && !c.asking {
+		c.askLocked()
 	}
 	c.watch.Reset(tick)
 	c.flush()
@@ -106,6 +121,22 @@ func (c *conn) onTick() error {
 	return nil
 }
 
+// askLocked asks the peer for a sign of life.
+func (c *conn) askLocked() {
+	switch {
+	case c.traffic || time.Since(c.pingSent) >= c.opts.PingSpacing:
+		// etcd closes a connection on the third PING that arrives within five seconds
+		// of the previous one without HEADERS or DATA from etcd in between.
+		c.control = appendPing(c.control, false, [8]byte{})
+		c.pingSent, c.traffic = time.Now(), false
+	case c.spared:
+		return
+	default:
+		c.control = appendFrameHeader(c.control, 0, frameSettings, 0, 0)
+	}
+	c.asking, c.askedTicks = true, 0
+}
+
 // countLocked counts a tick.
 func (c *conn) countLocked() {
 	c.ticks++
@@ -115,13 +146,7 @@ func (c *conn) countLocked() {
 	} else {
 		c.silentTicks++
 	}
-	if c.pingWaiting {
-		c.pingWaits++
+	if c.asking {
+		c.askedTicks++
 	}
-}
-
-// mayPingLocked: etcd closes a connection on the third PING that comes within
-// five seconds of the one before without HEADERS or DATA from it in between.
-func (c *conn) mayPingLocked() bool {
-	return !c.pingWaiting && (c.traffic || time.Since(c.pingSent) >= c.opts.PingSpacing)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,9 +110,9 @@ func TestQuietStreamLives(t *testing.T) {
 				}
 				if f.kind == framePing {
 					at = append(at, time.Since(began))
-					time.Sleep(600 * time.Millisecond)
-					_, _ = p.nc.Write(appendPing(nil, true, [8]byte(f.payload)))
 				}
+				time.Sleep(600 * time.Millisecond)
+				p.acknowledge(f)
 			}
 		}()
 		for range 1200 {
@@ -132,6 +133,67 @@ func TestQuietStreamLives(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A peer that falls silent under a quiet stream is found at once, whenever the last PING
+// was: what it must acknowledge besides is asked for. One that has complained of PINGs is
+// asked only as often as the spacing says.
+func TestSilenceOfAQuietStream(t *testing.T) {
+	for _, spacing := range []time.Duration{0, 12 * time.Second} {
+		for silent := time.Minute; silent < 72*time.Second; silent += 1100 * time.Millisecond {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := pipeLink.join(t)
+				p := newPeer(t, pipeLink, server)
+				go func() { _ = p.greet() }()
+				conn, err := Dial(t.Context(), Target{PingSpacing: spacing}, Options{DialContext: dialTo(client)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				began := time.Now()
+				var asked, found atomic.Int64
+				go func() {
+					for {
+						f, err := p.listen()
+						if err != nil {
+							return
+						}
+						if f.flags&flagAck == 0 && (f.kind == framePing || f.kind == frameSettings) {
+							asked.Add(1)
+						}
+						if time.Since(began) < silent {
+							p.acknowledge(f)
+						}
+					}
+				}()
+				s, err := conn.Open(t.Context(), Request{Path: "/test.S/Watch", OnSuspect: func() { found.Store(int64(time.Since(began))) }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(silent)
+				synctest.Wait()
+				if found.Load() != 0 || conn.State() != Ready {
+					t.Fatalf("suspect after %v although the peer answered", time.Duration(found.Load()))
+				}
+				questions := asked.Load()
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				s.Close()
+				if spacing > 0 {
+					if questions > 6 {
+						t.Errorf("%d questions in %v to a peer that has complained", questions, silent)
+					}
+					return
+				}
+				if a := questions * int64(time.Second); a < int64(silent)*8/10 || a > int64(silent+time.Second) {
+					t.Errorf("%d questions in %v", questions, silent)
+				}
+				if after := time.Duration(found.Load()) - silent; after <= 0 || after > 1750*time.Millisecond {
+					t.Errorf("silent after %v, and suspect %v later", silent, after)
+				}
+			})
+		}
+	}
 }
 
 // An idle connection is left alone, however long.
@@ -217,8 +279,8 @@ func TestPingSpacingWithTraffic(t *testing.T) {
 				}
 				if f.kind == framePing {
 					at = append(at, time.Since(began))
-					_, _ = p.nc.Write(appendPing(nil, true, [8]byte(f.payload)))
 				}
+				p.acknowledge(f)
 			}
 		}()
 		time.Sleep(20 * time.Second)

@@ -6,15 +6,16 @@ import (
 )
 
 const (
-	// maxChunk is about the most that one write carries.
+	// maxChunk is the approximate maximum size of one write.
 	maxChunk = 128 << 10
-	// maxRounds is how often a caller writes what others have queued meanwhile
-	// before it hands the write side to the writer and waits for its own answer.
+	// maxRounds is how often a caller writes the data that others have queued
+	// meanwhile. Then it hands the write side to the writer and waits for its own
+	// answer.
 	maxRounds = 2
 )
 
-// flush gets what is queued on its way. It is called with mu held and returns
-// with it released. It never blocks: whoever claims the write side writes in
+// flush starts sending the queued data. It is called with mu held and returns with
+// mu released. It never blocks: the caller that claims the write side writes in
 // place what the socket takes at once, or wakes the writer.
 func (c *conn) flush() {
 	if c.writing || c.err != nil || !c.hasOutputLocked() {
@@ -24,12 +25,12 @@ func (c *conn) flush() {
 	c.writing = true
 	if c.inPlace == nil {
 		c.mu.Unlock()
-		c.wake <- struct{}{} // has room: only who claims the write side sends here
+		c.wake <- struct{}{} // has room: only the owner of the write side sends here
 		return
 	}
 	if len(c.streams) > 1 && c.hasty > 0 {
-		// Others are at work on this connection: let those that can run queue
-		// their requests too, so that one write carries them all.
+		// Other callers use this connection too: let them run and queue their
+		// requests, so that one write carries them all.
 		c.mu.Unlock()
 		runtime.Gosched()
 		c.mu.Lock()
@@ -89,13 +90,13 @@ func (c *conn) writeAll() bool {
 			n, err := c.nc.Write(chunk)
 			if err != nil {
 				if c.socket != c.nc {
-					n = len(chunk) // TLS does not tell what left
+					n = len(chunk) // TLS does not report how much was sent
 				}
 				c.writeFailed(len(chunk)-n, err)
 				return false
 			}
 		}
-		runtime.Gosched() // let callers that can run queue theirs for the same write
+		runtime.Gosched() // let other callers queue their requests for the same write
 		c.mu.Lock()
 		ok := c.assembleLocked()
 		chunk = c.chunk
@@ -106,8 +107,8 @@ func (c *conn) writeAll() bool {
 	}
 }
 
-// writeFailed ends the connection after a failed write, of whose chunk the last
-// unsent bytes were not taken: the requests in those were not sent.
+// writeFailed ends the connection after a failed write. The socket did not take the
+// last unsent bytes of the chunk, so the requests in them were not sent.
 func (c *conn) writeFailed(unsent int, err error) {
 	c.mu.Lock()
 	c.handed = c.assembled - uint64(unsent)
@@ -120,11 +121,11 @@ func (c *conn) hasOutputLocked() bool {
 }
 
 func (c *conn) mayOpenLocked() bool {
-	return c.opening.head != nil && uint64(len(c.streams)) < uint64(c.peer.maxStreams) && !c.draining
+	return c.opening.head != nil && !c.fullLocked() && !c.draining
 }
 
-// assembleLocked gathers what waits into c.chunk. When there is nothing, or the
-// connection is over, it gives the write side up and reports false.
+// assembleLocked gathers the queued data into c.chunk. If there is none, or the
+// connection has ended, it releases the write side and returns false.
 func (c *conn) assembleLocked() bool {
 	if c.err != nil {
 		c.writing = false
@@ -143,12 +144,12 @@ func (c *conn) assembleLocked() bool {
 		return false
 	}
 	c.assembled += uint64(len(b))
-	// From here on the socket may have it all, whatever becomes of the write.
+	// From here on all of it may have been sent, even if the write fails.
 	c.handed = c.assembled
 	return true
 }
 
-// shrink drops a chunk buffer that one large write has blown up.
+// shrink drops a chunk buffer that has grown for one large write.
 func shrink(b []byte) []byte {
 	if cap(b) > 2*maxChunk {
 		return nil
@@ -156,19 +157,21 @@ func shrink(b []byte) []byte {
 	return b
 }
 
-// openLocked assembles the HEADERS of s and as much of its data as may go.
+// openLocked assembles the HEADERS of s and as much of its data as the windows
+// allow.
 func (c *conn) openLocked(b []byte, s *stream) []byte {
 	s.dequeue()
 	s.id = c.nextID
 	c.nextID += 2
 	if c.nextID > maxStreamID {
-		// Stream ids are used up and s is the last one; those behind it in line
-		// go to another connection.
+		// Stream ids are used up and s is the last stream; those queued after it go
+		// to another connection.
 		for _, refused := range c.drainLocked(ErrDraining) {
 			refused.signal()
 		}
 	}
 	c.streams[s.id] = s
+	c.openedTick = c.ticks
 	s.start = c.assembled + uint64(len(b))
 	s.sendWindow = c.peer.initialWindow
 	s.recvWindow = int64(c.opts.StreamWindow)
@@ -186,6 +189,9 @@ func (c *conn) appendHeadersLocked(b []byte, s *stream) []byte {
 	at := len(b)
 	b = appendFrameHeader(b, 0, frameHeaders, flagEndHeaders, s.id)
 	b = c.headers.append(b, blockKey{s.req.Path, s.req.Token, s.req.RequireLeader}, timeout)
+	for i := range s.req.Headers {
+		b = s.req.Headers[i].append(b)
+	}
 	length := len(b) - at - frameHeaderLen
 	if length <= c.peer.maxFrameSize {
 		b[at], b[at+1], b[at+2] = byte(length>>16), byte(length>>8), byte(length)
@@ -213,7 +219,7 @@ func appendSplitHeaders(b, block []byte, id uint32, maxFrame int) []byte {
 	}
 }
 
-// appendReadyLocked lets the streams in the ready queue send in turn, a frame
+// appendReadyLocked lets the streams in the ready queue send in turn, one frame
 // each, until the chunk is full or the connection window is used up.
 func (c *conn) appendReadyLocked(b []byte) []byte {
 	for s := c.ready.head; s != nil && len(b) < maxChunk; s = c.ready.head {
@@ -221,15 +227,15 @@ func (c *conn) appendReadyLocked(b []byte) []byte {
 		before := len(b)
 		b = c.appendDataLocked(b, s)
 		if len(b) == before && s.queue != nil {
-			break // s is back in line because the connection window is empty
+			break // s is queued again because the connection window is empty
 		}
 	}
 	return b
 }
 
 // appendDataLocked appends one DATA frame of s, as large as the windows and the
-// peer's frame size allow. If more could follow, s goes in line; if only its
-// own window is in the way, WINDOW_UPDATE puts it there later.
+// peer's frame size allow. If more can follow, it puts s in the ready queue; if
+// only the window of s is in the way, WINDOW_UPDATE does so later.
 func (c *conn) appendDataLocked(b []byte, s *stream) []byte {
 	if !s.hasOutput() {
 		return b

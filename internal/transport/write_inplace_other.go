@@ -4,8 +4,8 @@ package transport
 
 import "net"
 
-// inPlaceWriter exists only where a socket can be written without blocking
-// through syscall; elsewhere the writer goroutine does it all.
+// inPlaceWriter works only on platforms on which syscall can write to a socket
+// without blocking; elsewhere the writer goroutine does all writes.
 type inPlaceWriter struct{}
 
 func newInPlaceWriter(net.Conn) *inPlaceWriter { return nil }

@@ -7,8 +7,9 @@ import (
 	"syscall"
 )
 
-// inPlaceWriter writes to a socket without ever blocking: what the socket does
-// not take at once is the caller's to deal with. One goroutine at a time.
+// inPlaceWriter writes to a socket without ever blocking. The caller must deal with
+// the bytes that the socket does not take at once. One goroutine at a time may use
+// it.
 type inPlaceWriter struct {
 	raw syscall.RawConn
 	try func(fd uintptr) bool // w.attempt, made once
@@ -18,8 +19,9 @@ type inPlaceWriter struct {
 	err error
 }
 
-// newInPlaceWriter returns nil when nc is not a plain socket. A type that wraps
-// one does not count, even if it has SyscallConn: its Write is there to be used.
+// newInPlaceWriter returns nil if nc is not a plain socket. A type that wraps one
+// does not count, even if it has SyscallConn, because its Write must not be
+// bypassed.
 func newInPlaceWriter(nc net.Conn) *inPlaceWriter {
 	var sc syscall.Conn
 	switch nc := nc.(type) {
@@ -39,7 +41,7 @@ func newInPlaceWriter(nc net.Conn) *inPlaceWriter {
 	return w
 }
 
-// write writes what the socket takes of b at once.
+// write writes the part of b that the socket takes at once.
 func (w *inPlaceWriter) write(b []byte) (int, error) {
 	w.buf, w.n, w.err = b, 0, nil
 	err := w.raw.Write(w.try)

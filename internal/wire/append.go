@@ -26,10 +26,15 @@ func AppendString(b []byte, v string) []byte {
 	return append(AppendVarint(b, uint64(len(v))), v...)
 }
 
+// AppendStrings is [AppendString] for a string that comes in two parts.
+func AppendStrings(b []byte, v, w string) []byte {
+	return append(append(AppendVarint(b, uint64(len(v)+len(w))), v...), w...)
+}
+
 // SizeVarint returns how many bytes [AppendVarint] appends for v: 1 to 10.
 func SizeVarint(v uint64) int {
-	// Each started group of 7 bits is a byte; 9/64 is just above 1/7 and
-	// exact for lengths of 1 to 64 bits.
+	// Each started group of 7 bits takes a byte; 9/64 is just above 1/7 and exact
+	// for lengths of 1 to 64 bits.
 	return (9*bits.Len64(v) + 64) / 64
 }
 

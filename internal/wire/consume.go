@@ -5,8 +5,7 @@ import "unsafe"
 // Varint reads the varint at b[i:] and returns where it ends. It accepts
 // encodings that are longer than needed, up to ten bytes, as protobuf does.
 //
-// It is too large to be inlined: callers in a loop test for a varint of one
-// byte themselves.
+// It is too large to be inlined, so loops check for one-byte varints themselves.
 func Varint(b []byte, i int) (v uint64, end int) {
 	if i < 0 || i >= len(b) {
 		return 0, codeTruncated
@@ -15,8 +14,8 @@ func Varint(b []byte, i int) (v uint64, end int) {
 		return uint64(b[i]), i + 1
 	}
 	b = b[i:]
-	// Revisions have three to five bytes. Adding whole bytes and taking off
-	// their continuation bits afterwards is faster than masking each.
+	// Revisions have three to five bytes. Adding whole bytes and subtracting their
+	// continuation bits afterwards is faster than masking each byte.
 	if len(b) >= 5 {
 		v = uint64(b[0]) + uint64(b[1])<<7 - 1<<7
 		if b[1] < 0x80 {
@@ -36,7 +35,7 @@ func Varint(b []byte, i int) (v uint64, end int) {
 		}
 		v = 0
 	}
-	// Ten bytes hold 70 bits: of the last one only the lowest may be set.
+	// Ten bytes hold 70 bits, so in the last byte only the lowest bit may be set.
 	for n, c := range b {
 		if n == 9 && c > 1 {
 			return 0, codeOverflow
@@ -49,8 +48,8 @@ func Varint(b []byte, i int) (v uint64, end int) {
 	return 0, codeTruncated
 }
 
-// Bytes reads the length at b[i:] and as many bytes behind it, and returns
-// where they end. The result points into b; its capacity is its length.
+// Bytes reads the length at b[i:] and that many bytes after it, and returns where
+// they end. The result points into b; its capacity is its length.
 func Bytes(b []byte, i int) (v []byte, end int) {
 	var size uint64
 	if i < len(b) && b[i] < 0x80 {
@@ -66,15 +65,16 @@ func Bytes(b []byte, i int) (v []byte, end int) {
 	return b[i:end:end], end
 }
 
-// String returns the bytes of v as a string without copying them. Whoever
-// calls it must never write to v again.
+// String returns the bytes of v as a string without copying them. The caller must
+// never write to v again.
 func String(v []byte) string {
+	//nolint:G103 // the copy is what costs; the doc comment says who may still write
 	return unsafe.String(unsafe.SliceData(v), len(v))
 }
 
-// Skip returns where the value at b[i:] ends, whose tag was read just before.
-// It is how a decoder passes over fields that it doesn't know, and over known
-// ones of an unexpected wire type, as protobuf asks.
+// Skip returns where the value at b[i:] ends; tag is the tag before it. A decoder
+// uses it to pass over unknown fields, and over known fields of an unexpected wire
+// type, as protobuf requires.
 func Skip(tag uint64, b []byte, i int) (end int) {
 	return skip(tag, b, i, MaxDepth)
 }
@@ -109,7 +109,7 @@ func skip(tag uint64, b []byte, i, depth int) (end int) {
 	}
 }
 
-// skipGroup returns where group num ends, its last tag included.
+// skipGroup returns where group num ends, including its end tag.
 func skipGroup(num uint64, b []byte, i, depth int) (end int) {
 	if depth < 0 {
 		return codeDepth
@@ -128,10 +128,9 @@ func skipGroup(num uint64, b []byte, i, depth int) (end int) {
 	}
 }
 
-// Count returns how many complete length-delimited fields of number num
-// b[i:] holds at its top level, so that a slice for them can be made at its
-// exact size. It stops at the first malformed field: the decoder fails there
-// too.
+// Count returns how many complete length-delimited fields with number num b[i:]
+// holds at its top level, so that a slice for them can get its exact size. It stops
+// at the first malformed field, where the decoder fails too.
 func Count(b []byte, i, num int) int {
 	count := 0
 	for i < len(b) {
@@ -151,10 +150,10 @@ func Count(b []byte, i, num int) int {
 	return count
 }
 
-// CountNested is [Count] for a field whose messages hold messages in turn:
-// first is the content of an occurrence that was just read, b[i:] what
-// follows it. It returns the number of occurrences, first included, and adds
-// to sub[k] the number of length-delimited fields k in all of them.
+// CountNested is [Count] for a field whose messages hold further messages: first is
+// the content of the occurrence that was just read, and b[i:] follows it. It
+// returns the number of occurrences, including first, and adds to sub[k] the number
+// of length-delimited fields k in all of them.
 func CountNested(first, b []byte, i, num int, sub []int) int {
 	countFields(first, sub)
 	count := 1

@@ -2,15 +2,14 @@ package wire
 
 import "slices"
 
-// ownAllocation is the number of elements from which a request to a [Slab]
-// gets an allocation of its own. Below it elements of several requests share
-// one.
+// ownAllocation is the number of elements from which a request to a [Slab] gets its
+// own allocation. Smaller requests share one.
 const ownAllocation = 64
 
-// A Slab hands out zeroed elements of type T for the decoding of one message,
-// few allocations for many elements. The zero Slab is ready to use. It never
-// reserves more than a small multiple of what it is asked for plus what it is
-// told to expect.
+// A Slab hands out zeroed elements of type T for decoding one message, with few
+// allocations for many elements. The zero Slab is ready to use. It never reserves
+// more than a small multiple of the elements that were requested or announced with
+// Expect.
 //
 // A Slab is not safe for concurrent use.
 type Slab[T any] struct {
@@ -19,8 +18,8 @@ type Slab[T any] struct {
 	last int // size of the last shared allocation
 }
 
-// Expect announces n more elements. Nothing is allocated before the first is
-// asked for.
+// Expect announces n more elements. The Slab allocates nothing before the first is
+// requested.
 func (s *Slab[T]) Expect(n int) {
 	s.want += n
 }
@@ -36,11 +35,11 @@ func (s *Slab[T]) Grow(list []T, n int) []T {
 	if len(list) == 0 {
 		return s.take(n)[:0]
 	}
-	// A message that came in several parts, which are merged: amortise.
+	// A message that came in several parts, which are merged: amortize.
 	return slices.Grow(list, n)
 }
 
-// take returns n zero elements; the capacity is n too.
+// take returns n zero elements with capacity n.
 func (s *Slab[T]) take(n int) []T {
 	if n > len(s.free) {
 		if n >= ownAllocation {

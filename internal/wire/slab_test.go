@@ -45,8 +45,8 @@ func TestSlabAllocatesOnlyWhenAsked(t *testing.T) {
 	}
 }
 
-// Every element is handed out once, zeroed, and what is reserved stays within
-// a small multiple of what was asked for.
+// Every element is handed out once, zeroed, and the reserved memory stays within a
+// small multiple of the requests.
 func TestSlabIsDisjointAndFrugal(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
@@ -86,8 +86,8 @@ func TestSlabIsDisjointAndFrugal(t *testing.T) {
 	}
 }
 
-// A list that is continued, as in merged messages, keeps its elements and
-// grows by more than what is asked for, so that the cost stays linear.
+// A list that continues, as in merged messages, keeps its elements and grows by
+// more than requested, so that the cost stays linear.
 func TestGrowAmortises(t *testing.T) {
 	var s Slab[element]
 	var list, plain []element

@@ -1,14 +1,12 @@
-// Package wire holds the protobuf primitives that the generated codec of
-// package etcd is made of: appending and reading of varints and
-// length-delimited fields, skipping of unknown fields, counting of repeated
-// ones, and slabs that turn many small allocations into few.
+// Package wire holds the protobuf primitives for the generated codec of package
+// etcd. They append and read varints and length-delimited fields, skip unknown
+// fields, count repeated ones, and allocate many small elements in few slabs.
 //
-// The reading functions take the input and an offset into it, which must not
-// be negative, and return the offset of what follows. A negative one is a
-// failure that [Error] turns into one of the sentinels below; nothing here
-// panics on bad input. Bytes and strings that
-// are returned point into the input, with their capacity clipped, so that an
-// append to one of them can't reach its neighbour.
+// The reading functions take the input and an offset into it, which must not be
+// negative, and return the offset after the value. A negative result is a failure,
+// which [Error] converts to one of the sentinels below; nothing here panics on bad
+// input. Returned bytes and strings point into the input. Their capacity is
+// clipped, so that an append to one of them can't overwrite its neighbor.
 //
 // No function keeps state; all may be called concurrently.
 package wire
@@ -28,9 +26,8 @@ const (
 // MaxFieldNumber is the largest field number that protobuf allows.
 const MaxFieldNumber = 1<<29 - 1
 
-// MaxDepth bounds how deep messages that contain themselves (transactions in
-// transactions) and unknown groups may nest in the input. A decoder returns
-// [ErrDepth] beyond it.
+// MaxDepth bounds how deep recursive messages (transactions in transactions) and
+// unknown groups may nest in the input. A decoder returns [ErrDepth] beyond it.
 const MaxDepth = 500
 
 // The errors of decoding.
@@ -45,14 +42,14 @@ var (
 	// ErrWireType says that a tag has one of the two wire types that
 	// protobuf doesn't define.
 	ErrWireType = errors.New("wire: invalid wire type")
-	// ErrGroup says that a group ends that was not begun, or that another
-	// group ends than the one that was begun last.
+	// ErrGroup says that an end tag does not match the last group begun, or that
+	// there is no such group.
 	ErrGroup = errors.New("wire: mismatched end of group")
 	// ErrDepth says that messages or groups nest deeper than [MaxDepth].
 	ErrDepth = errors.New("wire: nested too deep")
 )
 
-// The negative offsets by which the reading functions say what is wrong.
+// The negative offsets with which the reading functions report errors.
 const (
 	codeTruncated = -1 - iota
 	codeOverflow

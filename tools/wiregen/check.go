@@ -11,11 +11,11 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// apiFiles are the files of etcd's API, by the paths they are registered
-// under, that declare the services and all that their messages hold.
+// apiFiles lists the files of etcd's API, by their registered paths, that declare
+// the services and all messages they use.
 var apiFiles = []string{"rpc.proto", "kv.proto", "auth.proto"}
 
-// services are the services that package etcd is a client of.
+// services lists the services that package etcd calls.
 var services = []protoreflect.FullName{
 	"etcdserverpb.KV",
 	"etcdserverpb.Lease",
@@ -25,8 +25,8 @@ var services = []protoreflect.FullName{
 	"etcdserverpb.Auth",
 }
 
-// check holds s against the descriptors of etcd and marks the messages of s
-// as requests and responses.
+// check compares s with the descriptors of etcd and marks the messages of s as
+// requests and responses.
 func check(s *schema) error {
 	c := checker{schema: s, byProto: make(map[string]*message)}
 	for _, m := range s.messages {
@@ -54,7 +54,7 @@ func (c *checker) errorf(format string, args ...any) {
 	c.errs = append(c.errs, fmt.Errorf(format, args...))
 }
 
-// message holds the fields of m against those of etcd's message.
+// message compares the fields of m with those of etcd's message.
 func (c *checker) message(m *message) {
 	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(m.proto))
 	md, ok := d.(protoreflect.MessageDescriptor)
@@ -70,7 +70,7 @@ func (c *checker) message(m *message) {
 			c.errorf("%s: %s has no field %d", f.pos, m.proto, f.num)
 			continue
 		case seen[f.num]:
-			c.errorf("%s: field %d is there twice", f.pos, f.num)
+			c.errorf("%s: field %d occurs twice", f.pos, f.num)
 		}
 		seen[f.num] = true
 		c.field(f, fd)
@@ -87,7 +87,7 @@ func (c *checker) message(m *message) {
 	}
 }
 
-// field holds f against the descriptor of the field with its number.
+// field compares f with the descriptor of the field with its number.
 func (c *checker) field(f *field, fd protoreflect.FieldDescriptor) {
 	bad := func(format string, args ...any) {
 		c.errorf("%s: %s (%s): %s", f.pos, f.goName, fd.FullName(), fmt.Sprintf(format, args...))
@@ -96,7 +96,7 @@ func (c *checker) field(f *field, fd protoreflect.FieldDescriptor) {
 		bad("the name differs")
 	}
 	if (f.shape == list) != fd.IsList() {
-		bad("repeated in one, not in the other")
+		bad("repeated in one but not in the other")
 	}
 	if fd.IsMap() || fd.HasOptionalKeyword() {
 		bad("maps and optional fields are not supported")
@@ -131,7 +131,7 @@ func (c *checker) field(f *field, fd protoreflect.FieldDescriptor) {
 	}
 }
 
-// kind returns what f is in protobuf's words.
+// kind returns the kind of f in protobuf's terms.
 func (c *checker) kind(f *field) string {
 	switch {
 	case f.msg != nil:
@@ -145,7 +145,7 @@ func (c *checker) kind(f *field) string {
 	}
 }
 
-// enum holds the constants of e against the values of etcd's enum.
+// enum compares the constants of e with the values of etcd's enum.
 func (c *checker) enum(e *enum) {
 	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(e.proto))
 	ed, ok := d.(protoreflect.EnumDescriptor)
@@ -170,7 +170,7 @@ func (c *checker) enum(e *enum) {
 	}
 }
 
-// services marks what the methods of the services take and return.
+// services marks the messages that the methods of the services take and return.
 func (c *checker) services() {
 	for _, name := range services {
 		d, err := protoregistry.GlobalFiles.FindDescriptorByName(name)
@@ -213,9 +213,8 @@ func markReachable(m *message, flag func(*message) *bool) {
 	}
 }
 
-// complete holds the files of the services against s: every message is
-// carried or waived, every service is one that we know, and nothing is waived
-// that doesn't exist.
+// complete compares the files of the services with s: every message is carried or
+// waived, every service is known, and every waiver names something that exists.
 func (c *checker) complete() {
 	found := make(map[string]bool)
 	for _, path := range apiFiles {

@@ -33,7 +33,7 @@ func tagBytes(tag uint64) (args string, size int) {
 	return strings.Join(list, ", "), len(list)
 }
 
-// isSet returns the condition under which a field of plain type is written.
+// isSet returns the condition for writing a field of plain type.
 func (f *field) isSet(v string) string {
 	switch f.elem {
 	case "bool":
@@ -78,8 +78,8 @@ func (e *emitter) append(m *message) {
 	e.printf("return b\n}\n\n")
 }
 
-// fields calls write for each field of m, in the order of numbers. The
-// members of a oneof become the cases of a switch at the place of the first.
+// fields calls write for each field of m, in the order of numbers. The members of a
+// oneof become cases of one switch, at the place of the first.
 func (e *emitter) fields(m *message, write func(f *field, v string)) {
 	done := make(map[string]bool)
 	for _, f := range m.fields {
@@ -128,6 +128,8 @@ func (e *emitter) guarded(f *field, v string, write func(f *field, v string)) {
 	case f.msg != nil:
 		// A message held by value is written unless it is empty.
 		e.printf("if s := %s.sizeWire(); s != 0 {\n", v)
+	case f.after != "":
+		e.printf("if len(m.%s)+len(%s) != 0 {\n", f.after, v)
 	default:
 		e.printf("if %s {\n", f.isSet(v))
 	}
@@ -135,8 +137,8 @@ func (e *emitter) guarded(f *field, v string, write func(f *field, v string)) {
 	e.printf("}\n")
 }
 
-// sized returns the size of the message v: a variable inside the guard of a
-// message held by value.
+// sized returns the size of the message v: for a message held by value, the
+// variable that its guard has set.
 func (f *field) sized(v string) string {
 	if f.shape == single {
 		return "s"
@@ -152,6 +154,8 @@ func (e *emitter) sizeField(f *field, v string) {
 		e.printf("n += %d + wire.SizeBytes(s)\n", n)
 	case f.msg != nil:
 		e.printf("n += %d + wire.SizeBytes(%s)\n", n, f.sized(v))
+	case f.after != "":
+		e.printf("n += %d + wire.SizeBytes(len(m.%s)+len(%s))\n", n, f.after, v)
 	case f.wireType() == typeBytes:
 		e.printf("n += %d + wire.SizeBytes(len(%s))\n", n, v)
 	case f.elem == "bool":
@@ -172,6 +176,8 @@ func (e *emitter) appendField(f *field, v string) {
 	case f.msg != nil:
 		e.printf("b = wire.AppendVarint(append(b, %s), uint64(%s))\n", tag, f.sized(v))
 		e.printf("b = %s.appendWire(b)\n", v)
+	case f.after != "":
+		e.printf("b = wire.AppendStrings(append(b, %s), m.%s, %s)\n", tag, f.after, v)
 	case f.elem == "string":
 		e.printf("b = wire.AppendString(append(b, %s), %s)\n", tag, v)
 	case f.elem == "bytes":

@@ -2,8 +2,8 @@ package main
 
 import "fmt"
 
-// decode emits decodeWire and, for messages that allocate from the arena,
-// decodeIn that does the work.
+// decode emits decodeWire and, for messages that allocate from the arena, decodeIn,
+// which does the work.
 func (e *emitter) decode(m *message) {
 	if m.arena {
 		e.printf("func (m *%s) decodeWire(b []byte) error {\nvar a %s\nreturn m.decodeIn(b, &a)\n}\n\n", m.goName, e.arena)
@@ -35,20 +35,20 @@ func (e *emitter) decode(m *message) {
 	e.printf("if i = wire.Skip(tag, b, i); i < 0 {\nreturn wire.Error(i)\n}\n")
 	e.printf("}\n}\n")
 	if m.cyclic {
-		// Not on failure: it ends the whole decoding.
+		// A failure ends the whole decoding, so it needs no decrement.
 		e.printf("a.depth--\n")
 	}
 	e.printf("return nil\n}\n\n")
 }
 
-// varint emits the reading of a varint v from the bytes named b, those of one
-// byte, which are most, without a call.
+// varint emits code that reads a varint v from the bytes named b. Varints of one
+// byte, the most common, take no call.
 func (e *emitter) varint(b string) {
 	e.printf("var v uint64\nif i < len(%[1]s) && %[1]s[i] < 0x80 {\nv = uint64(%[1]s[i])\ni++\n", b)
 	e.printf("} else if v, i = wire.Varint(%s, i); i < 0 {\nreturn wire.Error(i)\n}\n", b)
 }
 
-// decodeEnums emits the two forms in which a list of enums may come.
+// decodeEnums emits the two encodings of a list of enums.
 func (e *emitter) decodeEnums(f *field) {
 	e.printf("case %#02x: // %s, one\n", f.tag(typeVarint), f.goName)
 	e.varint("b")
@@ -60,7 +60,7 @@ func (e *emitter) decodeEnums(f *field) {
 	e.printf("m.%s = append(m.%s, %s(v))\n}\n", f.goName, f.goName, f.elem)
 }
 
-// decodeField emits what is done with the value v of f.
+// decodeField emits the code that stores the value v of f.
 func (e *emitter) decodeField(m *message, f *field) {
 	dst := "m." + f.goName
 	switch {
@@ -84,10 +84,10 @@ func (e *emitter) decodeField(m *message, f *field) {
 	}
 }
 
-// grow emits the making of room for all occurrences of f, once.
+// grow emits code that makes room for all occurrences of f at once.
 func (e *emitter) grow(m *message, f *field, dst string) {
 	e.printf("if len(%[1]s) == cap(%[1]s) {\n", dst)
-	// What the elements point to can be counted beforehand as well.
+	// The values below the elements can be counted beforehand too.
 	var pointers []*field
 	highest := 0
 	for _, sub := range f.msg.fields {
@@ -102,7 +102,7 @@ func (e *emitter) grow(m *message, f *field, dst string) {
 		e.printf("n := wire.CountNested(v, b, i, %d, sub[:])\n", f.num)
 		for _, sub := range pointers {
 			e.printf("a.%s.Expect(sub[%d])\n", slab(sub.msg.goName), sub.num)
-			// One each of what is below is a fair guess: a get for a
+			// One value per field below is a fair guess: a get for a
 			// key, a put with its previous value.
 			for _, below := range sub.msg.fields {
 				if below.msg != nil && below.shape != single {
@@ -128,8 +128,8 @@ func (e *emitter) decodeMessage(f *field, dst string) {
 	}
 }
 
-// clearOthers emits the clearing of the other members of f's oneof, of which
-// the last one that comes wins.
+// clearOthers emits code that clears the other members of f's oneof: the last
+// member on the wire wins.
 func (e *emitter) clearOthers(m *message, f *field) {
 	if f.oneof == "" {
 		return

@@ -1,16 +1,19 @@
 // Command wiregen generates the codec of package etcd.
 //
-// The structs in the root's wire_*.go files are its input: a struct with an
-// etcd:message directive is a protobuf message, the etcd tags of its fields
-// are their numbers. Its output is wire_gen.go, which appends requests and
-// decodes responses, and wire_gen_codectest.go, which does the opposite for
-// tests, under the build tag codectest.
+// Its input is the structs in the root's messages_*.go files: a struct with an
+// etcd:message directive is a protobuf message, and the etcd tags of its fields are
+// their numbers. An int32 with an etcd:enum directive is an enum; an etcd:value
+// directive per constant gives its name in Go and in etcd.
 //
-// Before it writes anything it holds every tag and enum value against the
-// descriptors of etcd's own API module, and refuses if one differs or if
-// etcd has a message or field that is neither carried nor waived (waive.go).
+// Its output is messages_gen.go, which appends requests, decodes responses and names
+// the values of exported enums, and messages_gen_codectest.go, which decodes requests
+// and appends responses for tests with the build tag codectest.
 //
-// With -check it writes nothing and fails if the files are stale.
+// First it compares every tag and enum value with the descriptors of etcd's own API
+// module. It writes nothing if one differs or if etcd has a message or field that is
+// neither carried nor waived (waive.go).
+//
+// With -check it only reports whether the files are stale.
 package main
 
 import (
@@ -23,7 +26,7 @@ import (
 
 func main() {
 	root := flag.String("root", "..", "folder of package etcd")
-	check := flag.Bool("check", false, "write nothing, fail if the generated files are stale")
+	check := flag.Bool("check", false, "write nothing; fail if the generated files are stale")
 	flag.Parse()
 	if err := run(*root, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "wiregen:", err)
@@ -59,9 +62,9 @@ func run(root string, check bool) error {
 	return nil
 }
 
-// readSources returns the hand-written wire_*.go files of folder root.
+// readSources returns the hand-written messages_*.go files of folder root.
 func readSources(root string) (map[string][]byte, error) {
-	paths, err := filepath.Glob(filepath.Join(root, "wire_*.go"))
+	paths, err := filepath.Glob(filepath.Join(root, "messages_*.go"))
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +72,7 @@ func readSources(root string) (map[string][]byte, error) {
 	for _, path := range paths {
 		name := filepath.Base(path)
 		switch {
-		case name == genFile, name == genTestFile, name == "wire_codectest.go":
+		case name == genFile, name == genTestFile, name == "messages_codectest.go":
 			continue
 		case isTest(name):
 			continue
@@ -79,7 +82,7 @@ func readSources(root string) (map[string][]byte, error) {
 		}
 	}
 	if len(sources) == 0 {
-		return nil, fmt.Errorf("no wire_*.go in %s", root)
+		return nil, fmt.Errorf("no messages_*.go in %s", root)
 	}
 	return sources, nil
 }
@@ -89,7 +92,7 @@ func isTest(name string) bool {
 	return ok
 }
 
-// generate checks the sources and returns the files that belong to them.
+// generate checks the sources and returns the files generated from them.
 func generate(sources map[string][]byte) ([]file, error) {
 	s, err := parse(sources)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -13,7 +14,7 @@ import (
 	"strings"
 )
 
-// A schema is what the sources declare.
+// A schema holds the declarations of the sources.
 type schema struct {
 	messages []*message
 	byGo     map[string]*message
@@ -28,7 +29,7 @@ type message struct {
 	proto  string
 	fields []*field // by number
 
-	// What follows is filled in by check and by emit.
+	// check and emit set the fields below.
 
 	request  bool // sent by the client: appended in normal builds
 	response bool // decoded in normal builds
@@ -36,17 +37,26 @@ type message struct {
 	arena    bool // its decoder takes the arena
 }
 
-// An enum is an integer type with an etcd:enum directive.
+// An enum is an integer type with an etcd:enum directive, and an etcd:value
+// directive for each constant.
 type enum struct {
 	pos    string
 	goName string
 	proto  string
+	protos map[string]string    // the directives: proto names by Go name
 	values map[string]enumValue // by proto name
 }
 
 type enumValue struct {
 	goName string
 	number int64
+}
+
+// sorted returns the proto names of e by number.
+func (e *enum) sorted() []string {
+	return slices.SortedFunc(maps.Keys(e.values), func(a, b string) int {
+		return cmp.Compare(e.values[a].number, e.values[b].number)
+	})
 }
 
 type shape int
@@ -64,9 +74,12 @@ type field struct {
 	proto  string
 	num    int
 	oneof  string
-	// whenField and whenValue say, for a oneof whose members are plain
-	// fields, which value of which field chooses this one.
+	// In a oneof of plain fields, this member is chosen if whenField has the value
+	// whenValue.
 	whenField, whenValue string
+	// after is a field of the struct that the message does not have: a string that is
+	// written before the value of this one, as if it were part of it.
+	after string
 
 	shape shape
 	elem  string   // the Go type, without * or []; "bytes" for []byte
@@ -108,6 +121,9 @@ func parse(sources map[string][]byte) (*schema, error) {
 			errs = append(errs, s.addConst(at, vs))
 		}
 	})
+	for _, name := range slices.Sorted(maps.Keys(s.enums)) {
+		errs = append(errs, s.enums[name].complete())
+	}
 	for _, m := range s.messages {
 		for _, f := range m.fields {
 			errs = append(errs, s.resolve(m, f))
@@ -128,17 +144,23 @@ func eachSpec(files []*ast.File, do func(*ast.GenDecl, ast.Spec)) {
 	}
 }
 
-// directive returns the argument of the comment //etcd:name in the groups.
-func directive(name string, groups ...*ast.CommentGroup) string {
-	for _, g := range groups {
-		if g == nil {
-			continue
+// directives returns the arguments of the comments //etcd:name in doc.
+func directives(name string, doc *ast.CommentGroup) (args []string) {
+	if doc == nil {
+		return nil
+	}
+	for _, c := range doc.List {
+		if arg, ok := strings.CutPrefix(c.Text, "//etcd:"+name+" "); ok {
+			args = append(args, strings.TrimSpace(arg))
 		}
-		for _, c := range g.List {
-			if arg, ok := strings.CutPrefix(c.Text, "//etcd:"+name+" "); ok {
-				return strings.TrimSpace(arg)
-			}
-		}
+	}
+	return args
+}
+
+// directive returns the argument of the first comment //etcd:name in doc.
+func directive(name string, doc *ast.CommentGroup) string {
+	if args := directives(name, doc); len(args) != 0 {
+		return args[0]
 	}
 	return ""
 }
@@ -159,6 +181,9 @@ func (s *schema) addType(at func(ast.Node) string, ts *ast.TypeSpec, doc *ast.Co
 			if err != nil {
 				return err
 			}
+			if f == nil {
+				continue
+			}
 			m.fields = append(m.fields, f)
 		}
 		slices.SortFunc(m.fields, func(a, b *field) int { return a.num - b.num })
@@ -166,18 +191,23 @@ func (s *schema) addType(at func(ast.Node) string, ts *ast.TypeSpec, doc *ast.Co
 		proto := directive("enum", doc)
 		switch {
 		case proto != "" && t.Name == "int32":
-			s.enums[name] = &enum{pos: at(ts), goName: name, proto: proto, values: make(map[string]enumValue)}
+			e, err := newEnum(at(ts), name, proto, directives("value", doc))
+			if err != nil {
+				return err
+			}
+			s.enums[name] = e
 		case proto == "" && t.Name == "int64":
 			s.ints[name] = true
 		default:
 			return fmt.Errorf("%s: type %s is neither an int32 with an etcd:enum directive nor an int64", at(ts), name)
 		}
 	default:
-		return fmt.Errorf("%s: type %s is of no kind that wiregen knows", at(ts), name)
+		return fmt.Errorf("%s: wiregen does not support the kind of type %s", at(ts), name)
 	}
 	return nil
 }
 
+// newField reads a field; it returns nil for one that the message does not have.
 func newField(at func(ast.Node) string, af *ast.Field) (*field, error) {
 	if len(af.Names) != 1 || af.Tag == nil {
 		return nil, fmt.Errorf("%s: want one name and an etcd tag", at(af))
@@ -189,6 +219,9 @@ func newField(at func(ast.Node) string, af *ast.Field) (*field, error) {
 	f := &field{pos: at(af), goName: af.Names[0].Name}
 	f.proto = normal(f.goName)
 	num, rest, _ := strings.Cut(reflect.StructTag(raw).Get("etcd"), ",")
+	if num == "-" {
+		return nil, nil
+	}
 	if f.num, err = strconv.Atoi(num); err != nil {
 		return nil, fmt.Errorf("%s: %s: no field number in the etcd tag", f.pos, f.goName)
 	}
@@ -201,6 +234,8 @@ func newField(at func(ast.Node) string, af *ast.Field) (*field, error) {
 			f.proto = normal(value)
 		case "oneof":
 			f.oneof = value
+		case "after":
+			f.after = value
 		case "when":
 			f.whenField, f.whenValue, _ = strings.Cut(value, ":")
 		default:
@@ -226,19 +261,50 @@ func newField(at func(ast.Node) string, af *ast.Field) (*field, error) {
 	return f, nil
 }
 
-// normal maps the name of a field in Go and in protobuf to the same string.
+// normal maps a field's names in Go and in protobuf to the same string.
 func normal(name string) string {
 	return strings.ToLower(strings.ReplaceAll(name, "_", ""))
+}
+
+// newEnum returns an enum without its constants. Each of values is a constant's name
+// in Go and in protobuf.
+func newEnum(pos, goName, proto string, values []string) (*enum, error) {
+	e := &enum{pos: pos, goName: goName, proto: proto, protos: make(map[string]string), values: make(map[string]enumValue)}
+	taken := make(map[string]bool)
+	for _, v := range values {
+		name, protoName, ok := strings.Cut(v, " ")
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("%s: etcd:value %q: want a constant and its name in etcd", pos, v)
+		case e.protos[name] != "":
+			return nil, fmt.Errorf("%s: etcd:value %s occurs twice", pos, name)
+		case taken[protoName]:
+			return nil, fmt.Errorf("%s: etcd:value %s occurs twice", pos, protoName)
+		}
+		e.protos[name] = protoName
+		taken[protoName] = true
+	}
+	return e, nil
+}
+
+// complete rejects directives without a constant.
+func (e *enum) complete() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(e.protos)) {
+		if _, ok := e.values[e.protos[name]]; !ok {
+			errs = append(errs, fmt.Errorf("%s: etcd:value %s: %s has no such constant", e.pos, name, e.goName))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (s *schema) addConst(at func(ast.Node) string, vs *ast.ValueSpec) error {
 	id, ok := vs.Type.(*ast.Ident)
 	if !ok || s.enums[id.Name] == nil {
-		return fmt.Errorf("%s: constant of a type that is no enum", at(vs))
+		return fmt.Errorf("%s: constant of a type that is not an enum", at(vs))
 	}
-	proto := directive("value", vs.Comment, vs.Doc)
-	if proto == "" || len(vs.Names) != 1 || len(vs.Values) != 1 {
-		return fmt.Errorf("%s: want one constant with its value and an etcd:value directive", at(vs))
+	if len(vs.Names) != 1 || len(vs.Values) != 1 {
+		return fmt.Errorf("%s: want one constant with its value", at(vs))
 	}
 	lit, ok := vs.Values[0].(*ast.BasicLit)
 	if !ok {
@@ -248,11 +314,12 @@ func (s *schema) addConst(at func(ast.Node) string, vs *ast.ValueSpec) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", at(vs), err)
 	}
-	e := s.enums[id.Name]
-	if _, dup := e.values[proto]; dup {
-		return fmt.Errorf("%s: %s is there twice", at(vs), proto)
+	e, name := s.enums[id.Name], vs.Names[0].Name
+	proto, ok := e.protos[name]
+	if !ok {
+		return fmt.Errorf("%s: %s has no etcd:value directive for %s", at(vs), e.goName, name)
 	}
-	e.values[proto] = enumValue{vs.Names[0].Name, n}
+	e.values[proto] = enumValue{name, n}
 	return nil
 }
 
@@ -272,9 +339,11 @@ func (s *schema) resolve(m *message, f *field) error {
 	case f.shape == list && f.msg == nil && f.enum == nil && f.elem != "string":
 		return bad("lists hold messages, enums or strings")
 	case f.oneof != "" && f.shape != pointer && f.whenField == "":
-		return bad("a oneof's member is a pointer or has a when")
+		return bad("a member of a oneof must be a pointer or have a when")
+	case f.after != "" && (f.elem != "string" || f.shape != single):
+		return bad("only a string may come after another field")
 	case f.whenField != "" && (f.oneof == "" || f.shape != single || f.msg != nil):
-		return bad("when is for the plain members of a oneof")
+		return bad("only plain members of a oneof may have a when")
 	}
 	if f.whenField != "" {
 		for _, other := range m.fields {
@@ -282,7 +351,7 @@ func (s *schema) resolve(m *message, f *field) error {
 				return nil
 			}
 		}
-		return bad("when names no field of an enum with that value")
+		return bad("when must name an enum field and one of its values")
 	}
 	return nil
 }

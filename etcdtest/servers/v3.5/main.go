@@ -1,4 +1,4 @@
-// Command v3.5 is etcd 3.5's own server program. Package etcdtest builds it for
+// Command v3.5 is the server program of etcd 3.5. Package etcdtest builds it for
 // the servers that it runs as child processes.
 package main
 
@@ -11,7 +11,7 @@ import (
 
 func main() {
 	if os.Getenv("ETCDTEST_CHILD") != "" {
-		// Standard input is a pipe from the parent: its end is the parent's.
+		// Standard input is a pipe from the parent and ends with it.
 		go func() {
 			io.Copy(io.Discard, os.Stdin)
 			os.Exit(1)

@@ -12,7 +12,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// A user's etcd keeps its own keys and history, and none of the example's.
+// A user's etcd keeps its own keys and history, and none of the example's keys.
 func TestUsersEtcd(t *testing.T) {
 	s := etcdtest.Start(t)
 	c, err := etcd.New(etcd.Config{Endpoints: s.Endpoints()})
@@ -26,7 +26,7 @@ func TestUsersEtcd(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := errors.New("failed on purpose")
-	err = Run(ctx, io.Discard, s.Endpoints()[0], func(ctx context.Context, _ io.Writer, e Etcd) error {
+	err = Run(ctx, io.Discard, s.Endpoints()[0], func(ctx context.Context, _ io.Writer, e *Etcd) error {
 		if e.Own {
 			t.Error("the user's etcd is called the example's own")
 		}
@@ -49,9 +49,9 @@ func TestUsersEtcd(t *testing.T) {
 }
 
 func TestOwnEtcd(t *testing.T) {
-	err := Run(t.Context(), io.Discard, "", func(ctx context.Context, _ io.Writer, e Etcd) error {
+	err := Run(t.Context(), io.Discard, "", func(ctx context.Context, _ io.Writer, e *Etcd) error {
 		if !e.Own || e.Prefix != "" {
-			t.Errorf("got %+v, want an etcd of its own without a prefix", e)
+			t.Errorf("got %+v, want the example's own etcd, without a prefix", e)
 		}
 		c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
 		if err != nil {
@@ -76,7 +76,7 @@ func TestNoEtcd(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	err = Run(ctx, io.Discard, s.Addr(), func(context.Context, io.Writer, Etcd) error {
+	err = Run(ctx, io.Discard, s.Addr(), func(context.Context, io.Writer, *Etcd) error {
 		t.Error("the example ran without a server")
 		return nil
 	})

@@ -1,5 +1,6 @@
 // Package check judges histories: each invariant is a pure function of a
-// [history.Run]. I6 is of locks, which there are none of yet.
+// [history.Run]. Those of locks are L1 to L8, those
+// of exact writes X1, S1 and S2, of queues Q1, of groups G1; there is no I6.
 package check
 
 import (
@@ -12,11 +13,17 @@ import (
 // Finding is the verdict on one invariant.
 type Finding struct {
 	Invariant string
-	// Checked is how many facts were looked at: calls, events, leases and so on.
+	// Checked is the number of facts examined: calls, events, leases and so on.
 	Checked int
-	// Count is how many of them broke the invariant. Violations are the first.
+	// Count is how many of them broke the invariant. Violations holds the first few.
 	Count      int
 	Violations []Violation `json:",omitempty"`
+	// Others is how many were broken by the other client, where both contend for the same
+	// locks. These are not in Count. OtherViolations holds the first few.
+	Others          int         `json:",omitempty"`
+	OtherViolations []Violation `json:",omitempty"`
+
+	client string // whose run it is
 }
 
 // Violation is one broken invariant.
@@ -25,7 +32,7 @@ type Violation struct {
 	Text string
 }
 
-// kept is how many violations of an invariant are told in words.
+// kept is how many violations of an invariant are kept as text.
 const kept = 20
 
 func (f *Finding) broken(at int64, format string, args ...any) {
@@ -35,11 +42,24 @@ func (f *Finding) broken(at int64, format string, args ...any) {
 	}
 }
 
-// Truth is the pseudo invariant that the oracles are to be believed: they agree
-// and have missed nothing. Without it the others prove nothing.
+// brokenBy is broken for what one client has done or was told. It is the other one's fault
+// if the run is not that client's.
+func (f *Finding) brokenBy(client string, at int64, format string, args ...any) {
+	if f.client == "" || client == f.client {
+		f.broken(at, format, args...)
+		return
+	}
+	f.Others++
+	if len(f.OtherViolations) < kept {
+		f.OtherViolations = append(f.OtherViolations, Violation{time.Duration(at), fmt.Sprintf(format, args...)})
+	}
+}
+
+// Truth is the pseudo-invariant that the oracles are reliable: they agree and have
+// missed nothing. Without it the others prove nothing.
 const Truth = "truth"
 
-// invariants are what Judge knows, by name.
+// invariants maps the invariants' names to their checks.
 var invariants = map[string]func(*history.Run, *truth, *Finding){
 	"I1":  linearizable,
 	"I2":  writes,
@@ -52,30 +72,62 @@ var invariants = map[string]func(*history.Run, *truth, *Finding){
 	"I10": usage,
 	"I11": refused,
 	"I12": refusals,
+	"L1":  fences,
+	"L2":  exclusion,
+	"L3":  order,
+	"L4":  shares,
+	"L5":  leftovers,
+	"L6":  liveness,
+	"L7":  observers,
+	"L8":  runs,
+	"X1":  effects,
+	"S1":  serializable,
+	"S2":  numbers,
+	"Q1":  items,
+	"G1":  partitions,
 }
 
-// Meaning is each invariant in one line.
+// Meaning describes each invariant in one line.
 var Meaning = map[string]string{
 	Truth: "the oracles agree on every revision",
 	"I1":  "calls are linearizable, unknown ones included; members hold the same",
 	"I2":  "a write is applied once if OK, never if not applied, at most once if unknown",
 	"I3":  "watches: filtered, in order, once, whole revisions, nothing missing, fields right",
-	"I4":  "a watch begins exactly where it says; a gap ends it with a compaction error",
+	"I4":  "a watch begins exactly where it reports; a gap ends it with a compaction error",
 	"I5":  "a lost lease is reported before its keys go; none is lost without a fault",
 	"I7":  "revisions never run backwards within a process",
 	"I8":  "calls end within 50 ms of their deadline",
 	"I9":  "memory stays bounded",
-	"I10": "after Close nothing is left",
+	"I10": "Close leaves nothing behind",
 	"I11": "a foreign cluster or a wrong certificate is refused",
-	"I12": "who shares a request is answered as if alone: refused for its own reasons only",
+	"I12": "a call that shares a request is answered as if alone, refused only for its own reasons",
+	"L1":  "fenced writes are made by the holder of the lock at their revision, and tokens never go back",
+	"L2":  "a mutex or an election has one holder at a time; a holding ends for its holder before another begins",
+	"L3":  "locks are granted in the order of their keys' creation",
+	"L4":  "a writer is alone; a semaphore's holders weigh no more than its limit; a round begins when all are there",
+	"L5":  "no key is left over once everybody has released or closed",
+	"L6":  "who waits for a lock that nobody holds gets it; deadlines are kept",
+	"L7":  "one leader a term; observers are told the truth, in order, and the last state",
+	"L8":  "Run calls a function only after that of the last term has returned or was lost",
+	"X1":  "an exact write has one effect if reported as applied, none if not, at most one if unknown",
+	"S1":  "transactions by function are strictly serializable",
+	"S2":  "a sequence gives no number twice",
+	"Q1":  "an item that was added is acknowledged once or still there; one claim of it at a time, and only that acknowledges it",
+	"G1":  "a partition has one owner at a time; when quiet, all are owned and the shares are even",
 }
 
-// Judge checks what the run is to be judged by, the truth first.
+// Names lists the invariants in the order of reports, the truth first.
+var Names = []string{
+	Truth, "I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I11", "I12",
+	"L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "X1", "S1", "S2", "Q1", "G1",
+}
+
+// Judge checks the run's invariants, the truth first.
 func Judge(r *history.Run) []Finding {
 	t, finding := newTruth(r)
 	findings := []Finding{finding}
 	for _, name := range r.Judged {
-		f := Finding{Invariant: name}
+		f := Finding{Invariant: name, client: r.Client}
 		if judge, ok := invariants[name]; ok {
 			judge(r, t, &f)
 		} else {
@@ -86,7 +138,7 @@ func Judge(r *history.Run) []Finding {
 	return findings
 }
 
-// Short returns why the run does not count: what there was too little of.
+// Short returns why the run does not count: what it has too little of.
 func Short(r *history.Run) []string {
 	var short []string
 	events := 0
@@ -103,6 +155,9 @@ func Short(r *history.Run) []string {
 		{"calls", len(r.Calls), r.Least.Calls},
 		{"events", events, r.Least.Events},
 		{"leases", len(r.Leases), r.Least.Leases},
+		{history.Grants, grants(r), r.Least.Grants},
+		{"items", len(r.Claimed), r.Least.Items},
+		{"calls for partitions", len(r.Owned), r.Least.Owned},
 		{history.Authentications, int(r.Counts[history.Authentications]), r.Least.Authentications},
 		{history.Batches, int(r.Counts[history.Batches]), r.Least.Batches},
 	} {
@@ -113,8 +168,8 @@ func Short(r *history.Run) []string {
 	return append(short, r.Failures...)
 }
 
-// excused is how long the machine kept this process from running at some time
-// from from to to.
+// excused returns how long the machine kept this process from running between from
+// and to.
 func excused(r *history.Run, from, to int64) time.Duration {
 	sum := int64(0)
 	for _, p := range r.Pauses {

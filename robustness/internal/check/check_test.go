@@ -10,7 +10,7 @@ import (
 
 const ms = int64(time.Millisecond)
 
-// good is a history in which every invariant has something to check and holds.
+// good returns a history with something to check for every invariant; all hold.
 func good() *history.Run {
 	call := func(process int, kind history.Kind, key, value string, began, ended, revision int64) history.Call {
 		return history.Call{
@@ -91,7 +91,7 @@ func good() *history.Run {
 	}
 }
 
-// verdicts are the counts of violations by invariant.
+// verdicts returns the counts of violations by invariant.
 func verdicts(r *history.Run) map[string]Finding {
 	m := make(map[string]Finding)
 	for _, f := range Judge(r) {
@@ -111,7 +111,7 @@ func TestGoodHistory(t *testing.T) {
 	}
 }
 
-// Every invariant is seen to fail, in each of its ways.
+// Every invariant fails in each of its ways.
 func TestBadHistories(t *testing.T) {
 	for _, bad := range []struct {
 		name   string
@@ -134,7 +134,7 @@ func TestBadHistories(t *testing.T) {
 		{"an answer names the wrong revision", "I1", "did not happen", func(r *history.Run) { r.Calls[0].Revision = 3 }},
 		{"a value is of another revision", "I1", "where it is", func(r *history.Run) { r.Calls[1].Modified = 1 }},
 		{"an answer from the past", "I1", "after another call had been", func(r *history.Run) { r.Calls[4].Revision = 1 }},
-		{"an answer from the future", "I1", "the last there is", func(r *history.Run) { r.Calls[4].Revision = 99 }},
+		{"an answer from the future", "I1", "but the last revision is", func(r *history.Run) { r.Calls[4].Revision = 99 }},
 		{"members differ", "I1", "has hash", func(r *history.Run) { r.Hashes[1].Hash = 2 }},
 		{"a scan misses a key", "I1", "has 1 keys", func(r *history.Run) { r.Scans[0].Pairs = r.Scans[0].Pairs[:1] }},
 		{"a scan is of two revisions", "I1", "there was", func(r *history.Run) { r.Scans[0].Pairs[1].Version = 2 }},
@@ -146,15 +146,15 @@ func TestBadHistories(t *testing.T) {
 			r.Truth = append(r.Truth, history.Event{Revision: 10, Key: "k/0", Value: "v2", Created: 10, Version: 1})
 		}},
 		{"a write is lost", "I2", "applied 0 times", func(r *history.Run) { r.Truth[3].Value = "other" }},
-		{"a refused write is applied", "I2", "said to be not applied", func(r *history.Run) {
+		{"a refused write is applied", "I2", "reported not applied", func(r *history.Run) {
 			r.Truth = append(r.Truth, history.Event{Revision: 10, Key: "k/1", Value: "v5", Created: 5, Version: 2})
 		}},
 		{"a swap that did not match is applied", "I2", "did not match", func(r *history.Run) {
 			r.Truth = append(r.Truth, history.Event{Revision: 10, Key: "k/1", Value: "v8", Created: 5, Version: 2})
 		}},
 		{"a write goes to another key", "I2", "instead of", func(r *history.Run) { r.Calls[0].Key = "k/5" }},
-		{"nobody wrote it", "I2", "nobody", func(r *history.Run) { r.Calls[0].Value = "v0" }},
-		{"nobody deleted it", "I2", "more than calls account for", func(r *history.Run) {
+		{"no call wrote it", "I2", "no call wrote it", func(r *history.Run) { r.Calls[0].Value = "v0" }},
+		{"no call deleted it", "I2", "more than calls account for", func(r *history.Run) {
 			r.Leases, r.Calls[5].Fate = nil, history.NotApplied
 		}},
 
@@ -186,30 +186,30 @@ func TestBadHistories(t *testing.T) {
 		{"another's key", "I3", "got", func(r *history.Run) { r.Watches[1].Filter.Key = "k/" }},
 		{"progress runs ahead", "I3", "missed revision 4", func(r *history.Run) { r.Watches[0].Responses[2].Revision = 4 }},
 		{"progress runs backwards", "I3", "progress", func(r *history.Run) { r.Watches[0].Responses[2].Revision = 2 }},
-		{"a wrong create flag", "I3", "which was", func(r *history.Run) { r.Watches[0].Responses[0].Events[0].Created = 1 }},
-		{"a wrong value", "I3", "which was", func(r *history.Run) { r.Watches[0].Responses[0].Events[0].Value = "v2" }},
-		{"a put as a delete", "I3", "which was", func(r *history.Run) { r.Watches[0].Responses[0].Events[0].Delete = true }},
-		{"a wrong value before", "I3", "value before", func(r *history.Run) { r.Watches[0].Responses[1].Events[0].Prev = "v0" }},
-		{"no value before", "I3", "without the value before", func(r *history.Run) { r.Watches[0].Responses[1].Events[0].HasPrev = false }},
+		{"a wrong create flag", "I3", ", want {", func(r *history.Run) { r.Watches[0].Responses[0].Events[0].Created = 1 }},
+		{"a wrong value", "I3", ", want {", func(r *history.Run) { r.Watches[0].Responses[0].Events[0].Value = "v2" }},
+		{"a put as a delete", "I3", ", want {", func(r *history.Run) { r.Watches[0].Responses[0].Events[0].Delete = true }},
+		{"a wrong value before", "I3", "previous value", func(r *history.Run) { r.Watches[0].Responses[1].Events[0].Prev = "v0" }},
+		{"no value before", "I3", "without the previous value", func(r *history.Run) { r.Watches[0].Responses[1].Events[0].HasPrev = false }},
 		{"a header behind its events", "I3", "under a header", func(r *history.Run) { r.Watches[1].Responses[0].Revision = 5 }},
 		{"a watch gives up", "I3", "ended: unavailable", func(r *history.Run) { r.Watches[1].Error = "unavailable" }},
 
 		{"it starts elsewhere", "I4", "starts at 4", func(r *history.Run) { r.Watches[1].Start = 4 }},
-		{"from now starts in the past", "I4", "over before", func(r *history.Run) { r.Watches[0].Before = 2 }},
+		{"from now starts in the past", "I4", "existed before", func(r *history.Run) { r.Watches[0].Before = 2 }},
 		{"an event before the start", "I4", "before its start", func(r *history.Run) { r.Watches[0].Start = 3 }},
 		{"the first event is missing", "I4", "missed revision 2", func(r *history.Run) { r.Watches[0].Responses = r.Watches[0].Responses[1:] }},
-		{"compacted without need", "I4", "was told", func(r *history.Run) {
+		{"compacted without need", "I4", "reported compaction", func(r *history.Run) {
 			r.Compacted = 5
 			r.Watches[0].Error, r.Watches[0].Compacted = "compacted", 5
 		}},
-		{"compacted by nobody", "I4", "was told", func(r *history.Run) {
+		{"compacted by no call", "I4", "reported compaction", func(r *history.Run) {
 			r.Watches[0].Error, r.Watches[0].Compacted = "compacted", 8
 		}},
 
-		{"a loss is told late", "I5", "was reported", func(r *history.Run) { r.Leases[0].Lost = 2001 * ms }},
-		{"a loss is not told", "I5", "was reported", func(r *history.Run) { r.Leases[0].Lost = 0 }},
-		{"a false loss", "I5", "without need", func(r *history.Run) { r.Leases[1].Lost = 800 * ms }},
-		{"a loss where none may be", "I5", "without need", func(r *history.Run) {
+		{"a loss is reported late", "I5", "was reported", func(r *history.Run) { r.Leases[0].Lost = 2001 * ms }},
+		{"a loss is not reported", "I5", "was reported", func(r *history.Run) { r.Leases[0].Lost = 0 }},
+		{"a false loss", "I5", "without a cause", func(r *history.Run) { r.Leases[1].Lost = 800 * ms }},
+		{"a loss where none may be", "I5", "without a cause", func(r *history.Run) {
 			r.LeasesMayEnd = false
 			r.Leases[1].Lost = 1000 * ms
 		}},
@@ -223,7 +223,7 @@ func TestBadHistories(t *testing.T) {
 		{"nothing was measured", "I9", "nothing", func(r *history.Run) { r.Usage = r.Usage[1:] }},
 		{"a goroutine is left", "I10", "goroutines", func(r *history.Run) { r.Usage[1].After = 2 }},
 		{"a foreign cluster is used", "I11", "accepted", func(r *history.Run) { r.Refused[0].Refused = false }},
-		{"a refusal says nothing", "I11", "without saying", func(r *history.Run) { r.Refused[0].Named = false }},
+		{"a refusal says nothing", "I11", "does not say why", func(r *history.Run) { r.Refused[0].Named = false }},
 		{"nothing was tried", "I11", "nothing", func(r *history.Run) { r.Refused = nil }},
 		{"what must be refused is not", "I12", "must be refused", func(r *history.Run) { r.Calls[8].Fate, r.Calls[8].Error = history.Done, "" }},
 		{"another's refusal", "I12", "another call's reason", func(r *history.Run) { r.Calls[2].Error = "txn: no leader" }},
@@ -246,7 +246,7 @@ func TestBadHistories(t *testing.T) {
 	}
 }
 
-// A pause of the machine excuses what is late meanwhile, and nothing else.
+// A pause of the machine excuses delays during it, and nothing else.
 func TestPausesExcuse(t *testing.T) {
 	r := good()
 	r.Calls[0].Deadline = r.Calls[0].Ended - 80*ms
@@ -259,7 +259,7 @@ func TestPausesExcuse(t *testing.T) {
 	}
 }
 
-// A run in which too little happened does not count.
+// A run with too few calls, events or faults does not count.
 func TestShort(t *testing.T) {
 	r := good()
 	if short := Short(r); len(short) > 0 {
@@ -272,7 +272,7 @@ func TestShort(t *testing.T) {
 	}
 }
 
-// An unknown invariant is no invariant that holds.
+// An unknown invariant does not pass.
 func TestUnknownInvariant(t *testing.T) {
 	r := good()
 	r.Judged = []string{"I6"}

@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// lateness is how late a call may be at its deadline.
+	// lateness is how long after its deadline a call may end.
 	lateness = 50 * time.Millisecond
-	// backlog is how long behind a pause of the machine its effects last: all that
-	// was due in it is then done by turns.
+	// backlog is how long the effects of a pause last: afterwards the machine works
+	// through everything that was due in it.
 	backlog = 250 * time.Millisecond
 	// longest is how long a call without deadline may take before it counts as
 	// hanging: five retries of ten seconds and the sleeps between them.
@@ -46,12 +46,12 @@ func leases(r *history.Run, t *truth, f *Finding) {
 			f.broken(gone.At, "the server deleted lease %x (%v) at %v, its loss was reported at %v",
 				l.ID, l.TTL, time.Duration(gone.At), time.Duration(l.Lost))
 		case l.Lost != 0 && (!r.LeasesMayEnd || !faulty(r, l.Lost-int64(l.TTL), l.Lost)):
-			f.broken(l.Lost, "lease %x (%v) was reported lost without need: %s", l.ID, l.TTL, l.Error)
+			f.broken(l.Lost, "lease %x (%v) was reported lost without a cause: %s", l.ID, l.TTL, l.Error)
 		}
 	}
 }
 
-// deletion is when the lease's key went.
+// deletion returns when the lease's key was deleted.
 func deletion(t *truth, l *history.Lease) *history.Event {
 	if l.Key == "" {
 		return nil
@@ -64,7 +64,7 @@ func deletion(t *truth, l *history.Lease) *history.Event {
 	return nil
 }
 
-// Margins are how long before its deletion each lost lease was reported lost.
+// Margins returns how long before its deletion each lost lease was reported lost.
 func Margins(r *history.Run) []time.Duration {
 	t, _ := newTruth(r)
 	var margins []time.Duration
@@ -76,7 +76,7 @@ func Margins(r *history.Run) []time.Duration {
 	return margins
 }
 
-// faulty reports whether a fault was there at some time from from to to.
+// faulty reports whether any fault overlaps the time between from and to.
 func faulty(r *history.Run, from, to int64) bool {
 	faults := r.Faults
 	if r.Before != nil {
@@ -114,7 +114,7 @@ func refused(r *history.Run, _ *truth, f *Finding) {
 		case !x.Refused:
 			f.broken(0, "%s was accepted", x.What)
 		case !x.Named:
-			f.broken(0, "%s was refused without saying so: %s", x.What, x.Error)
+			f.broken(0, "%s was refused, but the error does not say why: %s", x.What, x.Error)
 		}
 	}
 	if f.Checked == 0 {

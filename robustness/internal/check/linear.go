@@ -13,13 +13,13 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// modelTime bounds the search of one key's history. Running out of it counts as
-// a violation: what could not be shown was not shown.
+// modelTime bounds the search of one key's history. A search that runs out of it
+// counts as a violation: it has not shown linearizability.
 const modelTime = 20 * time.Second
 
-// linearizable is I1, in three ways that don't rely on each other: a search for
-// an order of each key's calls that explains all answers; the revisions that the
-// answers name, against the truth and real time; the members' hashes.
+// linearizable is I1, in three independent ways: a search for an order of each
+// key's calls that explains all answers; the revisions in the answers, against the
+// truth and real time; the members' hashes.
 func linearizable(r *history.Run, t *truth, f *Finding) {
 	for key, ops := range operations(r, t) {
 		f.Checked += len(ops)
@@ -40,9 +40,9 @@ func linearizable(r *history.Run, t *truth, f *Finding) {
 	}
 }
 
-// register is the model of one key: its value, "" when there is no key. A call
-// of unknown fate may take effect at any time after it began; one that never did
-// is the same as one that did after all others.
+// register is the model of one key: its value, "" without a key. A call of unknown
+// outcome may take effect at any time after it began; a call that never took effect
+// is equivalent to one that did after all others.
 func register(initial string) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return initial },
@@ -56,17 +56,26 @@ func register(initial string) porcupine.Model {
 				return true, c.Value
 			case history.Delete:
 				return !done || c.Matched == (value != ""), ""
+			case history.Swap:
+				return swapped(value, c)
+			case history.Many: // writes several keys and is no operation of one
 			}
-			switch matches := value == c.Expected; {
-			case done && (matches != c.Matched || !matches && c.Found != value):
-				return false, value
-			case matches:
-				return true, c.Value
-			}
-			return true, value
+			return false, value
 		},
 		DescribeOperation: func(input, _ any) string { return describe(input.(*history.Call)) },
 	}
+}
+
+// swapped is the step of a swap: whether its answer can be that on value, and the
+// value after it.
+func swapped(value string, c *history.Call) (bool, string) {
+	switch matches := value == c.Expected; {
+	case c.Fate == history.Done && (matches != c.Matched || !matches && c.Found != value):
+		return false, value
+	case matches:
+		return true, c.Value
+	}
+	return true, value
 }
 
 func describe(c *history.Call) string {
@@ -77,14 +86,17 @@ func describe(c *history.Call) string {
 		return fmt.Sprintf("put %q: %v at %d", c.Value, c.Fate, c.Revision)
 	case history.Delete:
 		return fmt.Sprintf("delete: %v, %v at %d", c.Fate, c.Matched, c.Revision)
+	case history.Swap:
+		return fmt.Sprintf("swap %q for %q: %v, %v, %q at %d", c.Expected, c.Value, c.Fate, c.Matched, c.Found, c.Revision)
+	case history.Many: // never an operation of the model
 	}
-	return fmt.Sprintf("swap %q for %q: %v, %v, %q at %d", c.Expected, c.Value, c.Fate, c.Matched, c.Found, c.Revision)
+	return c.Kind.String()
 }
 
-// operations are the calls of each key as the model takes them, without keys
-// that transactions over several keys write. What the truth
-// says of calls of unknown fate narrows the search: those that never took effect
-// are left out, those that did had taken effect when their revision was seen.
+// operations returns the calls of each key in the model's form, without keys that
+// transactions over several keys write. The truth about calls of unknown outcome
+// narrows the search: those without effect are left out, the others took effect
+// before their revision was seen.
 func operations(r *history.Run, t *truth) map[string][]porcupine.Operation {
 	seen := seenBy(r)
 	deletes := unclaimedDeletes(r, t)
@@ -114,7 +126,7 @@ func operations(r *history.Run, t *truth) map[string][]porcupine.Operation {
 	return ops
 }
 
-// calls are those of the run and those taken over.
+// calls returns the run's calls and those taken over.
 func calls(r *history.Run) iter.Seq[*history.Call] {
 	return func(yield func(*history.Call) bool) {
 		if r.Before != nil {
@@ -132,8 +144,8 @@ func calls(r *history.Run) iter.Seq[*history.Call] {
 	}
 }
 
-// manyPrefixes reports which keys are written by transactions over several
-// keys: those are no registers.
+// manyPrefixes reports which keys transactions over several keys write: those are
+// not registers.
 func manyPrefixes(r *history.Run) func(key string) bool {
 	prefixes := make(map[string]bool)
 	for c := range calls(r) {
@@ -151,7 +163,7 @@ func manyPrefixes(r *history.Run) func(key string) bool {
 	}
 }
 
-// seenBy returns when a revision was first named by an answer, or a later one.
+// seenBy returns when an answer first named a revision or a later one.
 func seenBy(r *history.Run) func(revision int64) int64 {
 	type answer struct{ revision, at int64 }
 	var answers []answer
@@ -173,7 +185,7 @@ func seenBy(r *history.Run) func(revision int64) int64 {
 	}
 }
 
-// unclaimedDeletes counts the deletions of each key that no answer has told of.
+// unclaimedDeletes counts the deletions of each key that no answer reported.
 func unclaimedDeletes(r *history.Run, t *truth) map[string]int {
 	n := make(map[string]int)
 	for i := range t.events {
@@ -189,8 +201,8 @@ func unclaimedDeletes(r *history.Run, t *truth) map[string]int {
 	return n
 }
 
-// revisions holds what answers say of revisions against the truth, and their
-// order against real time.
+// revisions compares the revisions in answers with the truth, and their order with
+// real time.
 func revisions(r *history.Run, t *truth, f *Finding) {
 	for i := range r.Calls {
 		c := &r.Calls[i]
@@ -199,7 +211,7 @@ func revisions(r *history.Run, t *truth, f *Finding) {
 		}
 		f.Checked++
 		if c.Revision > t.last {
-			f.broken(c.Ended, "%s of %q was answered at revision %d, the last there is being %d", c.Kind, c.Key, c.Revision, t.last)
+			f.broken(c.Ended, "%s of %q was answered at revision %d, but the last revision is %d", c.Kind, c.Key, c.Revision, t.last)
 			continue
 		}
 		switch {
@@ -210,7 +222,7 @@ func revisions(r *history.Run, t *truth, f *Finding) {
 			}
 			switch {
 			case e == nil && c.Found != "":
-				f.broken(c.Ended, "%q was read as %q at revision %d, where there is none", c.Key, c.Found, c.Revision)
+				f.broken(c.Ended, "%q was read as %q at revision %d, where it does not exist", c.Key, c.Found, c.Revision)
 			case e != nil && (c.Found != e.Value || c.Modified != e.Revision):
 				f.broken(c.Ended, "%q was read as %q of %d at revision %d, where it is %q of %d",
 					c.Key, c.Found, c.Modified, c.Revision, e.Value, e.Revision)
@@ -225,8 +237,8 @@ func revisions(r *history.Run, t *truth, f *Finding) {
 	inOrder(r, t, f)
 }
 
-// inOrder checks that a linearizable call that began after another had ended
-// has no lower revision.
+// inOrder checks that a linearizable call that began after another had ended has
+// no lower revision.
 func inOrder(r *history.Run, t *truth, f *Finding) {
 	var began, ended []*history.Call
 	for i := range r.Calls {
@@ -248,7 +260,7 @@ func inOrder(r *history.Run, t *truth, f *Finding) {
 	}
 }
 
-// scans checks that reads of many keys are of one revision, with nothing missing
+// scans checks that a read of many keys returns one revision, with nothing missing
 // and nothing twice.
 func scans(r *history.Run, t *truth, f *Finding) {
 	for i := range r.Scans {

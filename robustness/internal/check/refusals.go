@@ -15,24 +15,24 @@ func refusals(r *history.Run, _ *truth, f *Finding) {
 			reasons = append(reasons, c.Refusal)
 		}
 	}
-	told := 0
+	reported := 0
 	for i := range r.Calls {
 		c := &r.Calls[i]
 		f.Checked++
 		if c.Refusal != "" && c.Fate == history.Done {
-			f.broken(c.Ended, "%s of %q succeeded, which must be refused: %s", c.Kind, c.Key, c.Refusal)
+			f.broken(c.Ended, "%s of %q succeeded but must be refused: %s", c.Kind, c.Key, c.Refusal)
 		}
 		for _, reason := range reasons {
 			if !strings.Contains(c.Error, reason) {
 				continue
 			}
-			told++
+			reported++
 			if reason != c.Refusal {
 				f.broken(c.Ended, "%s of %q was refused for another call's reason: %s", c.Kind, c.Key, c.Error)
 			}
 		}
 	}
-	if told == 0 {
+	if reported == 0 {
 		f.broken(0, "nothing was refused")
 	}
 }

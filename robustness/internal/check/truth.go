@@ -8,19 +8,19 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// truth is the history of all keys as the oracles have it.
+// truth is the history of all keys as the oracles saw it.
 type truth struct {
-	events []history.Event  // those taken over, then those of the run
+	events []history.Event  // events taken over, then those of the run
 	taken  int              // how many were taken over
 	began  int64            // the last revision before the run
-	prev   []string         // of each event: the value before, "" if there was no key
+	prev   []string         // per event: the previous value, "" if there was no key
 	keys   map[string][]int // the events of each key, by index
 	values map[string][]int // the run's events that put a value, by index
 	writes map[int64]int    // revision → its first event
 	last   int64            // revision
 }
 
-// newTruth replays the events and holds each against those before it.
+// newTruth replays the events and checks each against those before it.
 func newTruth(r *history.Run) (*truth, Finding) {
 	f := Finding{Invariant: Truth, Checked: len(r.Truth)}
 	for _, text := range r.OracleFaults {
@@ -56,7 +56,7 @@ func newTruth(r *history.Run) (*truth, Finding) {
 	return t, f
 }
 
-// follow checks event i against its key's last one.
+// follow checks event i against its key's previous one.
 func (t *truth) follow(i int, f *Finding) {
 	e := &t.events[i]
 	var before history.Event
@@ -66,7 +66,7 @@ func (t *truth) follow(i int, f *Finding) {
 	exists := before.Revision > 0 && !before.Delete
 	switch {
 	case e.Delete && !exists:
-		f.broken(e.At, "revision %d deletes %q, which there was not", e.Revision, e.Key)
+		f.broken(e.At, "revision %d deletes %q, which did not exist", e.Revision, e.Key)
 	case e.Delete:
 		t.prev[i] = before.Value
 	case exists:
@@ -79,7 +79,7 @@ func (t *truth) follow(i int, f *Finding) {
 	}
 }
 
-// initial is a key's value before the run, "" if there was no key.
+// initial returns a key's value before the run, "" if there was no key.
 func (t *truth) initial(key string) string {
 	if e := t.at(key, t.began); e != nil {
 		return e.Value
@@ -87,7 +87,7 @@ func (t *truth) initial(key string) string {
 	return ""
 }
 
-// at returns the last event of a key up to a revision, nil if there is none.
+// at returns the last event of a key up to a revision; nil if there is none.
 func (t *truth) at(key string, revision int64) *history.Event {
 	of := t.keys[key]
 	i := sort.Search(len(of), func(i int) bool { return t.events[of[i]].Revision > revision })
@@ -97,12 +97,12 @@ func (t *truth) at(key string, revision int64) *history.Event {
 	return &t.events[of[i-1]]
 }
 
-// from is the index of the first event of a revision or a later one.
+// from returns the index of the first event of a revision or a later one.
 func (t *truth) from(revision int64) int {
 	return sort.Search(len(t.events), func(i int) bool { return t.events[i].Revision >= revision })
 }
 
-// under is the last event of each key with a prefix that there is at a revision,
+// under returns the last event of each key with a prefix that exists at a revision,
 // in the order of the keys.
 func (t *truth) under(prefix string, revision int64) []*history.Event {
 	var there []*history.Event

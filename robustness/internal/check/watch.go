@@ -31,30 +31,31 @@ func starts(r *history.Run, t *truth, f *Finding) {
 	}
 }
 
-// watchCheck holds one watch against the truth.
+// watchCheck compares one watch with the truth.
 type watchCheck struct {
 	run             *history.Run
 	truth           *truth
 	w               *history.Watch
 	delivery, start *Finding // I3 and I4
 
-	next      int   // index in the truth of what comes next
+	next      int   // index of the next event in the truth
 	delivered int64 // revision of the last event
-	promised  int64 // everything up to here was said to be delivered
+	promised  int64 // progress responses covered everything up to here, or it is before the start
+	told      int64 // the last progress response; below the start while the store is there
 }
 
-// beginning checks where the watch says that it starts.
+// beginning checks the start that the watch reports.
 func (c *watchCheck) beginning() {
 	w := c.w
 	switch {
 	case w.Requested > 0 && w.Start != w.Requested:
-		c.start.broken(w.Confirmed, "watch %d was asked for revision %d and starts at %d", w.ID, w.Requested, w.Start)
+		c.start.broken(w.Confirmed, "watch %d was requested from revision %d and starts at %d", w.ID, w.Requested, w.Start)
 	case w.Requested == 0 && w.Start <= w.Before:
-		c.start.broken(w.Confirmed, "watch %d from now starts at %d, which was over before: %d", w.ID, w.Start, w.Before)
+		c.start.broken(w.Confirmed, "watch %d from now starts at %d, but revision %d existed before", w.ID, w.Start, w.Before)
 	}
 }
 
-// walk compares what was delivered with what there was.
+// walk compares the deliveries with the truth.
 func (c *watchCheck) walk() {
 	w := c.w
 	c.next, c.promised = c.truth.from(w.Start), w.Start-1
@@ -100,8 +101,8 @@ func (c *watchCheck) event(resp *history.Response, e *history.Event) {
 	c.fields(resp.At, want, e)
 }
 
-// skipTo returns the index of e in the truth, not before next; what it passes
-// and the filter lets through is missing. It returns -1 if e isn't there.
+// skipTo returns the index of e in the truth from next on. Events that it passes and
+// the filter lets through are missing. It returns -1 if e isn't there.
 func (c *watchCheck) skipTo(at int64, e *history.Event) int {
 	i := c.next
 	for ; i < len(c.truth.events); i++ {
@@ -135,33 +136,33 @@ func (c *watchCheck) missing(at int64, end int) {
 	}
 }
 
-// fields compares an event with that of the truth.
+// fields compares an event with the same one in the truth.
 func (c *watchCheck) fields(at int64, i int, e *history.Event) {
 	x := &c.truth.events[i]
 	if e.Delete != x.Delete || e.Value != x.Value || e.Lease != x.Lease ||
 		!e.Delete && (e.Created != x.Created || e.Version != x.Version) {
-		c.delivery.broken(at, "watch %d got %+v, which was %+v", c.w.ID, *e, *x)
+		c.delivery.broken(at, "watch %d got %+v, want %+v", c.w.ID, *e, *x)
 	}
 	prev := c.truth.prev[i]
 	switch {
 	case e.HasPrev && e.Prev != prev:
-		c.delivery.broken(at, "watch %d got %q as the value before revision %d of %q, it was %q", c.w.ID, e.Prev, e.Revision, e.Key, prev)
+		c.delivery.broken(at, "watch %d got previous value %q with revision %d of %q, want %q", c.w.ID, e.Prev, e.Revision, e.Key, prev)
 	case c.w.Filter.PrevKV && !e.HasPrev && prev != "" && c.run.Compacted == 0:
-		c.delivery.broken(at, "watch %d got revision %d of %q without the value before, %q", c.w.ID, e.Revision, e.Key, prev)
+		c.delivery.broken(at, "watch %d got revision %d of %q without the previous value %q", c.w.ID, e.Revision, e.Key, prev)
 	}
 }
 
 func (c *watchCheck) progress(resp *history.Response) {
-	if resp.Revision < c.promised || resp.Revision < c.delivered {
-		c.delivery.broken(resp.At, "watch %d got progress %d after %d", c.w.ID, resp.Revision, max(c.promised, c.delivered))
+	if resp.Revision < c.told || resp.Revision < c.delivered {
+		c.delivery.broken(resp.At, "watch %d got progress %d after %d", c.w.ID, resp.Revision, max(c.told, c.delivered))
 		return
 	}
 	end := c.truth.from(resp.Revision + 1)
 	c.missing(resp.At, end)
-	c.next, c.promised = max(c.next, end), resp.Revision
+	c.next, c.promised, c.told = max(c.next, end), max(c.promised, resp.Revision), resp.Revision
 }
 
-// end checks what the watch had to deliver before it ended.
+// end checks for missing events when the watch ended.
 func (c *watchCheck) end() {
 	w := c.w
 	switch {
@@ -183,7 +184,7 @@ func (c *watchCheck) compaction() {
 		compacted = max(compacted, b.Compacted)
 	}
 	if c.w.Compacted > 0 && (c.w.Compacted <= next || c.w.Compacted > compacted) {
-		c.start.broken(c.w.Ended, "watch %d at revision %d was told that all before %d is compacted, compacted is %d",
+		c.start.broken(c.w.Ended, "watch %d at revision %d reported compaction up to %d, compacted is %d",
 			c.w.ID, next, c.w.Compacted, compacted)
 	}
 }

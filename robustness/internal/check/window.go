@@ -7,11 +7,11 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// After is what the window behind this one takes over. The last event of the
+// After returns the state that the next window takes over. The last event of the
 // truth ends this window.
 //
-// A write of unknown fate that has shown no effect is taken over once: who
-// applies it later than in the next window has invented it.
+// A write of unknown outcome without a visible effect is taken over once: an effect
+// after the next window counts as invented.
 func After(r *history.Run) *history.Before {
 	t, _ := newTruth(r)
 	b := &history.Before{Revision: t.last, Faults: r.Faults}
@@ -46,8 +46,8 @@ func After(r *history.Run) *history.Before {
 	return b
 }
 
-// Split cuts what a watch has delivered behind a revision: what comes after it
-// belongs to the next window.
+// Split cuts a watch's deliveries after a revision: later ones belong to the next
+// window.
 func Split(responses []history.Response, revision int64) (before, after []history.Response) {
 	for i, resp := range responses {
 		if resp.Progress && resp.Revision > revision {

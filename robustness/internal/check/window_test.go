@@ -8,8 +8,8 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// windows are two windows of a run. The first ends at revision 4; a put of v3, a
-// lease and a watch go on in the second, which ends at 8.
+// windows returns two windows of a run. The first ends at revision 4; a put of v3, a
+// lease and a watch continue in the second, which ends at 8.
 func windows() (first, second *history.Run) {
 	judged := []string{"I1", "I2", "I3", "I4", "I5", "I7"}
 	v1 := history.Event{Revision: 2, Key: "k/0", Value: "v1", Created: 2, Version: 1, At: 15 * ms}
@@ -55,7 +55,7 @@ func windows() (first, second *history.Run) {
 	return first, second
 }
 
-// What goes on over two windows is judged in each of them.
+// Watches, leases and writes that span two windows are judged in both.
 func TestWindows(t *testing.T) {
 	first, second := windows()
 	for i, r := range []*history.Run{first, second} {
@@ -77,7 +77,7 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// What breaks an invariant across the border of two windows is found.
+// Violations across the border of two windows are found.
 func TestBadWindows(t *testing.T) {
 	for _, bad := range []struct {
 		name   string
@@ -92,10 +92,10 @@ func TestBadWindows(t *testing.T) {
 		{"a late write is applied twice", "I2", "applied 2 times", func(_, r *history.Run) {
 			r.Truth = append(r.Truth, history.Event{Revision: 9, Key: "k/0", Value: "v3", Created: 9, Version: 1})
 		}},
-		{"a write of the last window is applied again", "I2", "nobody", func(_, r *history.Run) {
+		{"a write of the last window is applied again", "I2", "no call wrote it", func(_, r *history.Run) {
 			r.Truth = append(r.Truth, history.Event{Revision: 9, Key: "k/0", Value: "v1", Created: 9, Version: 1})
 		}},
-		{"a write that was refused before is applied", "I2", "nobody", func(first, r *history.Run) {
+		{"a write that was refused before is applied", "I2", "no call wrote it", func(first, r *history.Run) {
 			first.Calls[2].Fate = history.NotApplied
 			r.Before = After(first)
 		}},
@@ -107,14 +107,14 @@ func TestBadWindows(t *testing.T) {
 			w := r.Watches[0]
 			w.Responses = slices.Insert(w.Responses, 0, history.Response{Revision: 4, Events: []history.Event{{Revision: 2, Key: "k/0", Value: "v1", Created: 2, Version: 1}}})
 		}},
-		{"a wrong value of before", "I3", "value before", func(_, r *history.Run) { r.Watches[0].Responses[0].Events[0].Prev = "v0" }},
-		{"compacted behind what it knew", "I4", "was told", func(_, r *history.Run) {
+		{"a wrong value of before", "I3", "previous value", func(_, r *history.Run) { r.Watches[0].Responses[0].Events[0].Prev = "v0" }},
+		{"compacted behind what it knew", "I4", "reported compaction", func(_, r *history.Run) {
 			r.Before.Compacted = 4
 			w := r.Watches[0]
 			w.Error, w.Compacted, w.Responses = "compacted", 3, nil
 		}},
 		{"a lease of before is lost in silence", "I5", "was reported", func(_, r *history.Run) { r.Leases[0].Lost = 0 }},
-		{"a lease of before is lost without a fault", "I5", "without need", func(_, r *history.Run) { r.Faults = nil }},
+		{"a lease of before is lost without a fault", "I5", "without a cause", func(_, r *history.Run) { r.Faults = nil }},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			first, second := windows()
@@ -127,7 +127,7 @@ func TestBadWindows(t *testing.T) {
 	}
 }
 
-// A watch that has been told nothing for long may find its revision compacted.
+// A watch without responses for long may find its revision compacted.
 func TestCompactedBetweenWindows(t *testing.T) {
 	_, second := windows()
 	second.Before.Compacted = 4
@@ -138,14 +138,14 @@ func TestCompactedBetweenWindows(t *testing.T) {
 	}
 }
 
-// A lease that its user has revoked is no lease that was lost.
+// A lease revoked by its user does not count as lost.
 func TestRevoked(t *testing.T) {
 	_, second := windows()
 	second.Leases[0].Lost, second.Leases[0].Revoked = 0, 1900*ms
 	if f := verdicts(second)["I5"]; f.Count != 0 {
 		t.Errorf("I5 is broken: %+v", f.Violations)
 	}
-	second.Leases[0].Revoked = 2001 * ms // behind the deletion
+	second.Leases[0].Revoked = 2001 * ms // after the deletion
 	if f := verdicts(second)["I5"]; f.Count != 1 {
 		t.Error("a loss before the revocation is nothing")
 	}

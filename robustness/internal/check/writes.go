@@ -6,8 +6,19 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// Own is what begins the keys that the harness itself writes.
+// Own is the prefix of the keys that the harness itself writes.
 const Own = "~"
+
+// foreign reports whether a key is written otherwise than by the calls of a history: by the
+// harness, or by those who hold locks or make exact writes.
+func foreign(key string) bool {
+	for _, prefix := range []string{Own, history.Locks, history.Fences, history.Sessions, history.Exact, history.Writers} {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
+}
 
 // writes is I2.
 func writes(r *history.Run, t *truth, f *Finding) {
@@ -25,27 +36,27 @@ func writes(r *history.Run, t *truth, f *Finding) {
 		}
 	}
 	for value, of := range t.values {
-		if e := &t.events[of[0]]; !known[value] && !strings.HasPrefix(e.Key, Own) {
-			f.broken(e.At, "revision %d puts %q to %q, which nobody has written", e.Revision, value, e.Key)
+		if e := &t.events[of[0]]; !known[value] && !foreign(e.Key) {
+			f.broken(e.At, "revision %d puts %q to %q, but no call wrote it", e.Revision, value, e.Key)
 		}
 	}
 	for i := range r.Leases {
-		possible[r.Leases[i].Key]++ // its end deletes its key
+		possible[r.Leases[i].Key]++ // the end of the lease deletes its key
 	}
 	if r.Before != nil {
 		for i := range r.Before.Leases {
 			possible[r.Before.Leases[i].Key]++
 		}
 	}
-	shared := manyPrefixes(r) // whose deletion of such a key it was can't be told
+	shared := manyPrefixes(r) // a deletion of such a key can't be attributed
 	for key, n := range unclaimedDeletes(r, t) {
-		if n > possible[key] && !strings.HasPrefix(key, Own) && !shared(key) {
+		if n > possible[key] && !foreign(key) && !shared(key) {
 			f.broken(0, "%q was deleted %d times more than calls account for", key, n-possible[key])
 		}
 	}
 }
 
-// written checks how often a value has been put.
+// written checks how often a value was put.
 func written(c *history.Call, t *truth, f *Finding) {
 	times, revision := 0, int64(0)
 	for _, i := range t.values[c.Value] {
@@ -64,7 +75,7 @@ func written(c *history.Call, t *truth, f *Finding) {
 	case c.Fate == history.Done && (c.Kind != history.Swap || c.Matched) && times != 1:
 		f.broken(c.Ended, "%s of %q succeeded and was applied %d times", c.Kind, c.Value, times)
 	case c.Fate == history.NotApplied && times > 0:
-		f.broken(c.Ended, "%s of %q was said to be not applied (%s) and was, at revision %d", c.Kind, c.Value, c.Error, revision)
+		f.broken(c.Ended, "%s of %q was reported not applied (%s) but was applied at revision %d", c.Kind, c.Value, c.Error, revision)
 	case times > 1:
 		f.broken(c.Ended, "%s of %q was applied %d times", c.Kind, c.Value, times)
 	}

@@ -25,7 +25,7 @@ func (r *Run) Save(path string) (err error) {
 	return z.Close()
 }
 
-// Load reads what Save has written.
+// Load reads a run that Save has written.
 func Load(path string) (*Run, error) {
 	f, err := os.Open(path)
 	if err != nil {

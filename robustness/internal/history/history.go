@@ -1,9 +1,9 @@
-// Package history is what a run leaves behind: every call with its outcome,
-// every watch with what it delivered, every lease with its end, the faults, and
-// the truth as the oracles have seen it. It is data only, so that it can be kept
-// in a file and judged again.
+// Package history is the record of a run: every call with its outcome, every watch
+// with its deliveries, every lease with its end, the faults, and the truth as the
+// oracles saw it. It is only data, so that a run can be saved to a file and judged
+// again.
 //
-// All times are nanoseconds on one monotonic clock, that of the [Recorder].
+// All times are nanoseconds on the monotonic clock of the [Recorder].
 package history
 
 import "time"
@@ -16,71 +16,90 @@ type Run struct {
 	Seed     uint64
 	Began    time.Time
 	Took     time.Duration
-	// Before is what a window of a longer run has taken over, nil if this is no window.
+	// Before is the state carried over from the previous window; nil outside a soak.
 	Before *Before `json:",omitempty"`
-	// Judged are the invariants that hold for this scenario, like "I1".
+	// Judged lists the invariants that hold for this scenario, like "I1".
 	Judged []string
-	// Least is how much must have happened for the run to count.
+	// Least is the minimum that must have happened for the run to count.
 	Least Amount
-	// LeasesMayEnd is false when no fault of the scenario lasts long enough to cost a
-	// lease, so that none may be lost.
+	// LeasesMayEnd is false if no fault of the scenario lasts long enough to cost a
+	// lease: then none may be lost.
 	LeasesMayEnd bool
 
 	Calls   []Call
 	Watches []*Watch
 	Leases  []Lease
 	Scans   []Scan
+	Locks   []Lock     `json:",omitempty"`
+	Fenced  []Fenced   `json:",omitempty"`
+	Leaders []Observed `json:",omitempty"`
+	Hands   []Hand     `json:",omitempty"`
+	Effects []Effect   `json:",omitempty"`
+	Rests   []Rest     `json:",omitempty"`
+	Added   []Added    `json:",omitempty"`
+	Claimed []Claimed  `json:",omitempty"`
+	Owned   []Owned    `json:",omitempty"`
+	// Drained is what was left in queues when the producers had stopped and the workers had
+	// taken what they could, and Shares who owned what then.
+	Drained []Rest   `json:",omitempty"`
+	Shares  []Shared `json:",omitempty"`
+	// LockTTL is that of the leases that locks, claims and members are on.
+	LockTTL time.Duration `json:",omitempty"`
 	Faults  []Fault
 	Pauses  []Pause
 	Refused []Refusal
 	Usage   []Usage
-	// Samples are further figures by name: times to resume, delays and so on.
+	// Samples holds further figures by name: times to resume, delays and so on.
 	Samples map[string][]time.Duration
 
-	// Counts are what the clients have counted themselves, by name.
+	// Counts holds the clients' own counters by name.
 	Counts map[string]int64 `json:",omitempty"`
 
-	// Truth is every event from the first revision on, or behind Before, in order.
+	// Truth is every event from the first revision on, or after Before, in order.
 	Truth []Event
-	// Compacted is the revision below which the server may have forgotten, 0
-	// if nothing was compacted.
+	// Compacted is the revision below which the server may have dropped history;
+	// 0 if nothing was compacted.
 	Compacted int64
-	// OracleFaults are disagreements among the oracles, and what they missed.
+	// OracleFaults lists disagreements among the oracles, and what they missed.
 	OracleFaults []string
-	// Hashes are the members' hashes of all keys, at one revision.
+	// Hashes holds the members' hashes of all keys, at one revision.
 	Hashes []Hash
-	// Failures are of the harness itself: then the run proves nothing.
+	// Failures lists faults of the harness itself. With any, the run proves nothing.
 	Failures []string
 }
 
-// The names of counts: how often clients have obtained a token; requests that
-// several calls have shared, and those calls.
+// The names of counts: tokens that clients obtained; requests shared by several
+// calls; the calls that shared them; attempts to hold something that succeeded.
 const (
 	Authentications = "authentications"
 	Batches         = "batches"
 	BatchedCalls    = "batched calls"
+	Grants          = "locks granted"
 )
 
-// Before is what a window of a longer run takes over from the window before it.
+// Before is the state that a window of a soak takes over from the previous window.
 type Before struct {
-	// Revision is the last one of that window.
+	// Revision is that window's last revision.
 	Revision int64
-	// Compacted is the revision up to which all was compacted behind that window.
+	// Compacted is the revision compacted to after that window.
 	Compacted int64
-	// Keys are the keys that there were at that revision, in the order of their own.
+	// Keys lists the keys that existed at that revision, sorted by key.
 	Keys []Event
-	// Calls are writes of unknown fate that had shown no effect: they may still have.
+	// Calls lists writes of unknown outcome without a visible effect so far.
 	Calls []Call
-	// Leases are those that were over and whose keys may still go.
+	// Leases lists ended leases whose keys may still be deleted.
 	Leases []Lease
-	// Faults are those of that window.
+	// Faults lists that window's faults.
 	Faults []Fault
 }
 
-// Amount is how much must have happened.
+// Amount is the minimum that must have happened.
 type Amount struct {
 	Faults, Calls, Events, Leases int
 	Authentications, Batches      int
+	// Grants counts successful attempts to hold something, Items what workers were given,
+	// Owned the calls of a group's function.
+	Grants, Items, Owned int
 }
 
 // Kind is what a call does.
@@ -91,16 +110,16 @@ const (
 	Get Kind = iota
 	Put
 	Delete
-	Swap // puts a value if the key has the expected one, and else reads
+	Swap // puts a value if the key has the expected one, otherwise reads
 	Many // a Txn that puts a value to several keys, or deletes a prefix
 )
 
 func (k Kind) String() string { return [...]string{"get", "put", "delete", "swap", "many"}[k] }
 
-// Fate is what a client has said of a call.
+// Fate is the outcome that a client reported for a call.
 type Fate uint8
 
-// The fates of a call.
+// The outcomes of a call.
 const (
 	Done       Fate = iota // it returned an answer
 	Unknown                // it failed and may have been applied
@@ -109,7 +128,7 @@ const (
 
 func (f Fate) String() string { return [...]string{"done", "unknown", "not applied"}[f] }
 
-// Call is one call of a client. The values that are put are unique in a run.
+// Call is one call of a client. Values that are put are unique in a run.
 type Call struct {
 	Process  int // the goroutine that made it: its calls don't overlap
 	Kind     Kind
@@ -120,19 +139,19 @@ type Call struct {
 	Stale bool `json:",omitempty"`
 
 	Began, Ended int64
-	// Deadline is its context's, 0 if there was none.
+	// Deadline is that of its context; 0 without one.
 	Deadline int64 `json:",omitempty"`
-	// Patient: it counts for the availability: its deadline was not short on purpose.
+	// Patient calls count towards availability: their deadline is not deliberately short.
 	Patient bool `json:",omitempty"`
 	Fate    Fate
 	Error   string `json:",omitempty"`
-	// Refusal is what the error of a call must say that can only be refused, "" if
-	// the servers have no reason to refuse it.
+	// Refusal is the text that the error of an invalid call must contain; "" if
+	// the call is valid.
 	Refusal string `json:",omitempty"`
 
 	Revision int64  // of the answer's header
 	Found    string `json:",omitempty"` // value read, also by a swap that did not match; "" means no such key
-	Modified int64  `json:",omitempty"` // mod revision of what was read
+	Modified int64  `json:",omitempty"` // mod revision of the pair read
 	Matched  bool   `json:",omitempty"` // of a swap; of a delete: there was a key
 }
 
@@ -145,48 +164,50 @@ type Event struct {
 	Created  int64  `json:",omitempty"` // create revision
 	Version  int64  `json:",omitempty"`
 	Lease    int64  `json:",omitempty"`
-	// Prev is the value before, if it was asked for and HasPrev.
+	// Prev is the previous value; valid if HasPrev.
 	Prev    string `json:",omitempty"`
 	HasPrev bool   `json:",omitempty"`
-	// At is when it was first seen; of the truth only.
+	// At is when an oracle first saw it; only set in the truth.
 	At int64 `json:",omitempty"`
 }
 
-// Filter is what a watch asks for.
+// Filter is what a watch requests.
 type Filter struct {
 	Key    string
 	Prefix bool `json:",omitempty"`
-	// FromKey is all keys from Key on.
+	// FromKey selects all keys from Key on.
 	FromKey         bool `json:",omitempty"`
 	NoPut, NoDelete bool `json:",omitempty"`
 	PrevKV          bool `json:",omitempty"`
 	Progress        bool `json:",omitempty"`
+	// Fragment asks the server to cut large responses from the start.
+	Fragment bool `json:",omitempty"`
 }
 
 // Watch is one watch from its creation to its end.
 type Watch struct {
 	ID        int
 	Filter    Filter
-	Requested int64 // revision asked for, 0 means from now
-	// Before is a revision that was known to exist before the watch was asked
-	// for: one from now starts behind it.
+	Requested int64 // revision requested, 0 means from now
+	// Before is a revision known to exist before the watch was requested: a watch
+	// from now starts after it.
 	Before int64
-	// Start is the first revision that is delivered, as the client says.
+	// Start is the first revision that the client says it will deliver.
 	Start int64
-	// Known is, of a watch that goes on from the window before, the first revision of
-	// which it had been told nothing: what was not for it may be more.
+	// Known applies to a watch that continues from the previous window: the first
+	// revision that it had not reported. Its filter may exclude later revisions too.
 	Known     int64 `json:",omitempty"`
 	Began     int64
 	Confirmed int64 // 0: Watch itself failed
 	Responses []Response
-	// Ended is when it ended, by an error or because the run closed it.
+	// Ended is when it ended, with an error or because the run closed it.
 	Ended int64
-	// Compacted is the revision that the watch ended with when it found its
-	// revision compacted, or 0.
+	// Compacted is the revision in the compaction error that ended the watch;
+	// otherwise 0.
 	Compacted int64  `json:",omitempty"`
-	Error     string `json:",omitempty"` // what it ended with, "" if the run closed it
-	// Final is the revision up to which it had to deliver before the run closed
-	// it; 0 when it was closed earlier.
+	Error     string `json:",omitempty"` // why it ended; "" if the run closed it
+	// Final is the revision that it had to reach before the run closed it; 0 if
+	// the run closed it earlier.
 	Final int64 `json:",omitempty"`
 }
 
@@ -194,7 +215,7 @@ type Watch struct {
 type Response struct {
 	At       int64
 	Revision int64 // of the header
-	// Progress: there are no events, and all up to Revision were delivered.
+	// Progress: no events; all events up to Revision were delivered.
 	Progress bool    `json:",omitempty"`
 	Events   []Event `json:",omitempty"`
 }
@@ -214,43 +235,47 @@ type Lease struct {
 	Key     string
 	TTL     time.Duration
 	Granted int64
-	// Lost is when the client reported its loss, 0: it did not.
+	// Lost is when the client reported its loss; 0 if it did not.
 	Lost  int64
 	Error string `json:",omitempty"`
-	// Revoked is when its user first asked for its end, 0: never.
+	// Revoked is when its user first revoked it; 0 if never.
 	Revoked int64 `json:",omitempty"`
-	// Ended is until when the run looked.
+	// Ended is when the run stopped watching it.
 	Ended int64
 }
 
-// Fault is one fault from its injection to its end.
+// Fault is one injected fault, from begin to end.
 type Fault struct {
 	Name string
-	// OneMember: it hits a single member, so that reads have others to go to.
+	// OneMember: it hits a single member, so that the others can answer reads.
 	OneMember bool `json:",omitempty"`
-	From, To  int64
+	// Harmless faults keep nobody from being served.
+	Harmless bool `json:",omitempty"`
+	// Overlaps: a holder cannot know that it has lost its lock, so that two may hold it.
+	Overlaps bool `json:",omitempty"`
+	From, To int64
 }
 
-// Pause is a time at which this machine kept the harness itself from running.
+// Pause is a time during which this machine did not run the harness.
 type Pause struct {
 	From, To int64
 }
 
-// Refusal is an attempt to use what must be refused.
+// Refusal is an attempt to connect that the client must refuse.
 type Refusal struct {
 	What    string // "foreign cluster", "wrong certificate"
 	Refused bool
-	Named   bool // the error says what is wrong
+	Named   bool // the error names the cause
 	Error   string
 }
 
-// Usage is what a client holds at some time, with the bound that it must keep.
+// Usage is the resource use of a client before and after, with its bound.
 type Usage struct {
 	What string // "heap bytes", "goroutines", "descriptors", "server's watchers"
 	// Invariant is I9 or I10.
 	Invariant     string
 	Before, After float64
-	// Most is what After may be.
+	// Most is the bound of After.
 	Most float64
 }
 

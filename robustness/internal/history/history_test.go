@@ -40,7 +40,7 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// A copy keeps nothing else alive, and there is one of each.
+// A copy keeps no other memory alive, and each string has one copy.
 func TestInterner(t *testing.T) {
 	in := NewInterner()
 	buf := []byte("key")

@@ -21,17 +21,17 @@ func NewRecorder(run Run) *Recorder {
 	return &Recorder{zero: run.Began, run: run}
 }
 
-// Now is the time on the run's clock. It is never 0.
+// Now returns the time on the run's clock. It is never 0.
 func (r *Recorder) Now() int64 { return max(int64(time.Since(r.zero)), 1) }
 
-// At is a time of this process on the run's clock.
+// At converts a time of this process to the run's clock.
 func (r *Recorder) At(t time.Time) int64 { return int64(t.Sub(r.zero)) }
 
 // Call adds a call that has ended.
 func (r *Recorder) Call(c Call) { r.Change(func(run *Run) { run.Calls = append(run.Calls, c) }) }
 
-// Fault notes the begin of a fault and returns what notes its end. Its times are
-// set here.
+// Fault records the begin of a fault and returns a function that records its end.
+// It sets the fault's times.
 func (r *Recorder) Fault(f Fault) (end func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -41,7 +41,7 @@ func (r *Recorder) Fault(f Fault) (end func()) {
 	return func() { r.Change(func(run *Run) { run.Faults[i].To = r.Now() }) }
 }
 
-// Sample adds to the figures of a name.
+// Sample adds a figure under a name.
 func (r *Recorder) Sample(name string, d time.Duration) {
 	r.Change(func(run *Run) {
 		if run.Samples == nil {
@@ -51,7 +51,7 @@ func (r *Recorder) Sample(name string, d time.Duration) {
 	})
 }
 
-// NewWatch adds a watch, which belongs to its reader until the run is over.
+// NewWatch adds a watch. It belongs to its reader until the run is over.
 func (r *Recorder) NewWatch(f Filter, requested, before int64) *Watch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -61,14 +61,14 @@ func (r *Recorder) NewWatch(f Filter, requested, before int64) *Watch {
 	return w
 }
 
-// Change lets f add to the history. f must not keep it.
+// Change lets f change the history. f must not retain it.
 func (r *Recorder) Change(f func(*Run)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f(&r.run)
 }
 
-// Finish stops the clock and returns the history. Nothing may be added later.
+// Finish stops the clock and returns the history. Add nothing afterwards.
 func (r *Recorder) Finish() *Run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,8 +76,8 @@ func (r *Recorder) Finish() *Run {
 	return &r.run
 }
 
-// Cut returns the history so far and begins the next window of it on the same
-// clock. No call, watch or fault may be under way.
+// Cut returns the history so far and begins the next window on the same clock. No
+// call, watch or fault may be in progress.
 func (r *Recorder) Cut() *Run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,8 +96,8 @@ const (
 	pause = 15 * time.Millisecond
 )
 
-// Pauses notes, until ctx ends, when this process did not get the CPU: what is
-// late at such a time is not the client's fault.
+// Pauses records, until ctx ends, when this process did not get the CPU: delays at
+// such times are not the client's fault.
 func (r *Recorder) Pauses(ctx context.Context) {
 	last := r.Now()
 	tick := time.NewTicker(pulse)
@@ -118,13 +118,13 @@ func (r *Recorder) Pauses(ctx context.Context) {
 
 // Interner keeps one copy of each string: a history names the same keys and
 // values many times, and the clients' strings would keep whole messages alive.
-// It is safe for concurrent use.
+// Safe for concurrent use.
 type Interner struct {
 	mu    sync.Mutex // guards known
 	known map[string]string
 }
 
-// NewInterner makes an empty one.
+// NewInterner returns an empty interner.
 func NewInterner() *Interner { return &Interner{known: make(map[string]string)} }
 
 // Bytes returns the string of b.
@@ -139,14 +139,14 @@ func (in *Interner) Bytes(b []byte) string {
 	return s
 }
 
-// Forget drops all that is known; what was returned stays as it is.
+// Forget drops all strings; returned ones stay valid.
 func (in *Interner) Forget() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.known = make(map[string]string)
 }
 
-// String returns a copy of s that keeps nothing else alive.
+// String returns a copy of s that keeps no other memory alive.
 func (in *Interner) String(s string) string {
 	in.mu.Lock()
 	defer in.mu.Unlock()

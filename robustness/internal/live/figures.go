@@ -1,5 +1,5 @@
-// Package live shows how a soak is doing while it goes on: as a screen that is
-// drawn again and again, or as plain lines where there is no terminal.
+// Package live shows the progress of a running soak: as a screen that is redrawn,
+// or as plain lines without a terminal.
 package live
 
 import (
@@ -9,51 +9,51 @@ import (
 	"unicode/utf8"
 )
 
-// Figures is how a soak is doing at a moment.
+// Figures is the state of a soak at one moment.
 type Figures struct {
 	Client string
 	Seed   uint64
 
-	// Phase is what goes on, like "warming up"; Fault is the fault that goes on,
-	// since FaultFor, empty if there is none.
+	// Phase is the current phase, like "warming up"; Fault is the current fault,
+	// begun FaultFor ago, empty if there is none.
 	Phase, Fault string
 	FaultFor     time.Duration
 	Faults       int
-	// Elapsed is how much of Total is over, which is the time under faults.
+	// Elapsed is the part of Total, the time under faults, that is over.
 	Elapsed, Total time.Duration
 
-	// Calls are those that have ended, Rate how many a second were answered in
-	// the last seconds, P50 and P99 how long those took.
+	// Calls counts ended calls. Rate is the answered calls per second over the last
+	// seconds, P50 and P99 are their latencies.
 	Calls    int
 	Rate     float64
 	P50, P99 time.Duration
-	// NotSent, Rejected and Unknown are the calls that failed, by what the client
-	// says of their fate; Failing is how many did in the last seconds.
+	// NotSent, Rejected and Unknown count failed calls by the outcome that the
+	// client reports; Failing counts those of the last seconds.
 	NotSent, Rejected, Unknown, Failing int
 
-	// Events are what all watches have delivered. Behind is by how many revisions
-	// the slowest of those that watch every key is behind, Lag for how long.
+	// Events counts the deliveries of all watches. Behind is the number of revisions
+	// that the slowest watch of every key lags behind, Lag the time.
 	Events, Watches int
 	Behind          int64
 	Lag             time.Duration
 
-	// Margin is the least time left of any lease that lives, Margins whether there
-	// is one that says so. Lost are those that the client has reported lost.
+	// Margin is the least time left of any live lease; Margins is false if no
+	// lease reports one. Lost counts leases that the client reported lost.
 	Leases, Lost int
 	Margin       time.Duration
 	Margins      bool
 
-	// Heap is bytes in use, HeapBefore those that were before the first fault, with
-	// the client idle; 0 until measured.
+	// Heap is the bytes in use, HeapBefore those before the first fault with the
+	// client idle; 0 until measured.
 	Heap, HeapBefore uint64
 	Goroutines       int
 
-	// Rounds are those that were judged, Checked how many facts, Violations how
-	// many of them broke an invariant, Troubles what the harness could not do.
+	// Rounds counts judged rounds, Checked their facts, Violations the facts that
+	// broke an invariant, Troubles the failures of the harness.
 	Rounds, Checked, Violations, Troubles int
 }
 
-// Style is how one line of the screen is to look.
+// Style is the look of one line of the screen.
 type Style uint8
 
 // The styles.
@@ -70,7 +70,7 @@ type Line struct {
 	Style Style
 }
 
-// Screen is the figures on lines of at most width characters.
+// Screen returns the figures on lines of at most width characters.
 func (f *Figures) Screen(width int) []Line {
 	fault := Line{Text: row("fault", "none", count(f.Faults, "so far")), Style: Plain}
 	if f.Fault != "" {
@@ -97,7 +97,7 @@ func (f *Figures) Screen(width int) []Line {
 		judged,
 	}
 	if f.Troubles > 0 {
-		lines = append(lines, Line{row("harness", count(f.Troubles, "failures of its own"), ""), Alarm})
+		lines = append(lines, Line{row("harness", count(f.Troubles, "failures of the harness itself"), ""), Alarm})
 	}
 	for i := range lines {
 		lines[i].Text = cut(lines[i].Text, width)
@@ -105,7 +105,7 @@ func (f *Figures) Screen(width int) []Line {
 	return lines
 }
 
-// Plain is the figures on one line.
+// Plain returns the figures on one line.
 func (f *Figures) Plain() string {
 	what := f.Phase
 	if f.Fault != "" {
@@ -120,7 +120,7 @@ func (f *Figures) Plain() string {
 		f.Behind, brief(f.Lag), margin, size(f.Heap), f.Goroutines, f.Violations)
 }
 
-// before is what was held before the first fault.
+// before returns the heap before the first fault as text.
 func (f *Figures) before() string {
 	if f.HeapBefore == 0 {
 		return ""
@@ -129,7 +129,7 @@ func (f *Figures) before() string {
 
 }
 
-// bar is the progress, as wide as there is room for it up to a bound.
+// bar returns the progress bar, as wide as the room allows up to a bound.
 func (f *Figures) bar(width int) string {
 	const most, least = 44, 8
 	part := 0.0
@@ -145,7 +145,7 @@ func (f *Figures) bar(width int) string {
 	return "[" + strings.Repeat("#", full) + strings.Repeat("-", room-full) + "]" + text
 }
 
-// row is a name, what there is now, and what there was altogether.
+// row formats a name, its current value and its total.
 func row(name, now, all string) string {
 	return strings.TrimRight(fmt.Sprintf("%-9s%-44s %s", name, now, all), " ")
 }

@@ -50,7 +50,7 @@ judged   8 rounds, 1,204,112 facts                    0 violations
 	}
 }
 
-// What is wrong stands out, and what is not known yet is not there.
+// Problems stand out; unknown figures are left out.
 func TestScreenStates(t *testing.T) {
 	f := figures()
 	f.Violations, f.Troubles = 2, 1
@@ -58,7 +58,7 @@ func TestScreenStates(t *testing.T) {
 	if l := lines[8]; l.Style != Alarm || !strings.Contains(l.Text, "2 violations") {
 		t.Errorf("violations: %+v", l)
 	}
-	if l := lines[9]; l.Style != Alarm || !strings.Contains(l.Text, "1 failures of its own") {
+	if l := lines[9]; l.Style != Alarm || !strings.Contains(l.Text, "1 failures of the harness itself") {
 		t.Errorf("troubles: %+v", l)
 	}
 	empty := Figures{Phase: "starting"}
@@ -70,7 +70,7 @@ func TestScreenStates(t *testing.T) {
 	}
 }
 
-// No line is longer than a narrow terminal, and the progress is told without a bar.
+// Lines fit a narrow terminal, and the progress shows without a bar.
 func TestNarrowScreen(t *testing.T) {
 	f := figures()
 	for width := 1; width < 100; width++ {
@@ -94,7 +94,7 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// A drawing goes over the last one, in colours only if they are wanted.
+// A drawing overwrites the previous one, and uses colours only if enabled.
 func TestDrawing(t *testing.T) {
 	lines := []Line{{"a", Plain}, {"b", Alarm}}
 	if got := drawing(lines, 0, false); got != "\r\x1b[Ja\nb\n" {
@@ -105,7 +105,7 @@ func TestDrawing(t *testing.T) {
 	}
 }
 
-// Where there is no terminal there are lines, and the last figures are among them.
+// Without a terminal the view prints lines, including the last figures.
 func TestViewWithoutTerminal(t *testing.T) {
 	var out bytes.Buffer
 	stop := make(chan struct{})

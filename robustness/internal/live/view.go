@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// redraw is how often a terminal is drawn, report how often a line is printed
-	// where there is none.
+	// redraw is the interval of drawing on a terminal, report that of printing a
+	// line without one.
 	redraw = 500 * time.Millisecond
 	report = 5 * time.Second
 )
 
-// View shows figures until it is told to stop. One goroutine may use it.
+// View shows figures until it is stopped. One goroutine may use it.
 type View struct {
 	out    io.Writer
 	colour bool
@@ -26,8 +26,8 @@ type View struct {
 	drawn int // lines of the last drawing
 }
 
-// NewView makes a view on out, which is drawn on if it is a terminal that can move
-// its cursor. NO_COLOR keeps it from using colours.
+// NewView returns a view that draws on out if it is a terminal that can move its
+// cursor, and prints lines otherwise. NO_COLOR turns off colours.
 func NewView(out io.Writer) *View {
 	v := &View{out: out}
 	f, ok := out.(*os.File)
@@ -45,7 +45,7 @@ func NewView(out io.Writer) *View {
 	return v
 }
 
-// Run shows the figures until stop is closed, and once more then.
+// Run shows the figures until stop is closed, and then a last time.
 func (v *View) Run(stop <-chan struct{}, figures func() Figures) {
 	every := report
 	if v.size != nil {
@@ -68,7 +68,7 @@ func (v *View) Run(stop <-chan struct{}, figures func() Figures) {
 	}
 }
 
-// show draws the figures over the last drawing, or prints a line.
+// show draws the figures over the previous drawing, or prints a line.
 func (v *View) show(f *Figures) {
 	if v.size == nil {
 		fmt.Fprintln(v.out, f.Plain())
@@ -81,7 +81,7 @@ func (v *View) show(f *Figures) {
 	v.drawn = len(screen)
 }
 
-// drawing is what draws lines over the last ones, of which there are drawn.
+// drawing returns the codes that draw lines over the drawn previous ones.
 func drawing(screen []Line, drawn int, colour bool) string {
 	var b strings.Builder
 	if drawn > 0 {
@@ -98,5 +98,5 @@ func drawing(screen []Line, drawn int, colour bool) string {
 	return b.String()
 }
 
-// codes are the styles as terminals know them.
+// codes maps the styles to terminal codes.
 var codes = map[Style]string{Strong: "\x1b[1m", Warning: "\x1b[33m", Alarm: "\x1b[1;31m"}

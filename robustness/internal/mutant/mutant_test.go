@@ -17,29 +17,38 @@ import (
 	"strings"
 	"testing"
 
-	_ "silly.store/etcd" // so that a change of the client outdates a cached result
+	_ "silly.store/etcd/group" // and with it the client, so that a change of the client invalidates a cached test result
+	_ "silly.store/etcd/queue"
 	"silly.store/etcd/robustness/internal/check"
 	"silly.store/etcd/robustness/internal/report"
 	"silly.store/etcd/robustness/internal/scenario"
+	_ "silly.store/etcd/sequence"
+	_ "silly.store/etcd/stm"
 )
 
-// Each mutant is found by an invariant that its scenario is judged by, and each
-// invariant finds a mutant.
+// Each mutant's invariant is one of its scenario's, or its test is there, and each
+// invariant has a mutant.
 func TestTable(t *testing.T) {
 	names, broken := make(map[string]bool), make(map[string]bool)
 	for _, m := range All() {
 		if names[m.Name] {
-			t.Errorf("%s is there twice", m.Name)
+			t.Errorf("%s occurs twice", m.Name)
 		}
 		names[m.Name], broken[m.Invariant] = true, true
-		if m.Fault == "" || m.Time <= 0 {
-			t.Errorf("%s lacks something: %+v", m.Name, m)
+		if m.Fault == "" || (m.Test == "") != (m.Time > 0) || (m.Test == "") != (m.Scenario != "") {
+			t.Errorf("%s lacks something, or has too much: %+v", m.Name, m)
+		}
+		if m.Test != "" {
+			if top, _, _ := strings.Cut(m.Test, "/"); !slices.Contains(conformanceTests(t, m.folder()), top) {
+				t.Errorf("%s: %s has no %s", m.Name, m.folder(), m.Test)
+			}
+			continue
 		}
 		s, err := scenario.Find([]string{m.Scenario})
 		if err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		} else if !slices.Contains(s[0].Judged, m.Invariant) {
-			t.Errorf("%s is to break %s, by which %s is not judged", m.Name, m.Invariant, m.Scenario)
+			t.Errorf("%s must break %s, but %s does not check it", m.Name, m.Invariant, m.Scenario)
 		}
 	}
 	for name := range check.Meaning {
@@ -49,7 +58,28 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Each mutant changes the source as it is now into another that compiles.
+// conformanceTests returns the names of the functions in the tests of a folder.
+func conformanceTests(t *testing.T, folder string) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", "..", folder, "*_test.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files of %s: %v", len(files), folder, err)
+	}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok {
+				names = append(names, f.Name.Name)
+			}
+		}
+	}
+	return names
+}
+
+// Each mutant applies to the current source, and the result compiles.
 func TestCompile(t *testing.T) {
 	packages := clientPackages(t)
 	for _, m := range All() {
@@ -62,7 +92,7 @@ func TestCompile(t *testing.T) {
 	}
 }
 
-// source is a package of the client: its files, parsed, and how it imports others.
+// source is a package of the client: its parsed files, and the importer of others.
 type source struct {
 	dir   string
 	fset  *token.FileSet
@@ -99,10 +129,10 @@ func (p *source) compile(m *Mutant) error {
 	return nil
 }
 
-// clientPackages are the packages of the client's module by import path.
+// clientPackages returns the packages of the client's module by import path.
 func clientPackages(t *testing.T) map[string]*source {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles", client)
+	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles", client, client+"/group", client+"/queue", client+"/sequence", client+"/stm")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -135,7 +165,7 @@ func clientPackages(t *testing.T) map[string]*source {
 	return packages
 }
 
-// A text that is gone, or there more than once, is told by the mutant's name.
+// The error for a missing or repeated text names the mutant.
 func TestOutdated(t *testing.T) {
 	m := Mutant{Name: "x", File: "f.go", Old: "a + 1", New: "a"}
 	if got, err := m.apply("b := a + 1"); got != "b := a" || err != nil {
@@ -148,7 +178,7 @@ func TestOutdated(t *testing.T) {
 	}
 }
 
-// Only the invariant that was named counts, and only when the truth is known.
+// Only the mutant's own invariant counts, and only if the truth is known.
 func TestJudge(t *testing.T) {
 	found := func(invariants ...string) []report.Row {
 		var row report.Row
@@ -167,7 +197,7 @@ func TestJudge(t *testing.T) {
 		{found("I3", "I2"), true, "caught by I2 after 5ms"},
 		{found("I3"), true, "SURVIVED I2, broke only I3"},
 		{found(), false, "SURVIVED"},
-		{found("I2"), false, "NOT RUN (the run has found violations and exited as if there were none)"},
+		{found("I2"), false, "NOT RUN (the run found violations but exited without an error)"},
 		{found(check.Truth, "I2"), true, "NOT RUN (the oracles disagree, so nothing is known)"},
 		{nil, true, "NOT RUN (the report has 0 rows, want one)"},
 	} {

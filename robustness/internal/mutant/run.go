@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,31 +20,39 @@ import (
 
 // Runner builds this program with a mutant of the client and runs it.
 type Runner struct {
-	// Out is the folder that gets a folder for each mutant, with its report and log.
+	// Out gets one folder per mutant, with its report and log.
 	Out  string
 	Seed uint64
-	// Time is how long scenarios go on, 0: as long as the mutant says.
+	// Time is how long scenarios run; 0 for the mutant's own time.
 	Time time.Duration
 }
 
 const (
 	client  = "silly.store/etcd"
 	program = "silly.store/etcd/robustness"
+	root    = "silly.store/etcd/"
 
 	// extra is how much longer than its scenario a run may take: clusters start,
 	// faults end late, and watches get a minute to catch up.
 	extra = 4 * time.Minute
-	// farewell is how long it may take to stop its servers when interrupted.
+	// farewell is how long an interrupted run may take to stop its servers.
 	farewell = 20 * time.Second
 )
 
-// Run builds a mutant, runs its scenario and tells what became of it.
+// Run builds a mutant, runs its scenario and returns the verdict.
 func (r *Runner) Run(ctx context.Context, m *Mutant) report.Mutant {
 	began := time.Now()
 	result := report.Mutant{Name: m.Name, Fault: m.Fault, Scenario: m.Scenario, Invariant: m.Invariant, Seed: r.Seed}
-	rows, failed, err := r.rows(ctx, m)
-	if err == nil {
-		err = judge(&result, rows, failed)
+	var err error
+	if m.Test != "" {
+		result.Scenario, result.Invariant = m.folder(), m.Test
+		result.Caught, err = r.test(ctx, m)
+	} else {
+		var rows []report.Row
+		var failed bool
+		if rows, failed, err = r.rows(ctx, m); err == nil {
+			err = judge(&result, rows, failed)
+		}
 	}
 	if err != nil {
 		result.Error = err.Error()
@@ -52,8 +61,8 @@ func (r *Runner) Run(ctx context.Context, m *Mutant) report.Mutant {
 	return result
 }
 
-// judge reads in the report of a mutant's run whether it was caught. failed is
-// what the run has said by its exit code.
+// judge determines from the report of a mutant's run whether it was caught. failed
+// is the verdict of the run's exit code.
 func judge(result *report.Mutant, rows []report.Row, failed bool) error {
 	if len(rows) != 1 {
 		return fmt.Errorf("the report has %d rows, want one", len(rows))
@@ -71,13 +80,12 @@ func judge(result *report.Mutant, rows []report.Row, failed bool) error {
 		}
 	}
 	if result.Caught && !failed {
-		return errors.New("the run has found violations and exited as if there were none")
+		return errors.New("the run found violations but exited without an error")
 	}
 	return nil
 }
 
-// first is the earliest time of violations, of those whose time is known; 0 if
-// there is none.
+// first returns the earliest known time of the violations; 0 if there is none.
 func first(violations []check.Violation) time.Duration {
 	var at time.Duration
 	for _, v := range violations {
@@ -88,7 +96,7 @@ func first(violations []check.Violation) time.Duration {
 	return at
 }
 
-// rows builds a mutant and returns what its run has reported, and whether it
+// rows builds and runs a mutant and returns the report's rows, and whether the run
 // failed.
 func (r *Runner) rows(ctx context.Context, m *Mutant) (rows []report.Row, failed bool, err error) {
 	dir, err := os.MkdirTemp("", "mutant-")
@@ -112,8 +120,64 @@ func (r *Runner) rows(ctx context.Context, m *Mutant) (rows []report.Row, failed
 	return all.Scenarios, failed, err
 }
 
+// test runs the mutant's test and reports whether it failed.
+func (r *Runner) test(ctx context.Context, m *Mutant) (failed bool, err error) {
+	dir, err := os.MkdirTemp("", "mutant-")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir)
+	list, err := overlay(ctx, m, dir)
+	if err != nil {
+		return false, err
+	}
+	out := filepath.Join(r.Out, m.Name)
+	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o777)); err != nil {
+		return false, err
+	}
+	log, err := os.Create(filepath.Join(out, "log"))
+	if err != nil {
+		return false, err
+	}
+	defer log.Close()
+	var text bytes.Buffer
+	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", list, "-count=1", "-timeout", extra.String(), "-run", "^"+strings.ReplaceAll(m.Test, "/", "$/^")+"$", root+m.folder())
+	both := io.MultiWriter(log, &text)
+	cmd.Stdout, cmd.Stderr = both, both
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = farewell
+	err = cmd.Run()
+	top, _, _ := strings.Cut(m.Test, "/")
+	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case err == nil && bytes.Contains(text.Bytes(), []byte("no tests to run")):
+		return false, fmt.Errorf("there is no test %s", m.Test)
+	case err == nil:
+		return false, nil
+	case bytes.Contains(text.Bytes(), []byte("--- FAIL: "+top+" ")):
+		return true, nil
+	}
+	return false, fmt.Errorf("the run of %s: %w; its log is %s", m.Test, err, log.Name())
+}
+
 // build builds the program with a mutant and returns the path of the binary.
 func build(ctx context.Context, m *Mutant, dir string) (string, error) {
+	list, err := overlay(ctx, m, dir)
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "robustness")
+	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", list, "-o", binary, program)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building mutant %s: %w\n%s", m.Name, err, text)
+	}
+	return binary, nil
+}
+
+// overlay writes the mutated file to dir, and returns the path of the list for the go
+// command's flag -overlay that puts it in the place of the original.
+func overlay(ctx context.Context, m *Mutant, dir string) (list string, err error) {
 	root, err := moduleDir(ctx, client)
 	if err != nil {
 		return "", err
@@ -128,22 +192,15 @@ func build(ctx context.Context, m *Mutant, dir string) (string, error) {
 		return "", err
 	}
 	replacement := filepath.Join(dir, filepath.Base(original))
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{original: replacement}})
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: replacement}})
 	if err != nil {
 		return "", err
 	}
-	list, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "robustness")
-	if err := errors.Join(os.WriteFile(replacement, []byte(mutated), 0o666), os.WriteFile(list, overlay, 0o666)); err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", list, "-o", binary, program)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building mutant %s: %w\n%s", m.Name, err, text)
-	}
-	return binary, nil
+	list = filepath.Join(dir, "overlay.json")
+	return list, errors.Join(os.WriteFile(replacement, []byte(mutated), 0o666), os.WriteFile(list, replace, 0o666))
 }
 
-// moduleDir is the folder of a module as this folder's module or workspace has it.
+// moduleDir returns the folder of a module in this folder's module or workspace.
 func moduleDir(ctx context.Context, module string) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	if err != nil {
@@ -151,13 +208,13 @@ func moduleDir(ctx context.Context, module string) (string, error) {
 		if errors.As(err, &exit) {
 			err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
 		}
-		return "", fmt.Errorf("finding the source of %s, which needs the go command and the folder robustness: %w", module, err)
+		return "", fmt.Errorf("finding the source of %s (this needs the go command and must run in the folder robustness): %w", module, err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-// run runs one scenario with a binary, whose report goes to the folder out. It
-// reports whether the run has failed, as it does when it finds violations.
+// run runs one scenario with a binary, which writes its report to the folder out.
+// It reports whether the run failed, as it does on violations.
 func run(ctx context.Context, binary, scenario string, d time.Duration, seed uint64, out string) (failed bool, err error) {
 	if err := errors.Join(os.RemoveAll(out), os.MkdirAll(out, 0o777)); err != nil {
 		return false, err

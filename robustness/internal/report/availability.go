@@ -4,25 +4,25 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// availableShare is the share of reads that this client has to have answered
-// while single members are at fault.
+// availableShare is the share of reads that this client must answer while single
+// members are at fault.
 const availableShare = 0.999
 
-// Availability is what became of the linearizable reads with a context of 5 s
-// that were under way at some time of a fault of a single member.
+// Availability counts the linearizable reads with a context of 5 s that overlap a
+// fault of a single member.
 type Availability struct {
 	Faults, Asked, Answered int
-	// Worst is the lowest share answered of those of one fault.
+	// Worst is the lowest share answered during one fault.
 	Worst float64
 }
 
-// Enough reports whether as many were answered as must be, and any asked.
+// Enough reports whether enough reads were answered, and any asked.
 func (a Availability) Enough() bool {
 	return a.Faults == 0 || a.Asked > 0 && float64(a.Answered) >= availableShare*float64(a.Asked)
 }
 
-// availability looks at each fault of a single member. A read that was under way
-// in two of them counts twice.
+// availability examines each fault of a single member. A read that overlaps two of
+// them counts twice.
 func availability(r *history.Run) Availability {
 	a := Availability{Worst: 1}
 	for _, x := range r.Faults {
@@ -64,8 +64,8 @@ func (a Availability) plus(b Availability) Availability {
 func availabilities(w *writer, rows []Row) {
 	w.line("## Reads while one member is at fault")
 	w.line("")
-	w.line("Linearizable reads with a context of 5 s that were under way during a fault of a single member.")
-	w.line("At least %.1f %% of this client's must be answered.", 100*availableShare)
+	w.line("Linearizable reads with a context of 5 s that overlap a fault of a single member.")
+	w.line("This client must answer at least %.1f %% of its reads.", 100*availableShare)
 	w.line("")
 	w.line("| # | scenario | client | faults | answered / asked | share | worst fault | verdict |")
 	w.line("|--:|---|---|--:|--:|--:|--:|---|")

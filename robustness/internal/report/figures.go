@@ -19,41 +19,41 @@ type Row struct {
 	Took     time.Duration
 
 	Faults, Calls, Events, Watches, Leases, Scans int
-	// Refused are the watches that could not be created.
+	// Refused counts watches that could not be created.
 	Refused int
 
 	Findings []check.Finding
-	// Short is why the run doesn't count: what there was too little of, and what
-	// the harness could not do.
+	// Short lists why the run doesn't count: what it has too little of, and
+	// failures of the harness.
 	Short []string `json:",omitempty"`
 
 	Before, During, After Phase
-	// FirstOK is, of each fault, the time from its begin until the first call
-	// that began after it was answered.
+	// FirstOK is, per fault, the time from its begin until the first answer to a
+	// call that began after it.
 	FirstOK Spread
-	// Outage is, of each fault, the longest time without any answer from its
-	// begin until two seconds behind its end.
+	// Outage is, per fault, the longest time without any answer from its begin
+	// until two seconds after its end.
 	Outage Spread
-	// Margins are how long before its deletion by the server each lost lease
-	// was reported lost.
+	// Margins holds, for each lost lease, the time from the report of the loss to
+	// the deletion by the server.
 	Margins Spread
 	Samples map[string]Spread `json:",omitempty"`
-	// Counts are what the clients have counted themselves.
+	// Counts holds the clients' own counters.
 	Counts       map[string]int64 `json:",omitempty"`
 	Availability Availability
 
 	// Curve is answered calls per second around the begin of a fault, the mean of
 	// the faults that lasted about as long as Hold.
 	Curve []Point `json:",omitempty"`
-	// Hold is how long a fault lasted, at the median.
+	// Hold is the median duration of a fault.
 	Hold time.Duration
 }
 
-// Phase is a part of the run: before and between, during, and after faults.
+// Phase is a part of the run: before and between, during, or after faults.
 type Phase struct {
 	Seconds float64
-	// Calls are those with an unhurried deadline, Answered how many of them
-	// succeeded, Reads and ReadsAnswered the same of linearizable reads.
+	// Calls counts calls without a deliberately short deadline, Answered those
+	// that succeeded; Reads and ReadsAnswered the same for linearizable reads.
 	Calls, Answered, Reads, ReadsAnswered int
 }
 
@@ -65,7 +65,7 @@ func (p Phase) Rate() float64 {
 	return float64(p.Answered) / p.Seconds
 }
 
-// Spread is how times are distributed.
+// Spread is a distribution of times.
 type Spread struct {
 	N             int
 	Min, P50, P99 time.Duration
@@ -105,7 +105,7 @@ func NewRow(r *history.Run) Row {
 	return row
 }
 
-// Broken is how many violations there are.
+// Broken returns the number of violations.
 func (row *Row) Broken() int {
 	n := 0
 	for _, f := range row.Findings {
@@ -114,8 +114,17 @@ func (row *Row) Broken() int {
 	return n
 }
 
+// Others returns the number of violations by the other client.
+func (row *Row) Others() int {
+	n := 0
+	for _, f := range row.Findings {
+		n += f.Others
+	}
+	return n
+}
+
 const (
-	// afterwards is how long a fault is followed.
+	// afterwards is how long after its end a fault is followed.
 	afterwards = 2 * time.Second
 	bin        = 100 * time.Millisecond
 	lead       = 1500 * time.Millisecond
@@ -162,7 +171,7 @@ func (row *Row) phases(r *history.Run) {
 	}
 }
 
-// lastFault is the last one that began before a time, -1 if there is none.
+// lastFault returns the last one that began before a time; -1 if there is none.
 func lastFault(r *history.Run, at int64) int {
 	return sort.Search(len(r.Faults), func(i int) bool { return r.Faults[i].From > at }) - 1
 }

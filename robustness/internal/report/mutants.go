@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// Mutant is a fault that was put into the client, and whether it was caught.
+// Mutant is the result of one mutant of the client.
 type Mutant struct {
 	Name, Fault string
-	// Scenario is the one that has to catch it, by Invariant.
+	// Scenario must catch it, by breaking Invariant.
 	Scenario, Invariant string
 	Seed                uint64
 	Caught              bool
 	// Violations of the invariant were found among Checked facts, the first at
-	// First on the run's clock, which counts the servers' start. 0: not known.
+	// First on the run's clock, which includes the servers' start. 0: unknown.
 	Violations, Checked int
 	First               time.Duration
-	// Also are other invariants that the scenario has found broken.
+	// Also lists other invariants that were broken.
 	Also []string `json:",omitempty"`
-	// Took is the time of the build, the run and the judging.
+	// Took is the total time of build, run and judging.
 	Took time.Duration
-	// Error is why nothing is known, "" if all went well.
+	// Error is why there is no verdict; "" if there is one.
 	Error string `json:",omitempty"`
 }
 
-// Verdict is a mutant's fate in one line.
+// Verdict returns the result in one line.
 func (m *Mutant) Verdict() string {
 	switch {
 	case m.Error != "":
@@ -44,7 +44,7 @@ func (m *Mutant) Verdict() string {
 	return text
 }
 
-// mutants tells what has become of the mutants.
+// mutants writes the table of the mutants.
 func mutants(w *writer, all []Mutant) {
 	if len(all) == 0 {
 		return
@@ -57,8 +57,8 @@ func mutants(w *writer, all []Mutant) {
 	}
 	w.line("## Mutants")
 	w.line("")
-	w.line("Faults that were put into this client for one build each, and the invariant by which the scenario")
-	w.line("had to find them: %d of %d were caught. Times of violations count the start of the servers.", caught, len(all))
+	w.line("Faults built into this client for one run each, and the invariant by which the scenario had to")
+	w.line("find them: %d of %d were caught. Times of violations include the start of the servers.", caught, len(all))
 	w.line("")
 	w.line("| mutant | what it does | scenario | verdict | violations | also broken | build and run took | seed |")
 	w.line("|---|---|---|---|--:|---|--:|--:|")

@@ -20,8 +20,8 @@ const (
 // colours of the clients in the order in which they appear.
 var colours = []string{"#2f6db5", "#d07a1f", "#4c9a4c"}
 
-// SVG draws, for each scenario whose faults last a while, the answered calls per
-// second of each client around the begin of a fault. The fault is shaded.
+// SVG draws, for each scenario with lasting faults, the answered calls per second of
+// each client around the begin of a fault. The fault is shaded.
 func SVG(rows []Row) []byte {
 	var panels [][]Row
 	for _, r := range rows {
@@ -63,7 +63,7 @@ func legend(panels [][]Row) string {
 	return strings.Join(names, ", ")
 }
 
-// drawPanel draws the clients of one scenario over each other.
+// drawPanel draws the clients of one scenario on top of each other.
 func drawPanel(b *bytes.Buffer, panel []Row, x, y float64) {
 	first, last, most := panel[0].Curve[0].Seconds, 0.0, 1.0
 	for _, r := range panel {

@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// Report is what a whole run has found.
+// Report is the result of a whole run.
 type Report struct {
 	Scenarios []Row
-	// Missing is what a run of everything is short of.
+	// Missing lists what a full run is short of.
 	Missing []string `json:",omitempty"`
 	Mutants []Mutant `json:",omitempty"`
 }
 
-// FileJSON is the report's name as data.
+// FileJSON is the file name of the report as JSON.
 const FileJSON = "report.json"
 
 const fileSVG = "recovery.svg"
 
-// Save writes the report into a folder: as text, as data, and the picture.
+// Save writes the report into a folder: as Markdown, as JSON, and the picture.
 func (r *Report) Save(dir string) error {
 	var text strings.Builder
 	if err := r.markdown(&text); err != nil {
@@ -41,7 +41,7 @@ func (r *Report) Save(dir string) error {
 	return nil
 }
 
-// Load reads a report that Save has written, from its file of data.
+// Load reads a report that Save has written, from its JSON file.
 func Load(path string) (*Report, error) {
 	content, err := os.ReadFile(path)
 	r := new(Report)

@@ -13,8 +13,8 @@ import (
 
 const ms = int64(time.Millisecond)
 
-// outage is a run of 10 s with a read every 10 ms, of which those begun from 4 s
-// to 5 s fail at once, under a fault from 4 s to 6 s.
+// outage is a run of 10 s with a read every 10 ms and a fault from 4 s to 6 s. Reads
+// begun from 4 s to 5 s fail at once.
 func outage() *history.Run {
 	r := &history.Run{
 		Scenario: "outage", Number: 1, Client: "ours", Seed: 7, Took: 10 * time.Second,
@@ -62,7 +62,7 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// What breaks an invariant or did not count is in the report, in words.
+// The report describes violations, and runs that did not count, in words.
 func TestReport(t *testing.T) {
 	broken := outage()
 	broken.Client, broken.Judged = "client/v3", []string{"I8"}
@@ -84,8 +84,8 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// Reads that were under way during a fault of one member count, also those that
-// began before it; too few answers fail our client's run.
+// Reads that overlap a fault of one member count, even if they began before it; too
+// few answers fail our client's run.
 func TestAvailability(t *testing.T) {
 	r := outage()
 	r.Faults[0].OneMember = true
@@ -111,7 +111,7 @@ func TestAvailability(t *testing.T) {
 	}
 }
 
-// A whole run has to add up to something.
+// A full run must reach the minimum totals.
 func TestShortfall(t *testing.T) {
 	rows := []Row{{Client: ours, Calls: 600_000, Events: 10_000_000}, {Client: "client/v3", Calls: 1, Events: 1}}
 	if got := Shortfall(rows); len(got) != 1 || got[0] != "600000 calls of 1000000" {
@@ -135,6 +135,6 @@ func TestPicture(t *testing.T) {
 		}
 	}
 	if n := strings.Count(svg, "<polyline"); n != 2 {
-		t.Errorf("%d curves, want one a client", n)
+		t.Errorf("%d curves, want one per client", n)
 	}
 }

@@ -10,11 +10,11 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// Soak is what a soak has come to.
+// Soak is the result of a soak.
 type Soak struct {
 	Client      string
 	Seed        uint64
-	Asked, Took time.Duration // under faults; with everything around it
+	Asked, Took time.Duration // under faults; in all
 	Interrupted bool
 
 	Rounds int
@@ -23,14 +23,16 @@ type Soak struct {
 	Scans  int
 	// Watches and Leases are counted in each round in which they lived.
 	Watches, Leases, Lost int
-	// Calls are all; Patient those with a context of 5 s, Answered how many of
-	// them were answered; Reads and ReadsAnswered the same of linearizable reads.
+	// Attempts counts those to get a lock or a leadership, Grants those that got it.
+	Attempts, Grants int
+	// Calls counts all calls, Patient those with a context of 5 s, Answered the
+	// answered ones of these; Reads and ReadsAnswered the same for linearizable reads.
 	Calls, Patient, Answered, Reads, ReadsAnswered int
 	NotSent, Rejected, Unknown                     int
-	// Availability is of the reads while a single member was at fault.
+	// Availability counts the reads while a single member was at fault.
 	Availability Availability
-	// Notice is the least time from a lease's loss being reported to its deletion
-	// by the server, of Noticed leases that had both.
+	// Notice is the least time from the report of a lease's loss to its deletion by
+	// the server, over the Noticed leases with both.
 	Notice  time.Duration
 	Noticed int
 
@@ -38,25 +40,25 @@ type Soak struct {
 	Usage    []history.Usage
 	Failures []string `json:",omitempty"` // of the harness
 
-	// Series is how it went, thinned out when it gets long.
+	// Series is the course of the soak, thinned out as it grows.
 	Series []SoakPoint
-	every  int // a point is of so many rounds
+	every  int // rounds per point
 }
 
-// SoakPoint is how a round went.
+// SoakPoint holds the figures of a round.
 type SoakPoint struct {
 	Round    int
 	Faults   int
 	Rate     float64 // answered calls per second
 	P50, P99 time.Duration
 	Failed   int
-	Heap     float64 // bytes after a collection, when its history was thrown away
+	Heap     float64 // bytes after a collection, once its history was dropped
 }
 
 // mostPoints bounds the series.
 const mostPoints = 64
 
-// Add adds a judged round. It returns whether something was violated in it.
+// Add adds a judged round. It returns whether the round has violations.
 func (s *Soak) Add(r *history.Run, findings []check.Finding) bool {
 	s.Rounds++
 	s.Scans += len(r.Scans)
@@ -73,6 +75,12 @@ func (s *Soak) Add(r *history.Run, findings []check.Finding) bool {
 	for i := range r.Leases {
 		if r.Leases[i].Lost != 0 {
 			s.Lost++
+		}
+	}
+	s.Attempts += len(r.Locks)
+	for i := range r.Locks {
+		if r.Locks[i].Granted != 0 {
+			s.Grants++
 		}
 	}
 	for _, m := range check.Margins(r) {
@@ -110,8 +118,8 @@ func (s *Soak) addCalls(r *history.Run) {
 	}
 }
 
-// Point adds a round that began at some time to the series. It returns nil if that
-// has enough of them.
+// Point adds a round that began at the given time to the series. It returns nil if
+// the series has enough of them.
 func (s *Soak) Point(r *history.Run, began int64) *SoakPoint {
 	s.every = max(s.every, 1)
 	if s.Rounds%s.every != 0 {
@@ -135,7 +143,7 @@ func (s *Soak) Point(r *history.Run, began int64) *SoakPoint {
 	return &s.Series[len(s.Series)-1]
 }
 
-// Broken is how many violations there are.
+// Broken returns the number of violations.
 func (s *Soak) Broken() int {
 	n := 0
 	for _, f := range s.Findings {
@@ -144,7 +152,7 @@ func (s *Soak) Broken() int {
 	return n
 }
 
-// Injected is how many faults there were.
+// Injected returns the number of faults.
 func (s *Soak) Injected() int {
 	n := 0
 	for _, k := range s.Faults {
@@ -153,7 +161,7 @@ func (s *Soak) Injected() int {
 	return n
 }
 
-// Failed is why the soak has failed; nothing if it has passed.
+// Failed returns why the soak has failed; nothing if it has passed.
 func (s *Soak) Failed() []string {
 	var why []string
 	for _, f := range s.Findings {
@@ -163,27 +171,27 @@ func (s *Soak) Failed() []string {
 	}
 	for _, u := range s.Usage {
 		if u.After > u.Most {
-			why = append(why, fmt.Sprintf("%s have grown by %s", u.What, grown(u)))
+			why = append(why, fmt.Sprintf("%s grew by %s", u.What, grown(u)))
 		}
 	}
 	if a := s.Availability; s.Client == ours && !a.Enough() {
-		why = append(why, fmt.Sprintf("reads while one member was at fault: %d of %d answered, at least %.1f %% must be", a.Answered, a.Asked, 100*availableShare))
+		why = append(why, fmt.Sprintf("reads while one member was at fault: %d of %d answered, want at least %.1f %%", a.Answered, a.Asked, 100*availableShare))
 	}
 	for _, text := range s.Failures {
 		why = append(why, "the harness: "+text)
 	}
 	switch {
 	case s.Injected() == 0:
-		why = append(why, "there was no fault")
+		why = append(why, "no fault was injected")
 	case s.Answered == 0 || s.Events == 0 || s.Leases == 0:
-		why = append(why, fmt.Sprintf("%d calls, %d events and %d leases prove nothing", s.Answered, s.Events, s.Leases))
+		why = append(why, fmt.Sprintf("%d calls, %d events and %d leases are too few to prove anything", s.Answered, s.Events, s.Leases))
 	case len(s.Usage) == 0:
 		why = append(why, "memory was not measured")
 	}
 	return why
 }
 
-// grown is by how much usage has grown.
+// grown returns by how much usage has grown.
 func grown(u history.Usage) string {
 	if u.Before == 0 {
 		return "–"
@@ -198,9 +206,9 @@ func (s *Soak) Markdown(out io.Writer) error {
 	w.line("")
 	s.verdict(w)
 	w.line("")
-	w.line("%s, seed %d, %v under faults asked for, %v in all, %d rounds.", s.Client, s.Seed, s.Asked, s.Took.Round(time.Second), s.Rounds)
+	w.line("%s, seed %d, %v under faults requested, %v in all, %d rounds.", s.Client, s.Seed, s.Asked, s.Took.Round(time.Second), s.Rounds)
 	if s.Interrupted {
-		w.line("It was interrupted; this is what had run by then.")
+		w.line("It was interrupted; the figures cover what had run by then.")
 	}
 	w.line("")
 	s.amounts(w)
@@ -222,7 +230,7 @@ func (s *Soak) verdict(w *writer) {
 	}
 }
 
-// amounts is how much there was of everything.
+// amounts writes the table of totals.
 func (s *Soak) amounts(w *writer) {
 	w.line("| what | how much |")
 	w.line("|---|--:|")
@@ -237,8 +245,9 @@ func (s *Soak) amounts(w *writer) {
 	w.line("| ranges | %d |", s.Scans)
 	w.line("| watch events | %d |", s.Events)
 	w.line("| leases lost | %d |", s.Lost)
+	w.line("| locks and leaderships granted | %d of %d attempts |", s.Grants, s.Attempts)
 	if s.Noticed > 0 {
-		w.line("| a loss was reported before the deletion by at least | %v |", short(s.Notice))
+		w.line("| loss reported before the deletion by at least | %v |", short(s.Notice))
 	}
 	for _, u := range s.Usage {
 		w.line("| idle: %s before, after | %.0f, %.0f (%s) |", u.What, u.Before, u.After, grown(u))
@@ -274,7 +283,7 @@ func (s *Soak) findings(w *writer) {
 	}
 }
 
-// series is a line a round, of not more rounds than fit on a page.
+// series writes one line per round, for as many rounds as fit on a page.
 func (s *Soak) series(w *writer) {
 	w.line("| round | faults | calls/s | p50 | p99 | failed | heap, MiB |")
 	w.line("|--:|--:|--:|--:|--:|--:|--:|")

@@ -9,7 +9,7 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// soaked is a soak of one round in which nothing was wrong.
+// soaked is a soak of one round without violations.
 func soaked() *Soak {
 	r := outage()
 	r.Watches = []*history.Watch{{Responses: []history.Response{{Events: make([]history.Event, 3)}}}}
@@ -46,16 +46,16 @@ func TestSoakFails(t *testing.T) {
 		"I3 broken 2 times": func(s *Soak) {
 			s.Findings = check.Add(s.Findings, []check.Finding{{Invariant: "I3", Checked: 5, Count: 2}})
 		},
-		"grown by +6.0 %": func(s *Soak) { s.Usage[0].After = 106 },
-		"no leader":       func(s *Soak) { s.Failures = []string{"no leader"} },
+		"grew by +6.0 %": func(s *Soak) { s.Usage[0].After = 106 },
+		"no leader":      func(s *Soak) { s.Failures = []string{"no leader"} },
 		"100 of 200 answered": func(s *Soak) {
 			r := outage()
 			r.Faults[0].OneMember = true
 			s.Add(r, nil)
 		},
-		"no fault":      func(s *Soak) { clear(s.Faults) },
-		"prove nothing": func(s *Soak) { s.Events = 0 },
-		"not measured":  func(s *Soak) { s.Usage = nil },
+		"no fault":         func(s *Soak) { clear(s.Faults) },
+		"too few to prove": func(s *Soak) { s.Events = 0 },
+		"not measured":     func(s *Soak) { s.Usage = nil },
 	} {
 		s := soaked()
 		spoil(s)
@@ -69,7 +69,7 @@ func TestSoakFails(t *testing.T) {
 	}
 }
 
-// However long it goes on, the series stays short and covers all of it.
+// However long the soak runs, the series stays short and covers all of it.
 func TestSoakSeries(t *testing.T) {
 	s := &Soak{Faults: make(map[string]int)}
 	r := outage()

@@ -11,13 +11,17 @@ import (
 	"silly.store/etcd/robustness/internal/check"
 )
 
-// Failed reports whether the run fails the whole: it did not count, or our client
-// broke an invariant or answered too few reads.
+// Failed reports whether this row fails the whole run: it did not count, or our
+// client broke an invariant or answered too few reads. In a run of client/v3 the other client
+// is ours.
 func (row *Row) Failed() bool {
-	return len(row.Short) > 0 || row.Client == ours && (row.Broken() > 0 || !row.Availability.Enough())
+	if row.Client != ours {
+		return len(row.Short) > 0 || row.Others() > 0
+	}
+	return len(row.Short) > 0 || row.Broken() > 0 || !row.Availability.Enough()
 }
 
-// Result is the verdict in a word or two.
+// Result returns the verdict in a word or two.
 func (row *Row) Result() string {
 	switch {
 	case len(row.Short) > 0:
@@ -30,11 +34,15 @@ func (row *Row) Result() string {
 	return "ok"
 }
 
-// Verdict is a run in one line.
+// Verdict returns the run in one line.
 func (row *Row) Verdict() string {
 	var parts []string
 	for _, f := range row.Findings {
-		parts = append(parts, fmt.Sprintf("%s %d of %d", f.Invariant, f.Count, f.Checked))
+		part := fmt.Sprintf("%s %d of %d", f.Invariant, f.Count, f.Checked)
+		if f.Others > 0 {
+			part += fmt.Sprintf(" (and %d by the other client)", f.Others)
+		}
+		parts = append(parts, part)
 	}
 	if a := row.Availability; a.Faults > 0 {
 		parts = append(parts, fmt.Sprintf("reads answered %d of %d", a.Answered, a.Asked))
@@ -51,9 +59,9 @@ func (r *Report) markdown(out io.Writer) error {
 	w, rows := &writer{out: out}, r.Scenarios
 	w.line("# Robustness report")
 	w.line("")
-	w.line("Violations are told as \"n of N\", N being what was checked. A scenario in which too little")
-	w.line("happened, or in which the harness failed, is \"not run\". README.md says what each invariant and")
-	w.line("scenario is and how a run is repeated by its seed.")
+	w.line("Violations are given as \"n of N\", where N is the number of facts checked. A scenario is")
+	w.line("\"not run\" if too little happened or the harness failed. README.md describes the invariants and")
+	w.line("scenarios and how to repeat a run by its seed.")
 	w.line("")
 	totals(w, rows)
 	for _, what := range r.Missing {
@@ -72,8 +80,8 @@ func (r *Report) markdown(out io.Writer) error {
 	availabilities(w, rows)
 	w.line("## Around the faults")
 	w.line("")
-	w.line("Answered calls per second and the share of calls that were answered, of calls with a context of 5 s.")
-	w.line("After is the two seconds behind a fault; the outage is the longest time without any answer.")
+	w.line("Answered calls per second and the share of answered calls, among calls with a context of 5 s.")
+	w.line("\"After\" is the two seconds after a fault; the outage is the longest time without any answer.")
 	w.line("")
 	w.line("| # | scenario | client | before | during | after | reads OK during | first OK p50 / p99 | outage p50 / max |")
 	w.line("|--:|---|---|--:|--:|--:|--:|--:|--:|")
@@ -93,13 +101,13 @@ func (r *Report) markdown(out io.Writer) error {
 	details(w, rows)
 	w.line("## Invariants")
 	w.line("")
-	for _, name := range []string{check.Truth, "I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I11", "I12"} {
+	for _, name := range check.Names {
 		w.line("- %s: %s", name, check.Meaning[name])
 	}
 	return w.err
 }
 
-// counts are what the clients have counted.
+// counts writes the table of the clients' counters.
 func counts(w *writer, rows []Row) {
 	var lines []string
 	for i := range rows {
@@ -123,7 +131,7 @@ func counts(w *writer, rows []Row) {
 	w.line("")
 }
 
-// figures are the times that scenarios have measured, and the leases' margins.
+// figures writes the times that scenarios have measured, and the leases' margins.
 func figures(w *writer, rows []Row) {
 	var lines []string
 	for i := range rows {
@@ -152,19 +160,19 @@ func figures(w *writer, rows []Row) {
 	w.line("")
 }
 
-// details tells the first violations in words.
+// details describes the first violations.
 func details(w *writer, rows []Row) {
 	const most = 5
-	told := false
+	said := false
 	for i := range rows {
 		r := &rows[i]
-		if r.Broken() == 0 {
+		if r.Broken()+r.Others() == 0 {
 			continue
 		}
-		if !told {
+		if !said {
 			w.line("## What was violated")
 			w.line("")
-			told = true
+			said = true
 		}
 		w.line("%s with %s, seed %d:", r.Scenario, r.Client, r.Seed)
 		w.line("")
@@ -174,6 +182,12 @@ func details(w *writer, rows []Row) {
 			}
 			if f.Count > most {
 				w.line("- %s: %d more", f.Invariant, f.Count-most)
+			}
+			for _, v := range f.OtherViolations[:min(len(f.OtherViolations), most)] {
+				w.line("- %s by the other client at %v: %s", f.Invariant, short(v.At), v.Text)
+			}
+			if f.Others > most {
+				w.line("- %s by the other client: %d more", f.Invariant, f.Others-most)
 			}
 		}
 		w.line("")

@@ -5,16 +5,16 @@ import (
 	"slices"
 )
 
-// ours is the client whose failures fail a run.
+// ours is the client whose failures fail the run.
 const ours = "ours"
 
-// What a full run of our client has to add up to.
+// The minimum totals of a full run of our client.
 const (
 	wantedCalls  = 1_000_000
 	wantedEvents = 10_000_000
 )
 
-// total is what all scenarios of a client add up to.
+// total is the sum over all scenarios of a client.
 type total struct {
 	client                         string
 	scenarios, notRun, unavailable int
@@ -43,8 +43,8 @@ func sum(rows []Row) []total {
 	return totals
 }
 
-// Shortfall returns what a run of all scenarios in their full time is missing to
-// mean something.
+// Shortfall returns how a run of all scenarios at their full times falls short of the
+// minimum totals.
 func Shortfall(rows []Row) []string {
 	var missing []string
 	for _, t := range sum(rows) {

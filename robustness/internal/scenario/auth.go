@@ -18,10 +18,10 @@ const (
 	appPassword = "secret of app"
 )
 
-// authScenarios are about tokens.
+// authScenarios are the scenarios with expiring tokens.
 var authScenarios = []Scenario{
 	{
-		Number: 29, Name: "tokens", About: "tokens expire after 2 s, and with every change of a role; connections are reset; mixed calls, watches and leases", Quick: true,
+		Number: 29, Name: "tokens", About: "tokens expire after 2 s and with every role change; connections are reset; mixed calls, watches and leases", Quick: true,
 		Judged: []string{"I1", "I2", "I3", "I4", "I5", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 15, Calls: 5_000, Events: 20_000, Leases: 10, Authentications: 15, Batches: 20},
 		TokenTTL: 2 * time.Second,
 		run: func(w *world) error {
@@ -31,7 +31,7 @@ var authScenarios = []Scenario{
 	},
 }
 
-// tokens makes the value of etcd's flag auth-token for JWTs.
+// tokens returns the value of etcd's flag auth-token for JWTs.
 func (w *world) tokens(ttl time.Duration) (string, error) {
 	dir, err := os.MkdirTemp("", "robustness-")
 	if err != nil {
@@ -42,8 +42,8 @@ func (w *world) tokens(ttl time.Duration) (string, error) {
 	return fmt.Sprintf("jwt,sign-method=HS256,priv-key=%s,ttl=%v", key, ttl), os.WriteFile(key, []byte(rand.Text()), 0o600)
 }
 
-// enableAuth turns authentication on, with a user for the tested clients who may
-// read and write everything.
+// enableAuth turns authentication on and adds a user for the tested clients with
+// access to all keys.
 func (w *world) enableAuth() error {
 	c, err := w.official(w.cluster.Endpoints()...)
 	if err != nil {
@@ -72,8 +72,8 @@ func (w *world) enableAuth() error {
 	return nil
 }
 
-// voidTokens changes a role that nobody has, which makes all tokens void, and
-// every third time resets the connections, so that streams need one too.
+// voidTokens changes an unused role, which invalidates all tokens, and every third
+// time resets the connections, so that streams need a new token too.
 func voidTokens(w *world, n int) (func() error, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, settle)
 	defer cancel()

@@ -14,25 +14,25 @@ import (
 )
 
 const (
-	// crowd is enough callers for calls to wait for one another.
+	// crowd is enough callers for calls to queue up.
 	crowd = 120
-	// crowdKeys keeps the number of calls on one key low enough for the search.
+	// crowdKeys is enough keys to keep the search over each key's calls short.
 	crowdKeys = 60
-	// requestLimit is what the servers of the crowd take, and overLimit a value that
-	// is too large for them and yet small enough to share a request.
+	// requestLimit is the request limit of the crowd's servers; a value of overLimit
+	// exceeds it, but is small enough to share a request.
 	requestLimit = 12 << 10
 	overLimit    = 20 << 10
-	// denied begins the keys that the tested clients may not touch.
+	// denied is the prefix of keys without permission for the tested clients.
 	denied = "denied/"
-	// noLease is a lease that there is not.
+	// noLease is the ID of a lease that does not exist.
 	noLease = 0xbad
 )
 
-// coalescedScenarios are about calls that share requests.
+// coalescedScenarios are the scenarios of calls that share requests.
 var coalescedScenarios = []Scenario{
 	{
 		Number: 34, Name: "coalesced", Quick: true,
-		About:  fmt.Sprintf("%d callers of single keys, some of whose calls must be refused (no such lease, no permission, too large), beside others; all kinds of faults in turn", crowd),
+		About:  fmt.Sprintf("%d callers of single keys, some making calls that must be refused (no such lease, no permission, too large); all kinds of faults in turn", crowd),
 		Judged: []string{"I1", "I2", "I7", "I8", "I12"}, Time: 45 * time.Second,
 		Least:    history.Amount{Faults: 6, Calls: 20_000, Batches: 500},
 		Cluster:  etcdtest.ClusterConfig{Config: etcdtest.Config{MaxRequestBytes: requestLimit}},
@@ -66,7 +66,7 @@ func coalesced(w *world) error {
 	}})
 }
 
-// deny takes the right to keys with a prefix from the tested clients.
+// deny removes the tested clients' permission for keys with a prefix.
 func (w *world) deny(prefix string) error {
 	ctx, cancel := context.WithTimeout(w.ctx, settle)
 	defer cancel()
@@ -85,10 +85,10 @@ func (w *world) deny(prefix string) error {
 	return err
 }
 
-// crowdCaller makes calls of single keys, which may share requests.
+// crowdCaller makes calls on single keys, which may share requests.
 type crowdCaller struct{ caller }
 
-// call makes one call at random; one in twelve has to be refused.
+// call makes a random call; one in twelve must be refused.
 func (c *crowdCaller) call() {
 	key := fmt.Sprintf("k/%d/%d", c.w.epoch(), c.random.IntN(crowdKeys))
 	x := history.Call{Key: key, Patient: true}
@@ -108,7 +108,7 @@ func (c *crowdCaller) call() {
 	c.make(&x, patience)
 }
 
-// refused makes a call that has to be refused for one of four reasons.
+// refused makes a call that must be refused for one of four reasons.
 func (c *crowdCaller) refused(x history.Call) {
 	x.Patient = false // its answer is an error
 	value, lease := c.w.value(), int64(0)

@@ -10,24 +10,26 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// cycle is a fault that comes again and again.
+// cycle is a recurring fault.
 type cycle struct {
 	name string
 	// oneMember: each fault hits a single member.
 	oneMember bool
-	// gap lies between two faults, hold is how long each lasts; both up to a
-	// quarter longer or shorter.
+	// harmless and overlaps are those of history.Fault.
+	harmless, overlaps bool
+	// gap is the time between two faults, hold the duration of each; both vary by
+	// up to a quarter.
 	gap, hold time.Duration
-	// holds are taken in turn instead of hold if there are any.
+	// holds, if not empty, replaces hold with durations taken in turn.
 	holds []time.Duration
-	// inject begins the n-th fault and returns what ends it.
+	// inject begins the n-th fault and returns a function that ends it.
 	inject func(w *world, n int) (heal func() error, err error)
 }
 
-// settleGap is how long loads go on before the first fault and behind the last.
+// settleGap is how long loads run before the first fault and after the last.
 const settleGap = 1500 * time.Millisecond
 
-// cycles injects faults until the time is over, at least one. The last may end
+// cycles injects faults, at least one, until the time is over. The last may end
 // later.
 func (w *world) cycles(c cycle) error {
 	random := w.random()
@@ -41,7 +43,7 @@ func (w *world) cycles(c cycle) error {
 		if len(c.holds) > 0 {
 			hold = c.holds[n%len(c.holds)]
 		}
-		end := w.rec.Fault(history.Fault{Name: c.name, OneMember: c.oneMember})
+		end := w.rec.Fault(history.Fault{Name: c.name, OneMember: c.oneMember, Harmless: c.harmless, Overlaps: c.overlaps})
 		heal, err := c.inject(w, n)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -61,14 +63,14 @@ func (w *world) cycles(c cycle) error {
 	return w.ctx.Err()
 }
 
-// leader waits for a member that leads.
+// leader waits for a leader and returns it.
 func (w *world) leader() (*etcdtest.Server, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, settle)
 	defer cancel()
 	return w.cluster.Leader(ctx)
 }
 
-// follower returns the n-th member that doesn't lead.
+// follower returns the n-th follower.
 func (w *world) follower(n int) (*etcdtest.Server, error) {
 	leader, err := w.leader()
 	if err != nil {
@@ -93,7 +95,7 @@ func inTurn(w *world, n int) (*etcdtest.Server, error) {
 	return members[n%len(members)], nil
 }
 
-// kill ends a member as a crash does, and starts it again.
+// kill ends a member like a crash and starts it again.
 func kill(who role) func(*world, int) (func() error, error) {
 	return func(w *world, n int) (func() error, error) {
 		m, err := who(w, n)
@@ -115,7 +117,7 @@ func terminate(who role) func(*world, int) (func() error, error) {
 	}
 }
 
-// hang holds a member still.
+// hang suspends a member.
 func hang(who role) func(*world, int) (func() error, error) {
 	return func(w *world, n int) (func() error, error) {
 		m, err := who(w, n)
@@ -151,7 +153,7 @@ func noQuorum(w *world, n int) (func() error, error) {
 	return heal, errors.Join(a.Kill(), b.Kill())
 }
 
-// moveLeader has the leader hand over to another member.
+// moveLeader makes the leader hand over to another member.
 func moveLeader(w *world, n int) (func() error, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, settle)
 	defer cancel()
@@ -182,7 +184,7 @@ func (w *world) tryMoveLeader(ctx context.Context, n int) error {
 	return errors.New("there is no other member")
 }
 
-// link puts a fault on the ways between the clients and all members.
+// link puts a fault on the links between the clients and all members.
 func link(ways etcdtest.Way, f etcdtest.Fault) func(*world, int) (func() error, error) {
 	return func(w *world, _ int) (func() error, error) {
 		for _, p := range w.proxies {
@@ -207,8 +209,8 @@ func reset(w *world, _ int) (func() error, error) {
 	return w.healLinks, nil
 }
 
-// cutWithin resets the connection to each member that carries the byte behind a
-// random number, up to most.
+// cutWithin resets the connection to each member after a random number of bytes, at
+// most most.
 func cutWithin(ways etcdtest.Way, most int) func(*world, int) (func() error, error) {
 	return func(w *world, _ int) (func() error, error) {
 		random := w.random()

@@ -8,34 +8,34 @@ import (
 	"strings"
 )
 
-// profileRate has buffers of a few kB and more show in the heap's profile for sure,
-// at a cost that nobody notices.
+// profileRate is fine enough to catch every buffer of a few kB in the heap profile,
+// at a negligible cost.
 const profileRate = 4 << 10
 
-// holdings are what this process holds.
+// holdings is the resource use of this process.
 type holdings struct {
 	heap       float64 // bytes after collections
-	proxies    float64 // those of them that the fault proxies hold
-	goroutines float64 // without the proxies'
+	proxies    float64 // the fault proxies' share of heap
+	goroutines float64 // excluding the proxies'
 }
 
-// proxyPackage is the package of the fault proxies. They hold something for each
-// connection, also for those among the members, which are more or fewer by chance.
+// proxyPackage is the package of the fault proxies. They hold memory per connection,
+// including those among the members, whose number varies.
 const proxyPackage = "silly.store/etcd/etcdtest."
 
-// measured is what this process holds now.
+// measured returns the current resource use of this process.
 func measured() holdings {
-	runtime.GC() // the profile is as old as the collection before the last
+	runtime.GC() // the profile lags one collection behind
 	return holdings{heap: heap(), proxies: heapOf(proxyPackage), goroutines: goroutinesOutside(proxyPackage)}
 }
 
-// alike reports whether two measurements tell the same.
+// alike reports whether two measurements agree.
 func (h holdings) alike(other holdings) bool {
 	return h.goroutines == other.goroutines && math.Abs(h.heap-other.heap) < other.heap/200
 }
 
-// heapOf is what functions of a package, as "path/of/package.", have allocated on the
-// heap in pieces that are not small. It needs profileRate from the start.
+// heapOf returns the heap allocated by functions of a package, as "path/of/package.",
+// in pieces that are not small. It needs profileRate from the start.
 func heapOf(of string) float64 {
 	sum := 0.0
 	var records []runtime.MemProfileRecord
@@ -67,8 +67,8 @@ func allocatedBy(r *runtime.MemProfileRecord, of string) bool {
 	}
 }
 
-// goroutinesOutside counts the goroutines on whose stacks there is no function of a
-// package, as "path/of/package.".
+// goroutinesOutside counts the goroutines without a function of a package, as
+// "path/of/package.", on their stacks.
 func goroutinesOutside(of string) float64 {
 	var profile strings.Builder
 	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {

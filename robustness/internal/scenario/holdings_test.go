@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What a package's functions have allocated and started is told apart.
+// The heap and goroutines of a package's functions are counted separately.
 func TestOutside(t *testing.T) {
 	defer func(rate int) { runtime.MemProfileRate = rate }(runtime.MemProfileRate)
 	runtime.MemProfileRate = profileRate
@@ -16,7 +16,7 @@ func TestOutside(t *testing.T) {
 	go func() { <-stop }()
 	defer close(stop)
 	runtime.GC()
-	runtime.GC() // the profile is as old as the collection before the last
+	runtime.GC() // the profile lags one collection behind
 	if grown := heapOf(own) - heapBefore; math.Abs(grown-size) > size/100 || heapOf(none) != 0 {
 		t.Errorf("%.0f bytes more, nobody has %.0f", grown, heapOf(none))
 	}

@@ -13,19 +13,19 @@ import (
 	"silly.store/etcd/robustness/internal/store"
 )
 
-// keptWatch is a watch that goes on over the windows of a soak.
+// keptWatch is a watch that spans windows of a soak.
 type keptWatch struct {
 	watchSlot
 	watch store.Watch
 	log   *history.Watch // of this window, nil between two
-	// early is what it has delivered of the next window already.
+	// early holds deliveries that already belong to the next window.
 	early []history.Response
-	// ending: the watch is to be closed when the window is over.
+	// ending: close the watch at the end of the window.
 	ending bool
 }
 
-// window reads the watch until the window is over, and opens another one when it
-// ends before.
+// window reads the watch until the window is over, and opens another one if it ends
+// earlier.
 func (k *keptWatch) window() {
 	if k.watch != nil {
 		k.log = k.w.rec.NewWatch(k.kind.filters[0], k.w.floor+1, k.w.floor)
@@ -60,30 +60,30 @@ func (k *keptWatch) close() {
 	}
 }
 
-// heldLease is a lease with a key that goes on over the windows of a soak.
+// heldLease is a lease with a key that spans windows of a soak.
 type heldLease struct {
 	lease store.Lease
 	log   history.Lease
-	until int64        // when it is to be revoked
+	until int64        // when to revoke it
 	lost  atomic.Int64 // when its loss was reported
 	over  chan struct{}
 }
 
-// follow notes when the loss is reported, on a goroutine of its own, so that it
-// is known to the millisecond also when nobody looks.
+// follow records when the loss is reported. It runs on its own goroutine, so that
+// the time is exact to the millisecond.
 func (l *heldLease) follow(now func() int64) {
 	<-l.lease.Lost()
 	l.lost.Store(now())
 	close(l.over)
 }
 
-// keptLease holds one lease after the other, each for some time.
+// keptLease holds one lease after another, each for some time.
 type keptLease struct {
 	caller
 	held *heldLease
 	// followers are the goroutines of its leases; they end with the client.
 	followers *sync.WaitGroup
-	// ending: leases are to be revoked when the window is over.
+	// ending: revoke leases at the end of the window.
 	ending bool
 }
 
@@ -114,7 +114,7 @@ func (k *keptLease) window() {
 	}
 }
 
-// grant takes a lease and puts a key on it.
+// grant obtains a lease and puts a key on it.
 func (k *keptLease) grant() bool {
 	ctx, cancel := context.WithTimeout(k.w.ctx, patience)
 	defer cancel()
@@ -140,7 +140,7 @@ func (k *keptLease) grant() bool {
 }
 
 // hold waits until the lease is lost, or revokes it when its time is over. It
-// returns false if neither has come about.
+// returns false if neither happened.
 func (k *keptLease) hold() bool {
 	l := k.held
 	wait := time.NewTimer(time.Duration(l.until - k.w.rec.Now()))
@@ -166,8 +166,8 @@ func (k *keptLease) revoke() error {
 	return k.held.lease.Revoke(ctx)
 }
 
-// record adds what is known of the lease to the history of this window. It returns
-// whether the lease was lost.
+// record adds the lease to the history of this window. It returns whether the lease
+// was lost.
 func (k *keptLease) record() bool {
 	log := k.held.log
 	if log.Revoked == 0 {
@@ -189,8 +189,8 @@ func (k *keptLease) release() {
 	k.held = nil
 }
 
-// cut ends the window at a revision and returns its history, and what the watches
-// have delivered behind it to those that go on.
+// cut ends the window at a revision and returns its history. Watches that continue
+// keep their later deliveries.
 func (w *world) cut(revision int64, watches []*keptWatch) *history.Run {
 	run := w.rec.Cut()
 	early := make(map[*history.Watch][]history.Response)

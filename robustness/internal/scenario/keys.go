@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -11,14 +12,14 @@ import (
 )
 
 const (
-	// epoch is how long the same keys are used: the search for an order of a
-	// key's calls grows with their number.
+	// epoch is how long the same keys are used: the search for an order of a key's
+	// calls grows with their number.
 	epoch     = time.Second
 	epochKeys = 12
 )
 
-// keys reads and writes keys at random with a number of callers, each of which
-// waits for pace on average between two calls.
+// keys reads and writes random keys with a number of callers. Each pauses for pace
+// on average between two calls.
 func (w *world) keys(callers int, pace time.Duration) {
 	for i := range callers {
 		random, s := w.random(), w.stores[i%len(w.stores)]
@@ -32,14 +33,14 @@ func (w *world) keys(callers int, pace time.Duration) {
 }
 
 const (
-	// burst is how many callers call at once, enough for some to wait for others
-	// and to share requests with them.
+	// burst is how many callers call at once, enough for some to queue up and
+	// share requests.
 	burst      = 80
 	burstKeys  = 40
 	burstEvery = 150 * time.Millisecond
 )
 
-// bursts has many callers make the same kind of call of single keys at the same
+// bursts makes many callers issue the same kind of call on single keys at the same
 // moments: twice reads, then writes.
 func (w *world) bursts() {
 	for i := range burst {
@@ -52,7 +53,7 @@ func (w *world) bursts() {
 	}
 }
 
-// inBurst makes the call of the n-th moment.
+// inBurst makes the call of the n-th burst.
 func (c *caller) inBurst(n time.Duration) {
 	x := history.Call{Key: fmt.Sprintf("k/%d/b%d", c.w.epoch(), c.random.IntN(burstKeys)), Patient: true}
 	switch {
@@ -66,7 +67,7 @@ func (c *caller) inBurst(n time.Duration) {
 	c.make(&x, patience)
 }
 
-// epoch is the number of the keys that are used now.
+// epoch returns the number of the current set of keys.
 func (w *world) epoch() int64 {
 	n := w.rec.Now() / int64(epoch)
 	if w.epochs > 0 {
@@ -75,17 +76,17 @@ func (w *world) epoch() int64 {
 	return n
 }
 
-// caller makes one call after the other.
+// caller makes one call after another.
 type caller struct {
 	w       *world
 	s       store.Store
 	random  *rand.Rand
 	process int
-	known   map[string]string // values last seen, of this epoch's keys
+	known   map[string]string // last seen values of this epoch's keys
 	epoch   int64
 }
 
-// call makes one call at random.
+// call makes a random call.
 func (c *caller) call() {
 	if now := c.w.epoch(); now != c.epoch {
 		c.epoch = now
@@ -143,6 +144,8 @@ func (c *caller) make(x *history.Call, bound time.Duration) {
 		a, err = c.s.Delete(ctx, x.Key)
 	case history.Swap:
 		a, err = c.s.Swap(ctx, x.Key, x.Expected, x.Value)
+	case history.Many:
+		err = errors.New("many writes several keys, and this is a call of one")
 	}
 	c.end(x, a, err)
 }
@@ -157,7 +160,7 @@ func (c *caller) end(x *history.Call, a store.Answer, err error) {
 	c.w.rec.Call(*x)
 }
 
-// many writes one value to n keys, or deletes them, at once.
+// many writes one value to n keys, or deletes them, in one Txn.
 func (c *caller) many(keys []string, prefix string, size int) {
 	ctx, cancel := context.WithTimeout(c.w.ctx, patience)
 	defer cancel()

@@ -13,10 +13,10 @@ func ttls(low, high int) func() time.Duration {
 	return func() time.Duration { return time.Duration(low+rand.IntN(high-low+1)) * time.Second }
 }
 
-// leaseScenarios are faults under leases.
+// leaseScenarios are the scenarios of faults under leases.
 var leaseScenarios = []Scenario{
 	{
-		Number: 24, Name: "lease-stall", About: "renewals and their answers are held back from a random moment on, longer than leases live", Quick: true,
+		Number: 24, Name: "lease-stall", About: "renewals and their answers are held back from a random moment on, for longer than a lease lives", Quick: true,
 		Judged: []string{"I5"}, Time: 45 * time.Second, Least: history.Amount{Faults: 3, Leases: 100}, LeasesMayEnd: true,
 		run: func(w *world) error {
 			w.leases(40, ttls(2, 5))
@@ -24,15 +24,15 @@ var leaseScenarios = []Scenario{
 		},
 	},
 	{
-		Number: 25, Name: "lease-late-answers", About: "answers take 0.6 and 0.9 of the leases' time, then renewals arrive no longer", Quick: true,
+		Number: 25, Name: "lease-late-answers", About: "answers take 0.6 and 0.9 of the leases' TTL, then renewals no longer arrive", Quick: true,
 		Judged: []string{"I5"}, Time: 50 * time.Second, Least: history.Amount{Faults: 2, Leases: 40}, LeasesMayEnd: true,
 		run: lateAnswers,
 	},
 }
 
-// lateAnswers delays what members say by 0.6 or 0.9 of a lease's time, and then
-// loses what they are asked. Who counts a lease's time from the answer on believes
-// in it for that long after the server has deleted it.
+// lateAnswers delays the members' answers by 0.6 or 0.9 of a lease's TTL and then
+// drops requests. A client that counts the TTL from the answer believes in the
+// lease for that long after the server has deleted it.
 func lateAnswers(w *world) error {
 	const ttl = 4 * time.Second
 	w.leases(20, func() time.Duration { return ttl })

@@ -8,8 +8,7 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// leases keeps n leases, each with a key, and grants another for each that is
-// lost.
+// leases keeps n leases, each with a key, and replaces lost ones.
 func (w *world) leases(n int, ttl func() time.Duration) {
 	for i := range n {
 		slot := &leaseSlot{caller{w: w, s: w.stores[i%len(w.stores)], process: int(w.process.Add(1))}}
@@ -23,11 +22,11 @@ func (w *world) leases(n int, ttl func() time.Duration) {
 	}
 }
 
-// leaseSlot keeps one lease after the other.
+// leaseSlot keeps one lease after another.
 type leaseSlot struct{ caller }
 
-// keep holds one lease until it is lost or the run is over. It returns false if
-// there was none to hold.
+// keep holds one lease until it is lost or the run is over. It returns false if it
+// could not get one.
 func (s *leaseSlot) keep(ttl time.Duration) bool {
 	ctx, cancel := context.WithTimeout(s.w.ctx, patience)
 	defer cancel()

@@ -9,15 +9,15 @@ import (
 	"silly.store/etcd/robustness/internal/store"
 )
 
-// linkScenarios are faults between the clients and all members.
+// linkScenarios are the scenarios of faults between the clients and all members.
 var linkScenarios = []Scenario{
 	{
-		Number: 8, Name: "stall", About: "everything is held back both ways, and arrives late; mixed calls and watches", Quick: true,
+		Number: 8, Name: "stall", About: "traffic is held back both ways and arrives late; mixed calls and watches", Quick: true,
 		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Events: 50_000, Batches: 20},
 		run: underWatches(cycle{name: "stalled", gap: 5 * time.Second, hold: 3 * time.Second, inject: link(etcdtest.BothWays, etcdtest.Fault{Stall: true})}),
 	},
 	{
-		Number: 9, Name: "lost-replies", About: "answers are lost, requests arrive; mixed calls", Quick: true,
+		Number: 9, Name: "lost-replies", About: "requests arrive, answers are lost; mixed calls", Quick: true,
 		Judged: []string{"I1", "I2", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Batches: 20},
 		run: underKeys(cycle{name: "replies lost", gap: 4 * time.Second, hold: 3 * time.Second, inject: link(etcdtest.ToClient, etcdtest.Fault{Discard: true})}),
 	},
@@ -36,7 +36,7 @@ var linkScenarios = []Scenario{
 		Judged: []string{"I1", "I2", "I5", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 3, Calls: 2_000, Leases: 20, Batches: 20},
 		run: func(w *world) error {
 			w.leases(20, ttls(2, 5))
-			w.keys(3*callers, pace) // each waits most of the time
+			w.keys(3*callers, pace) // each mostly waits for answers
 			fault := etcdtest.Fault{Delay: 75 * time.Millisecond, Jitter: 50 * time.Millisecond}
 			return underKeys(cycle{name: "delayed", gap: 3 * time.Second, hold: 10 * time.Second, inject: link(etcdtest.BothWays, fault)})(w)
 		},
@@ -48,8 +48,8 @@ var linkScenarios = []Scenario{
 	},
 }
 
-// silentEndpoint opens one client after the other; the first of its endpoints
-// never answers.
+// silentEndpoint opens one client after another; the first endpoint of each never
+// answers.
 func silentEndpoint(w *world) error {
 	silent, err := etcdtest.NewProxy(w.cluster.Endpoints()[0])
 	if err != nil {

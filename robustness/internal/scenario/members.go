@@ -8,14 +8,14 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// callers and pace of the loads: enough for several calls to be under way at any
-// time, few enough that the servers are not what is measured.
+// callers and pace of the loads: enough for several calls in flight at any time, few
+// enough not to saturate the servers.
 const (
 	callers = 20
 	pace    = 6 * time.Millisecond
 )
 
-// reading is the watches of most loads.
+// reading describes the watches of most loads.
 var reading = watching{filters: keyFilters, back: 300, ahead: 100, life: 4 * time.Second}
 
 // mixed is the load of mixed calls.
@@ -24,7 +24,7 @@ func (w *world) mixed() {
 	w.bursts()
 }
 
-// underKeys is a load of keys with a fault that comes again and again.
+// underKeys is a load of keys with a recurring fault.
 func underKeys(c cycle) func(*world) error {
 	return func(w *world) error {
 		w.mixed()
@@ -32,7 +32,7 @@ func underKeys(c cycle) func(*world) error {
 	}
 }
 
-// underWatches is underKeys with watches: some come and go, some stay.
+// underWatches is underKeys plus watches: some come and go, some stay.
 func underWatches(c cycle) func(*world) error {
 	return func(w *world) error {
 		w.mixed()
@@ -44,7 +44,7 @@ func underWatches(c cycle) func(*world) error {
 	}
 }
 
-// memberScenarios are faults of members.
+// memberScenarios are the scenarios of faults of members.
 var memberScenarios = []Scenario{
 	{
 		Number: 1, Name: "kill-leader", About: "the leader is killed and started again; mixed calls", Quick: true,
@@ -57,14 +57,14 @@ var memberScenarios = []Scenario{
 		run: underKeys(cycle{name: "follower killed", oneMember: true, gap: 4 * time.Second, hold: 3 * time.Second, inject: kill(follows)}),
 	},
 	{
-		Number: 3, Name: "stop-leader", About: "the leader is held still for 1, 5, 15 s; mixed calls",
+		Number: 3, Name: "stop-leader", About: "the leader is suspended for 1, 5, 15 s; mixed calls",
 		Judged: []string{"I1", "I2", "I7", "I8"}, Time: 65 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Batches: 20},
-		run: underKeys(cycle{name: "leader held still", oneMember: true, gap: 4 * time.Second, holds: []time.Duration{time.Second, 5 * time.Second, 15 * time.Second}, inject: hang(leads)}),
+		run: underKeys(cycle{name: "leader suspended", oneMember: true, gap: 4 * time.Second, holds: []time.Duration{time.Second, 5 * time.Second, 15 * time.Second}, inject: hang(leads)}),
 	},
 	{
-		Number: 4, Name: "stop-follower", About: "a follower is held still; mixed calls",
+		Number: 4, Name: "stop-follower", About: "a follower is suspended; mixed calls",
 		Judged: []string{"I1", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 10_000, Batches: 20},
-		run: underKeys(cycle{name: "follower held still", oneMember: true, gap: 5 * time.Second, hold: 4 * time.Second, inject: hang(follows)}),
+		run: underKeys(cycle{name: "follower suspended", oneMember: true, gap: 5 * time.Second, hold: 4 * time.Second, inject: hang(follows)}),
 	},
 	{
 		Number: 5, Name: "rolling-restart", About: "members are restarted in turn; mixed calls and watches",
@@ -77,25 +77,25 @@ var memberScenarios = []Scenario{
 		run: underKeys(cycle{name: "quorum lost", gap: 5 * time.Second, hold: 4 * time.Second, inject: noQuorum}),
 	},
 	{
-		Number: 7, Name: "move-leader", About: "leadership moves without end; mixed calls and watches",
+		Number: 7, Name: "move-leader", About: "leadership keeps moving; mixed calls and watches",
 		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 40 * time.Second, Least: history.Amount{Faults: 20, Calls: 5_000, Events: 50_000, Batches: 20},
 		run: underWatches(cycle{name: "leader moved", gap: 800 * time.Millisecond, inject: moveLeader}),
 	},
 	{
-		Number: 13, Name: "goaway", About: "members end connections politely under a heavy load of calls and watches", Quick: true,
+		Number: 13, Name: "goaway", About: "members shut down with GOAWAY under a heavy load of calls and watches", Quick: true,
 		Judged: []string{"I1", "I2", "I3", "I4", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 3, Calls: 20_000, Events: 50_000, Batches: 20},
 		run: goodbyes,
 	},
 	{
-		Number: 14, Name: "minority", About: "a member is cut off from the others and still reached by clients; mixed calls and watches",
+		Number: 14, Name: "minority", About: "a member is cut off from the others but still reachable for clients; mixed calls and watches",
 		Judged: []string{"I1", "I2", "I3", "I4", "I7", "I8"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Calls: 5_000, Events: 20_000, Batches: 20},
 		Cluster: etcdtest.ClusterConfig{PeerProxies: true},
 		run:     underWatches(cycle{name: "member cut off", oneMember: true, gap: 5 * time.Second, hold: 4 * time.Second, inject: isolate(inTurn)}),
 	},
 }
 
-// goodbyes has members shut down while many requests are under way, for which the
-// link is made a little slow.
+// goodbyes makes members shut down with many requests in flight; slightly slow links
+// keep them there.
 func goodbyes(w *world) error {
 	for _, p := range w.proxies {
 		p.Set(etcdtest.BothWays, etcdtest.Fault{Delay: 10 * time.Millisecond})
@@ -104,7 +104,7 @@ func goodbyes(w *world) error {
 	return underWatches(cycle{name: "member says goodbye", oneMember: true, gap: 1500 * time.Millisecond, hold: 100 * time.Millisecond, inject: terminate(inTurn)})(w)
 }
 
-// handOver has leader make another member the leader.
+// handOver makes the leader transfer leadership to another member.
 func (w *world) handOver(ctx context.Context, leader *etcdtest.Server, target uint64) error {
 	c, err := w.official(leader.Endpoints()...)
 	if err != nil {

@@ -14,20 +14,20 @@ import (
 	"silly.store/etcd/robustness/internal/store"
 )
 
-// lately is how many seconds the figures of the last seconds are of.
+// lately is how many seconds the recent figures cover.
 const lately = 5
 
-// meter counts what a soak does, for who looks at it. A nil one counts nothing.
+// meter counts what a soak does, for the live view. A nil meter counts nothing.
 type meter struct {
 	delivered atomic.Int64 // events
 
 	mu      sync.Mutex // guards the fields below
 	figures live.Figures
 	seconds [lately + 1]second
-	began   time.Time // of the faults; zero before
+	began   time.Time // when the time under faults began; zero before
 	fault   time.Time // when the current one began
 	leases  map[*heldLease]bool
-	broad   []*keptWatch // watches of every key, while they are read
+	broad   []*keptWatch // watches of every key that are being read
 	oracle  *oracle
 	now     func() int64
 }
@@ -54,9 +54,9 @@ func (m *meter) call(c *history.Call, s store.Store, err error) {
 	}
 	sec.failed++
 	switch s.Outcome(err) {
-	case etcd.NotSent:
+	case etcd.OutcomeNotSent:
 		m.figures.NotSent++
-	case etcd.Rejected:
+	case etcd.OutcomeRejected:
 		m.figures.Rejected++
 	default:
 		m.figures.Unknown++
@@ -70,7 +70,7 @@ func (m *meter) events(n int) {
 	}
 }
 
-// secondLocked is the current second, emptied when it begins.
+// secondLocked returns the current second, emptied when it begins.
 func (m *meter) secondLocked(now time.Time) *second {
 	at := now.Unix()
 	s := &m.seconds[at%int64(len(m.seconds))]
@@ -87,21 +87,21 @@ func (m *meter) change(f func(*live.Figures)) {
 	f(&m.figures)
 }
 
-// start notes that the time under faults begins.
+// start records the begin of the time under faults.
 func (m *meter) start() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.began = time.Now()
 }
 
-// reads notes which watches of every key are read from now on.
+// reads records which watches of every key are read from now on.
 func (m *meter) reads(watches []*keptWatch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.broad = watches
 }
 
-// faulty notes the fault that goes on, "" for none.
+// faulty records the current fault, "" for none.
 func (m *meter) faulty(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,7 +114,7 @@ func (m *meter) faulty(name string) {
 // lost counts a lease whose loss was reported.
 func (m *meter) lost() { m.change(func(f *live.Figures) { f.Lost++ }) }
 
-// hold notes that a lease is held, or that it is over.
+// hold records that a lease is held, or that it is over.
 func (m *meter) hold(l *heldLease, held bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,7 +125,7 @@ func (m *meter) hold(l *heldLease, held bool) {
 	}
 }
 
-// look returns the figures of this moment.
+// look returns the current figures.
 func (m *meter) look() live.Figures {
 	now := time.Now()
 	m.mu.Lock()
@@ -145,7 +145,7 @@ func (m *meter) look() live.Figures {
 	return f
 }
 
-// latelyLocked sums up the seconds that are over.
+// latelyLocked sums up the recent whole seconds.
 func (m *meter) latelyLocked(f *live.Figures, now time.Time) {
 	var took []time.Duration
 	for i := range m.seconds {
@@ -161,7 +161,7 @@ func (m *meter) latelyLocked(f *live.Figures, now time.Time) {
 	}
 }
 
-// marginLocked is how many leases there are, and the least time that one has left.
+// marginLocked returns the number of leases and the least time left of any.
 func (m *meter) marginLocked(now time.Time) (n int, least time.Duration, ok bool) {
 	for l := range m.leases {
 		if deadline := l.lease.Deadline(); !deadline.IsZero() {
@@ -173,8 +173,8 @@ func (m *meter) marginLocked(now time.Time) (n int, least time.Duration, ok bool
 	return len(m.leases), least, ok
 }
 
-// lagLocked is by how many revisions, and for how long, the slowest watch of every
-// key is behind what the oracles have seen.
+// lagLocked returns by how many revisions and how much time the slowest watch of
+// every key lags behind the oracles.
 func (m *meter) lagLocked() (behind int64, lag time.Duration) {
 	for _, k := range m.broad {
 		at := k.at.Load()
@@ -190,8 +190,8 @@ func (m *meter) lagLocked() (behind int64, lag time.Duration) {
 	return behind, lag
 }
 
-// heapInUse is the bytes of the objects on the heap, dead ones included until they
-// are collected.
+// heapInUse returns the bytes of the objects on the heap, including dead ones until
+// they are collected.
 func heapInUse() uint64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)

@@ -15,9 +15,9 @@ import (
 	"silly.store/etcd/robustness/internal/store"
 )
 
-// oracle watches every key from the first revision on, on every member by a
-// client/v3 and a connection of its own. What one has seen first is the truth;
-// the others must see the same.
+// oracle watches every key from the first revision on, on every member through a
+// separate client/v3. The first sight of a revision is the truth; the other
+// members must show the same.
 type oracle struct {
 	rec      *history.Recorder
 	names    *history.Interner
@@ -31,7 +31,7 @@ type oracle struct {
 	faults    []string
 }
 
-// witness is what watches one member.
+// witness watches one member.
 type witness struct {
 	member  string
 	client  *clientv3.Client
@@ -68,7 +68,7 @@ func (o *oracle) join(w *world, m *etcdtest.Server) error {
 	return nil
 }
 
-// leave no longer watches a member, which is about to be removed.
+// leave stops watching a member that is about to be removed.
 func (o *oracle) leave(m *etcdtest.Server) {
 	o.mu.Lock()
 	x := o.witnesses[m.Name()]
@@ -86,10 +86,10 @@ func (o *oracle) close() {
 	o.routines.Wait()
 }
 
-// follow watches one member, again behind what was compacted meanwhile: the
-// others must have seen that.
+// follow watches one member. After a compaction error it resumes at the compacted
+// revision: the others must have seen the revisions before.
 func (o *oracle) follow(ctx context.Context, x *witness) {
-	defer func() { _ = x.client.Close() }() // its error is only that it was closed
+	defer func() { _ = x.client.Close() }() // the only error is that it is closed
 	next := int64(1)
 	for ctx.Err() == nil {
 		watch, cancel := context.WithCancel(ctx)
@@ -138,7 +138,7 @@ func (o *oracle) addRevisionLocked(member string, revision int64, events []*clie
 		same = e == known[i]
 	}
 	if !same {
-		o.faults = append(o.faults, fmt.Sprintf("member %s has other events at revision %d than another has", member, revision))
+		o.faults = append(o.faults, fmt.Sprintf("member %s disagrees with another on the events of revision %d", member, revision))
 	}
 }
 
@@ -150,14 +150,14 @@ func (o *oracle) event(e *clientv3.Event, at int64) history.Event {
 	}
 }
 
-// now is a revision that exists.
+// now returns a revision that exists.
 func (o *oracle) now() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.highest
 }
 
-// reach waits until all members have told of a revision.
+// reach waits until all members have shown a revision.
 func (o *oracle) reach(ctx context.Context, revision int64) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -174,12 +174,12 @@ func (o *oracle) reach(ctx context.Context, revision int64) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("an oracle is at revision %d when it should have reached %d", lowest, revision)
+			return fmt.Errorf("an oracle is at revision %d, want %d", lowest, revision)
 		}
 	}
 }
 
-// truth is everything seen up to a revision.
+// truth returns all events up to a revision.
 func (o *oracle) truth(upTo int64) []history.Event {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -197,7 +197,7 @@ func (o *oracle) truth(upTo int64) []history.Event {
 	return events
 }
 
-// drop forgets the revisions up to one that all members have told of.
+// drop forgets the revisions up to one that all members have shown.
 func (o *oracle) drop(upTo int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -210,7 +210,7 @@ func (o *oracle) drop(upTo int64) {
 	o.revisions, o.dropped = kept, upTo
 }
 
-// behind is how many revisions follow on one, and when the first of them was seen.
+// behind returns how many revisions follow one, and when the first of them was seen.
 func (o *oracle) behind(revision int64) (n, since int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -220,7 +220,7 @@ func (o *oracle) behind(revision int64) (n, since int64) {
 	return max(o.highest-revision, 0), since
 }
 
-// last is the last revision up to a bound that a filter lets through; 0: none.
+// last returns the last revision up to a bound that a filter lets through; 0 if none.
 func (o *oracle) last(upTo int64, matches func(*history.Event) bool) int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()

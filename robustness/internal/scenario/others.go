@@ -17,7 +17,7 @@ import (
 	"silly.store/etcd/robustness/internal/store"
 )
 
-// otherScenarios are about maintenance, large reads and what is left behind.
+// otherScenarios are the scenarios of maintenance, large reads and leaks.
 var otherScenarios = []Scenario{
 	{
 		Number: 30, Name: "defragment", About: "members with a large database are defragmented in turn; mixed calls",
@@ -30,13 +30,13 @@ var otherScenarios = []Scenario{
 		run: cutRanges,
 	},
 	{
-		Number: 33, Name: "open-close", About: "clients with calls, watches and leases are opened and closed under faults", Quick: true,
+		Number: 33, Name: "open-close", About: "clients with calls, watches and leases are opened and closed under faults", Quick: true, Alone: true,
 		Judged: []string{"I10"}, Time: 45 * time.Second, Least: history.Amount{Faults: 75},
 		run: openClose,
 	},
 }
 
-// defragment fills the database and then defragments one member after the other.
+// defragment fills the database and then defragments one member after another.
 func defragment(w *world) error {
 	const keys, size = 1000, 100 << 10
 	var fill sync.WaitGroup
@@ -67,7 +67,7 @@ func defragment(w *world) error {
 	}})
 }
 
-// cutRanges reads many keys while answers are cut and what is read is written.
+// cutRanges reads many keys while answers are cut and the keys are written.
 func cutRanges(w *world) error {
 	const keys, size = 600, 10 << 10
 	key := func(i int) string { return fmt.Sprintf("r/%04d", i) }
@@ -116,7 +116,7 @@ func (w *world) scan(s store.Store, prefix string) {
 }
 
 // openClose opens clients, uses them while connections are cut and stalled, and
-// closes them in the middle of it.
+// closes them meanwhile.
 func openClose(w *world) error {
 	for _, s := range w.stores {
 		if err := s.Close(); err != nil {
@@ -126,7 +126,7 @@ func openClose(w *world) error {
 	w.stores = nil
 	revision, err := w.mark(w.ctx)
 	if err == nil {
-		err = w.oracle.reach(w.ctx, revision) // all watchers of the harness are there
+		err = w.oracle.reach(w.ctx, revision) // all watchers of the harness exist
 	}
 	if err != nil {
 		return err
@@ -190,10 +190,10 @@ func (w *world) brief(life time.Duration) {
 	uses.Wait()
 }
 
-// holding is what clients hold of this process and of the servers.
+// holding is the clients' resource use in this process and on the servers.
 type holding struct{ goroutines, descriptors, watchers float64 }
 
-// holds measures what is held now.
+// holds measures the current resource use.
 func (w *world) holds() holding {
 	h := holding{goroutines: testedGoroutines(), descriptors: descriptors()}
 	for _, m := range w.cluster.Members() {
@@ -206,7 +206,7 @@ func (w *world) holds() holding {
 	return h
 }
 
-// left waits until no more is held than before, and records what is.
+// left waits until the resource use is back to before, and records it.
 func (w *world) left(before holding) {
 	end := time.Now().Add(settle / 4)
 	after := w.holds()
@@ -228,8 +228,8 @@ func (w *world) left(before holding) {
 	})
 }
 
-// tested labels the goroutines that tested clients start, by whose label those
-// of the oracles and of the harness are told apart.
+// tested labels the goroutines of the tested clients, to distinguish them from
+// those of the oracles and of the harness.
 var tested = pprof.Labels("client", "tested")
 
 // testedGoroutines counts the labelled goroutines.
@@ -250,7 +250,7 @@ func testedGoroutines() float64 {
 	return float64(sum)
 }
 
-// descriptors counts the open files of this process, 0 where it can't.
+// descriptors counts the open files of this process; 0 if it can't.
 func descriptors() float64 {
 	files, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -259,7 +259,7 @@ func descriptors() float64 {
 	return float64(len(files))
 }
 
-// heap is what the heap holds after a collection.
+// heap returns the size of the heap after a collection.
 func heap() float64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -13,11 +13,11 @@ import (
 	"silly.store/etcd/robustness/internal/store"
 )
 
-// replaceScenarios are about which endpoints are used.
+// replaceScenarios are the scenarios of changing endpoints.
 var replaceScenarios = []Scenario{
 	{
 		Number: 32, Name: "replace-member", Quick: true,
-		About:  "a member is replaced by an empty one elsewhere while one of another cluster is among the endpoints, which are then set or synced; mixed calls",
+		About:  "a member is replaced by an empty one at another address, and the endpoints, which include a foreign cluster's, are set or synced; mixed calls",
 		Judged: []string{"I1", "I2", "I7", "I8", "I11"}, Time: 50 * time.Second, Least: history.Amount{Faults: 3, Calls: 5_000, Batches: 20},
 		run: replaceMembers,
 	},
@@ -44,7 +44,7 @@ func replaceMembers(w *world) (err error) {
 	}})(w)
 }
 
-// removeMember removes the leader, or a follower that has crashed before.
+// removeMember removes the leader, or a follower that has already crashed.
 func (w *world) removeMember(leader bool) error {
 	who := follows
 	if leader {
@@ -73,8 +73,8 @@ func (w *world) removeMember(leader bool) error {
 	return p.Close()
 }
 
-// addMember adds a member and tells the tested clients of it: by its endpoint, or
-// by having one that knows only the first of the others ask for all.
+// addMember adds a member and makes the tested clients use it: by setting its
+// endpoint, or by a Sync of a client that knows only the first other member.
 func (w *world) addMember(sync bool) error {
 	ctx, cancel := context.WithTimeout(w.ctx, settle)
 	defer cancel()
@@ -105,7 +105,7 @@ func (w *world) addMember(sync bool) error {
 	return nil
 }
 
-// endpoints gives the tested clients other endpoints.
+// endpoints sets new endpoints on the tested clients.
 func (w *world) endpoints(list []string) error {
 	for _, s := range w.stores {
 		if err := s.SetEndpoints(list); err != nil {
@@ -115,7 +115,7 @@ func (w *world) endpoints(list []string) error {
 	return nil
 }
 
-// refuseForeign has a client that knows the cluster meet only the other one.
+// refuseForeign points a client that knows the cluster at the foreign one.
 func (w *world) refuseForeign(other *etcdtest.Server) error {
 	s, err := store.Drivers[w.client](w.config())
 	if err != nil {
@@ -135,7 +135,7 @@ func (w *world) refuseForeign(other *etcdtest.Server) error {
 	return nil
 }
 
-// refuseCertificate has a client that trusts another authority meet a server.
+// refuseCertificate points a client that trusts another authority at a server.
 func (w *world) refuseCertificate() (err error) {
 	server, err := etcdtest.NewProcess(etcdtest.Config{LogLevel: "error", TLS: etcdtest.ServerTLS})
 	if err != nil {
@@ -162,7 +162,7 @@ func (w *world) refuseCertificate() (err error) {
 	return nil
 }
 
-// tried records that something was used that must be refused.
+// tried records an attempt that must be refused.
 func (w *world) tried(what string, err error, says string) {
 	x := history.Refusal{What: what, Refused: err != nil}
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package scenario holds what is done to a cluster and to a client of it, and
-// the loads that go on meanwhile.
+// Package scenario holds the faults injected into a cluster and its clients, and
+// the loads that run meanwhile.
 package scenario
 
 import (
@@ -16,27 +16,31 @@ import (
 type Scenario struct {
 	Number int
 	Name   string
-	// About is the fault and the load in one line.
+	// About describes the fault and the load in one line.
 	About  string
 	Judged []string
-	// Time is how long it goes on unless told otherwise.
+	// Time is how long it runs by default.
 	Time time.Duration
-	// Least is what must have happened in that time.
+	// Least is the minimum that must happen in that time.
 	Least history.Amount
 	// LeasesMayEnd: faults are long enough to cost leases.
 	LeasesMayEnd bool
-	// Quick is whether it is part of the quick run.
-	Quick   bool
-	Cluster etcdtest.ClusterConfig
-	// TokenTTL, when not 0, turns authentication on, with tokens that live so long.
+	// Quick: it is part of the quick run.
+	Quick bool
+	// Alone: it measures the whole process, so no other may run beside it.
+	Alone bool
+	// OursOnly: the other client has nothing of the kind.
+	OursOnly bool
+	Cluster  etcdtest.ClusterConfig
+	// TokenTTL, if not 0, turns authentication on, with tokens of that lifetime.
 	TokenTTL time.Duration
 
 	run func(*world) error
 }
 
-// All are the scenarios in the order of their numbers.
+// All returns the scenarios in the order of their numbers.
 func All() []Scenario {
-	all := slices.Concat(memberScenarios, linkScenarios, watchScenarios, leaseScenarios, authScenarios, replaceScenarios, coalescedScenarios, otherScenarios)
+	all := slices.Concat(memberScenarios, linkScenarios, watchScenarios, leaseScenarios, authScenarios, replaceScenarios, coalescedScenarios, otherScenarios, lockScenarios, exactScenarios, queueScenarios)
 	slices.SortFunc(all, func(a, b Scenario) int { return a.Number - b.Number })
 	return all
 }
@@ -55,7 +59,7 @@ func Find(names []string) ([]Scenario, error) {
 	return found, nil
 }
 
-// least is what must have happened in a run of a given time.
+// least returns the minimum that must happen in a run of a given time.
 func (s *Scenario) least(d time.Duration) history.Amount {
 	part := min(float64(d)/float64(s.Time), 1)
 	scale := func(n int) int {
@@ -67,5 +71,6 @@ func (s *Scenario) least(d time.Duration) history.Amount {
 	return history.Amount{
 		Faults: scale(s.Least.Faults), Calls: scale(s.Least.Calls), Events: scale(s.Least.Events), Leases: scale(s.Least.Leases),
 		Authentications: scale(s.Least.Authentications), Batches: scale(s.Least.Batches),
+		Grants: scale(s.Least.Grants), Items: scale(s.Least.Items), Owned: scale(s.Least.Owned),
 	}
 }

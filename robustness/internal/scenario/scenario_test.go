@@ -30,7 +30,7 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
-// A shorter run needs less, a longer one no more, and something is needed always.
+// A shorter run needs less, a longer one no more, and the minimum is never zero.
 func TestLeast(t *testing.T) {
 	s := Scenario{Time: time.Minute, Least: history.Amount{Faults: 6, Calls: 1000}}
 	for d, want := range map[time.Duration]history.Amount{

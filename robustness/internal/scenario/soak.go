@@ -17,28 +17,26 @@ import (
 )
 
 const (
-	// roundTime is how long faults come before what has happened is judged and
-	// thrown away.
+	// roundTime is how long faults come before the history is judged and dropped.
 	roundTime = 20 * time.Second
-	// faultGap lies between two faults, up to a quarter longer or shorter.
+	// faultGap is the time between two faults, give or take a quarter.
 	faultGap = 2 * time.Second
-	// soakEpochs is how many sets of keys there are. The warm-up comes by all of them.
+	// soakEpochs is the number of sets of keys. The warm-up uses all of them.
 	soakEpochs = 10
-	// progressInterval is how often the servers tell idle watches where they are.
+	// progressInterval is how often the servers send progress to idle watches.
 	progressInterval = 5 * time.Second
-	// growth is by how much memory and goroutines may have grown in the end.
+	// growth is the factor by which memory and goroutines may grow.
 	growth = 1.05
 )
 
-// Soak is a mixed load under random faults for as long as one likes. It is judged
-// in rounds, whose histories are thrown away, so that it needs no more memory the
-// longer it goes on.
+// Soak is a mixed load under random faults for any length of time. It is judged in
+// rounds and drops their histories, so that its memory does not grow with time.
 type Soak struct {
 	Client string
 	Seed   uint64
 	Time   time.Duration // under faults
-	Warm   time.Duration // with hardly a fault before and after; 0 means 10 s
-	// Keep is called with the history of a round in which something was violated.
+	Warm   time.Duration // with few faults, before and after; 0 means 10 s
+	// Keep is called with the history of each round with a violation.
 	Keep func(round int, run *history.Run, logs map[string]string) error
 
 	w       *world
@@ -46,11 +44,11 @@ type Soak struct {
 	result  report.Soak
 	watches []*keptWatch
 	leases  []*keptLease
-	lost    sync.WaitGroup // one a lease, until it is over
+	lost    sync.WaitGroup // one per lease, until it is over
 	before  *history.Before
 	bag     bag
 	faults  int
-	began   int64             // when the window did
+	began   int64             // when the window began
 	point   *report.SoakPoint // of the window, nil if it has none
 }
 
@@ -60,12 +58,12 @@ func (s *Soak) Open() error {
 	if s.Warm == 0 {
 		s.Warm = 10 * time.Second
 	}
-	setting := &Scenario{Name: "soak", Cluster: etcdtest.ClusterConfig{PeerProxies: true, Config: etcdtest.Config{WatchProgressInterval: progressInterval}}}
+	setting := &Scenario{Name: "soak", LeasesMayEnd: true, Cluster: etcdtest.ClusterConfig{PeerProxies: true, Config: etcdtest.Config{WatchProgressInterval: progressInterval}}}
 	w := &world{
 		scenario: setting, client: s.Client, seed: s.Seed, ctx: context.Background(), names: history.NewInterner(), gone: make(map[string]string), epochs: soakEpochs,
 		rec: history.NewRecorder(history.Run{
 			Scenario: setting.Name, Client: s.Client, Seed: s.Seed,
-			Judged: []string{"I1", "I2", "I3", "I4", "I5", "I7", "I8"}, LeasesMayEnd: true,
+			Judged: append([]string{"I1", "I2", "I3", "I4", "I5", "I7", "I8"}, lockJudged...), LeasesMayEnd: true,
 		}),
 	}
 	s.w = w
@@ -81,10 +79,10 @@ func (s *Soak) Open() error {
 	return nil
 }
 
-// Figures are how it goes. It may be called while Run goes on.
+// Figures returns the current figures. It may be called during Run.
 func (s *Soak) Figures() live.Figures { return s.meter.look() }
 
-// Run goes on until the time is over or ctx has ended, and judges what there was.
+// Run runs until the time is over or ctx has ended, and judges what happened.
 func (s *Soak) Run(ctx context.Context) (*report.Soak, error) {
 	pauses, stopPauses := context.WithCancel(context.Background())
 	var ticking sync.WaitGroup
@@ -104,7 +102,7 @@ func (s *Soak) Run(ctx context.Context) (*report.Soak, error) {
 	return &s.result, err
 }
 
-// phases are the warm-up, the rounds under faults, and the same as before them.
+// phases runs the warm-up, the rounds under faults and the cool-down.
 func (s *Soak) phases(ctx context.Context) error {
 	if err := s.quiet(ctx, "warming up"); err != nil {
 		return err
@@ -128,7 +126,7 @@ func (s *Soak) phases(ctx context.Context) error {
 	return nil
 }
 
-// loads makes what goes on over the windows.
+// loads creates the loads that span windows.
 func (s *Soak) loads() {
 	w := s.w
 	everything := history.Filter{Key: "k/", FromKey: true, Progress: true}
@@ -148,7 +146,7 @@ func (s *Soak) loads() {
 	}
 }
 
-// quiet is a window with hardly a fault, at the end of which the clients are idle.
+// quiet runs a window with few faults that ends with idle clients.
 func (s *Soak) quiet(ctx context.Context, phase string) error {
 	return s.window(phase, true, func() {
 		for _, c := range briefFaults {
@@ -160,8 +158,8 @@ func (s *Soak) quiet(ctx context.Context, phase string) error {
 	})
 }
 
-// window has the loads go on while during goes on, and judges what has happened.
-// When it is the last before idleness, watches are closed and leases revoked.
+// window runs the loads for as long as during runs, and judges the history. Before
+// idleness it closes the watches and revokes the leases.
 func (s *Soak) window(phase string, ending bool, during func()) error {
 	w := s.w
 	w.stop, w.final, w.finalRevision = make(chan struct{}), make(chan struct{}), 0
@@ -183,6 +181,9 @@ func (s *Soak) window(phase string, ending bool, during func()) error {
 			w.scan(w.stores[rand.N(len(w.stores))], "w/")
 		}
 	})
+	if err := w.locks(locking{wants: every, alone: true, near: true}); err != nil {
+		return err
+	}
 	s.meter.reads(s.watches[:2])
 	during()
 	s.meter.change(func(f *live.Figures) { f.Phase = "healing" })
@@ -198,7 +199,7 @@ func (s *Soak) window(phase string, ending bool, during func()) error {
 	return nil
 }
 
-// shortWatches are those that last a few seconds.
+// shortWatches opens watches that last a few seconds.
 const shortWatches = 10
 
 // inject injects faults until the round is over.
@@ -213,7 +214,7 @@ func (s *Soak) inject(ctx context.Context, end time.Time) {
 	}
 }
 
-// injectOne injects a fault and ends it. It returns false if that could not be done.
+// injectOne injects a fault and ends it. It returns false if that failed.
 func (s *Soak) injectOne(ctx context.Context, c cycle) bool {
 	w := s.w
 	done := w.rec.Fault(history.Fault{Name: c.name, OneMember: c.oneMember})
@@ -232,12 +233,12 @@ func (s *Soak) injectOne(ctx context.Context, c cycle) bool {
 	return err == nil
 }
 
-// rest waits for d, up to a quarter longer or shorter, or until ctx has ended.
+// rest waits for d, give or take a quarter, or until ctx has ended.
 func (s *Soak) rest(ctx context.Context, d time.Duration) {
 	rest(ctx, d*3/4+time.Duration(s.bag.random.Int64N(int64(d/2)+1)))
 }
 
-// judge judges a window and forgets it.
+// judge judges a window and drops it.
 func (s *Soak) judge(run *history.Run) error {
 	findings := check.Judge(run)
 	broken := s.result.Add(run, findings)
@@ -269,9 +270,9 @@ func (s *Soak) judge(run *history.Run) error {
 	})
 }
 
-// measure tells what is held when the clients are idle and have no connections: of
-// those there are more or fewer as chance has it, each with goroutines and buffers
-// here and in the proxies. It waits until that has stayed the same for a while.
+// measure returns the resource use of idle clients without connections: their
+// number varies, and each has goroutines and buffers here and in the proxies. It
+// waits until the measurements have been stable for a while.
 func (s *Soak) measure() holdings {
 	s.meter.change(func(f *live.Figures) { f.Phase = "measuring memory" })
 	for _, p := range s.w.proxies {
@@ -292,8 +293,8 @@ func (s *Soak) measure() holdings {
 	return last
 }
 
-// usage notes what is held in the end beside what was held before, the proxies
-// holding as much as then.
+// usage records the resource use before and after, with the proxies' share as it was
+// before.
 func (s *Soak) usage(before, after holdings) {
 	heap := after.heap - after.proxies + before.proxies
 	s.result.Usage = []history.Usage{

@@ -11,9 +11,8 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// briefFaults are over in a moment. Quiet times have each of them once, too: what the
-// harness and its libraries keep for what they do here is there before memory is
-// measured.
+// briefFaults last a moment. Each also occurs once in quiet times, so that the harness
+// and its libraries allocate what they keep before memory is measured.
 var briefFaults = []cycle{
 	{name: "member restarted", oneMember: true, hold: time.Second, inject: terminate(inTurn)},
 	{name: "leader moved", inject: moveLeader},
@@ -22,15 +21,15 @@ var briefFaults = []cycle{
 	{name: "defragmented", oneMember: true, inject: defragmentOne},
 }
 
-// soakFaults are what a soak chooses from. The leader is never held still for as
-// long as a lease lives without renewal: it would revoke leases that the next one
-// has renewed, see Not obvious in DESIGN.md.
+// soakFaults are the faults of a soak. The leader is never suspended for as long as a
+// lease lives without renewal: it would revoke leases that the next leader has
+// renewed, see "Not obvious" in DESIGN.md.
 var soakFaults = append([]cycle{
 	{name: "leader killed", oneMember: true, hold: 3 * time.Second, inject: kill(leads)},
 	{name: "follower killed", oneMember: true, hold: 3 * time.Second, inject: kill(follows)},
 	{name: "quorum lost", hold: 3 * time.Second, inject: noQuorum},
-	{name: "leader held still", oneMember: true, hold: 2 * time.Second, inject: hang(leads)},
-	{name: "follower held still", oneMember: true, hold: 6 * time.Second, inject: hang(follows)},
+	{name: "leader suspended", oneMember: true, hold: 2 * time.Second, inject: hang(leads)},
+	{name: "follower suspended", oneMember: true, hold: 6 * time.Second, inject: hang(follows)},
 	{name: "member cut off", oneMember: true, hold: 4 * time.Second, inject: isolate(inTurn)},
 	{name: "links stalled", hold: 3 * time.Second, inject: link(etcdtest.BothWays, etcdtest.Fault{Stall: true})},
 	{name: "links stalled for long", hold: 9 * time.Second, inject: link(etcdtest.BothWays, etcdtest.Fault{Stall: true})},
@@ -44,7 +43,7 @@ var soakFaults = append([]cycle{
 	{name: "answers cut", hold: time.Second, inject: again(10, cutWithin(etcdtest.ToClient, 16<<10))},
 }, briefFaults...)
 
-// bag gives each of its faults once before any comes again.
+// bag returns each of its faults once before any repeats.
 type bag struct {
 	random *rand.Rand
 	left   []cycle
@@ -61,7 +60,7 @@ func (b *bag) next() cycle {
 	return c
 }
 
-// oneLink puts a fault on the ways between the clients and one member.
+// oneLink puts a fault on the links between the clients and one member.
 func oneLink(ways etcdtest.Way, f etcdtest.Fault) func(*world, int) (func() error, error) {
 	return func(w *world, n int) (func() error, error) {
 		w.proxies[n%len(w.proxies)].Set(ways, f)
@@ -69,8 +68,8 @@ func oneLink(ways etcdtest.Way, f etcdtest.Fault) func(*world, int) (func() erro
 	}
 }
 
-// silent ends the connections to one member, which accepts new ones and says
-// nothing.
+// silent ends the connections to one member, which then accepts new ones but never
+// answers.
 func silent(w *world, n int) (func() error, error) {
 	p := w.proxies[n%len(w.proxies)]
 	p.Silence(true)
@@ -78,7 +77,7 @@ func silent(w *world, n int) (func() error, error) {
 	return w.healLinks, nil
 }
 
-// again repeats a momentary fault until it is to end, at most n times.
+// again repeats a momentary fault until its end, at most n times.
 func again(n int, inject func(*world, int) (func() error, error)) func(*world, int) (func() error, error) {
 	return func(w *world, _ int) (func() error, error) {
 		for i := range n {
@@ -116,7 +115,7 @@ func defragmentOne(w *world, n int) (func() error, error) {
 	})
 }
 
-// compacted is err unless it says that all was compacted already.
+// compacted returns err unless it says that the revision is already compacted.
 func compacted(err error) error {
 	if errors.Is(err, rpctypes.ErrCompacted) {
 		return nil

@@ -13,20 +13,20 @@ import (
 	"silly.store/etcd/robustness/internal/store"
 )
 
-// watching is how a load of watches chooses them.
+// watching configures a load of watches.
 type watching struct {
-	// filters are chosen from at random.
+	// filters are picked at random.
 	filters []history.Filter
 	// back and ahead are how far from now a watch with a revision may begin.
 	// 0 and 0: all watches are from now.
 	back, ahead int64
-	// life is how long a watch is kept, up to half longer or shorter. 0: to the end.
+	// life is how long a watch is kept, give or take half. 0: to the end.
 	life time.Duration
-	// slow is how long the reader waits between two responses.
+	// slow is the reader's pause between two responses.
 	slow time.Duration
 }
 
-// keyFilters watch the keys that the load of keys writes.
+// keyFilters match the keys that the load of keys writes.
 var keyFilters = []history.Filter{
 	{Key: "k/", Prefix: true},
 	{Key: "k/", Prefix: true, PrevKV: true},
@@ -47,14 +47,14 @@ func (w *world) watchers(n int, kind watching) []*watchSlot {
 	return slots
 }
 
-// watchSlot opens one watch after the other.
+// watchSlot opens one watch after another.
 type watchSlot struct {
 	w      *world
 	s      store.Store
 	kind   watching
 	random *rand.Rand
-	// at is the revision up to which its watch has delivered, its first one less
-	// one when that was confirmed.
+	// at is the revision up to which its watch has delivered; once confirmed, the
+	// watch's start minus 1.
 	at atomic.Int64
 }
 
@@ -74,7 +74,7 @@ func (s *watchSlot) run() {
 	}
 }
 
-// revision is where the next watch begins.
+// revision returns where the next watch begins.
 func (s *watchSlot) revision() int64 {
 	if s.kind.back+s.kind.ahead == 0 || s.random.IntN(3) == 0 {
 		return 0
@@ -98,8 +98,8 @@ func (s *watchSlot) open(f history.Filter, revision int64) (*history.Watch, stor
 	return log, watch
 }
 
-// read reads a watch until its life or the run is over. In the second case it
-// goes on until everything was delivered. It returns true if the watch has ended.
+// read reads a watch until its life or the run is over. At the end of the run it
+// continues until everything is delivered. It returns true if the watch has ended.
 func (s *watchSlot) read(log *history.Watch, watch store.Watch, life time.Duration) bool {
 	ctx, cancel := context.WithCancel(s.w.ctx)
 	defer cancel()
@@ -129,7 +129,7 @@ func (s *watchSlot) read(log *history.Watch, watch store.Watch, life time.Durati
 	return ended
 }
 
-// finish reads up to the last revision, and what comes behind by mistake. It
+// finish reads up to the last revision, and anything wrongly delivered after it. It
 // returns true if the watch has ended.
 func (s *watchSlot) finish(log *history.Watch, watch store.Watch) bool {
 	log.Final = s.w.finalRevision
@@ -174,7 +174,7 @@ func (s *watchSlot) readUntil(ctx context.Context, log *history.Watch, watch sto
 	}
 }
 
-// delivered is the revision up to which a watch is known to have delivered.
+// delivered returns the revision up to which a watch is known to have delivered.
 func delivered(log *history.Watch) int64 {
 	for i := len(log.Responses) - 1; i >= 0; i-- {
 		r := &log.Responses[i]
@@ -188,8 +188,8 @@ func delivered(log *history.Watch) int64 {
 	return 0
 }
 
-// churn has a number of callers put and delete a few keys, so that single keys
-// can be watched.
+// churn makes a number of callers put and delete a few keys, so that watches of
+// single keys have events.
 func (w *world) churn(callers int, pace time.Duration) []history.Filter {
 	const keys = 20
 	key := func(i int) string { return fmt.Sprintf("w/%02d", i) }

@@ -12,15 +12,15 @@ import (
 	"silly.store/etcd/robustness/internal/store"
 )
 
-// watchScenarios are faults under watches.
+// watchScenarios are the scenarios of faults under watches.
 var watchScenarios = []Scenario{
 	{
-		Number: 16, Name: "compaction", About: "a compaction every 100 ms under watches that begin up to 100 revisions behind and ahead", Quick: true,
+		Number: 16, Name: "compaction", About: "a compaction every 100 ms; watches begin up to 100 revisions back and ahead", Quick: true,
 		Judged: []string{"I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 20, Events: 50_000, Batches: 20},
 		run: compactions,
 	},
 	{
-		Number: 17, Name: "cut-before-first", About: "connections are reset before the first event of watches from now; racing writers", Quick: true,
+		Number: 17, Name: "cut-before-first", About: "connections are reset before the first event of watches from now, while writers race", Quick: true,
 		Judged: []string{"I1", "I2", "I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 200, Calls: 5_000, Events: 5_000, Batches: 20},
 		run: func(w *world) error {
 			w.mixed()
@@ -41,7 +41,7 @@ var watchScenarios = []Scenario{
 		run:     fragments,
 	},
 	{
-		Number: 20, Name: "future", About: "watches from revisions that are yet to come, while members are restarted",
+		Number: 20, Name: "future", About: "watches from future revisions, while members are restarted",
 		Judged: []string{"I1", "I2", "I3", "I4"}, Time: 40 * time.Second, Least: history.Amount{Faults: 3, Calls: 10_000, Events: 5_000, Batches: 20},
 		run: func(w *world) error {
 			w.mixed()
@@ -51,12 +51,12 @@ var watchScenarios = []Scenario{
 		},
 	},
 	{
-		Number: 21, Name: "slow-reader", About: "a reader that is far too slow beside others, with resets",
+		Number: 21, Name: "slow-reader", About: "one reader is far too slow, the others are not; connections are reset",
 		Judged: []string{"I3", "I4", "I9"}, Time: 45 * time.Second, Least: history.Amount{Faults: 4, Events: 10_000},
 		run: slowReader,
 	},
 	{
-		Number: 22, Name: "beside-bulk", About: "watches beside ten reads of 10 MB at once, over TLS",
+		Number: 22, Name: "beside-bulk", About: "watches during ten concurrent reads of 10 MB, over TLS",
 		Judged: []string{"I3", "I4"}, Time: 25 * time.Second, Least: history.Amount{Faults: 3, Events: 2_000},
 		Cluster: etcdtest.ClusterConfig{Config: etcdtest.Config{TLS: etcdtest.ServerTLS}},
 		run:     besideBulk,
@@ -69,8 +69,8 @@ var watchScenarios = []Scenario{
 	},
 }
 
-// compactions compacts up to a moment ago again and again; each second is
-// reported as one fault.
+// compactions keeps compacting up to a moment ago; each second is reported as one
+// fault.
 func compactions(w *world) error {
 	w.mixed()
 	w.watchers(30, watching{filters: keyFilters, back: 100, ahead: 100, life: 2 * time.Second})
@@ -83,7 +83,7 @@ func compactions(w *world) error {
 	}})
 }
 
-// compact compacts once the oracles have seen what goes.
+// compact compacts once the oracles have seen the compacted revisions.
 func (w *world) compact(revision int64) error {
 	if revision < 2 {
 		return nil
@@ -98,8 +98,8 @@ func (w *world) compact(revision int64) error {
 	return nil
 }
 
-// manyWatches notes how long it takes after a reset until each watch has
-// delivered an event that is written at once, and then a few more.
+// manyWatches measures the time from a reset until each watch has delivered an event
+// written right after it, and then a few more.
 func manyWatches(w *world) error {
 	const n, more = 10_000, 40
 	w.churn(1, 30*time.Millisecond)
@@ -134,7 +134,7 @@ func manyWatches(w *world) error {
 	}})
 }
 
-// insist puts a value to a key until that succeeds, and returns its revision.
+// insist retries a put until it succeeds and returns its revision.
 func (c *caller) insist(key string) (int64, error) {
 	for end := time.Now().Add(settle); ; {
 		x := history.Call{Kind: history.Put, Key: key, Patient: true}
@@ -173,25 +173,40 @@ func (w *world) allReach(slots []*watchSlot, revision int64) error {
 	}
 }
 
-// fragments writes keys one by one and deletes all at once: with the previous
-// values that is more than the server puts into one message.
+// fragments writes keys one by one and deletes all at once: with the previous values
+// that exceeds the size of one server message, so the server cuts it for watches that ask
+// for that. Most watches see only the deletions: then most bytes are theirs, and most cuts
+// come between two pieces.
 func fragments(w *world) error {
-	const keys, size = 60, 20 << 10
-	c := &caller{w: w, s: w.stores[0], random: w.random(), process: int(w.process.Add(1))}
+	const keys, size, callers = 60, 20 << 10, 4
+	var all []*caller
+	for range callers {
+		all = append(all, &caller{w: w, s: w.stores[0], random: w.random(), process: int(w.process.Add(1))})
+	}
 	w.loads.Go(func() {
 		for w.sleep(20 * time.Millisecond) {
-			for i := 0; i < keys && !w.stopped(); i++ {
-				c.many([]string{fmt.Sprintf("f/%02d", i)}, "f/", size)
+			var puts sync.WaitGroup
+			for n, c := range all {
+				puts.Go(func() {
+					for i := n; i < keys && !w.stopped(); i += callers {
+						c.many([]string{fmt.Sprintf("f/%02d", i)}, "f/", size)
+					}
+				})
 			}
-			c.many(nil, "f/", 0)
+			puts.Wait()
+			all[0].many(nil, "f/", 0)
 		}
 	})
-	w.watchers(4, watching{filters: []history.Filter{{Key: "f/", Prefix: true, PrevKV: true}, {Key: "f/", Prefix: true, PrevKV: true, NoPut: true}}})
-	w.watchers(4, watching{filters: []history.Filter{{Key: "f/", Prefix: true, PrevKV: true}}, back: 100, life: 2 * time.Second})
+	whole := history.Filter{Key: "f/", Prefix: true, PrevKV: true, Fragment: true}
+	deletions := whole
+	deletions.NoPut = true
+	w.watchers(8, watching{filters: []history.Filter{deletions}})
+	w.watchers(2, watching{filters: []history.Filter{whole}})
+	w.watchers(4, watching{filters: []history.Filter{whole, deletions}, back: 100, life: 2 * time.Second})
 	return w.cycles(cycle{name: "answer cut", gap: 150 * time.Millisecond, inject: cutWithin(etcdtest.ToClient, 4<<20)})
 }
 
-// slowReader measures the memory that is held while one reader is slow.
+// slowReader measures the memory in use while one reader is slow.
 func slowReader(w *world) error {
 	before := heap()
 	c := &caller{w: w, s: w.stores[0], random: w.random(), process: int(w.process.Add(1))}
@@ -206,15 +221,15 @@ func slowReader(w *world) error {
 	w.watchers(4, watching{filters: all})
 	err := w.cycles(cycle{name: "reset", gap: 5 * time.Second, inject: reset})
 	after := heap()
-	// Four buffers of 4 MiB, what is under way, and the harness's own records.
+	// Four buffers of 4 MiB, the messages in flight, and the harness's own records.
 	w.rec.Change(func(r *history.Run) {
 		r.Usage = append(r.Usage, history.Usage{What: "heap bytes", Invariant: "I9", Before: before, After: after, Most: before + 64<<20})
 	})
 	return err
 }
 
-// besideBulk reads 100 MB at once while watches go on; each read counts as a
-// fault. The delay of a watch is from an event's first sight by an oracle.
+// besideBulk reads 100 MB at once while watches run; each read counts as a fault. A
+// watch's delay counts from the moment an oracle first sees the event.
 func besideBulk(w *world) error {
 	const keys, size = 100, 100 << 10
 	for i := range keys {
@@ -255,8 +270,8 @@ func besideBulk(w *world) error {
 	}})
 }
 
-// idleProgress has watches on keys that nobody writes, beside writers and
-// compactions: their progress has to carry them across.
+// idleProgress opens watches on keys without writers, next to writers of other keys
+// and compactions: progress must carry them past the compactions.
 func idleProgress(w *world) error {
 	filters := w.churn(2, 20*time.Millisecond)
 	idle := []history.Filter{{Key: "idle", Progress: true}, {Key: "idle/", Prefix: true, Progress: true}}

@@ -21,27 +21,27 @@ import (
 )
 
 const (
-	// settle is how long a cluster may take to be well again after all faults,
-	// and a watch to catch up then.
+	// settle is how long a cluster may take to recover after all faults, and
+	// then a watch to catch up.
 	settle = 60 * time.Second
-	// patience is the deadline of calls that aren't short on purpose.
+	// patience is the timeout of calls without a deliberately short one.
 	patience = 5 * time.Second
 )
 
-// world is one run: a cluster with a proxy in front of each member, the clients
-// that are tested behind them, and the recorder.
+// world is one run: a cluster with a proxy in front of each member, the tested
+// clients behind the proxies, and the recorder.
 type world struct {
 	scenario *Scenario
 	client   string
 	seed     uint64
 	ctx      context.Context // of the whole run
-	end      time.Time       // when no new fault begins; of the goroutine that injects them
+	end      time.Time       // after it no new fault begins; owned by the injecting goroutine
 
 	rec     *history.Recorder
 	names   *history.Interner
 	cluster *etcdtest.Cluster
-	proxies []*etcdtest.Proxy // in the order of the members; of the goroutine that injects faults
-	gone    map[string]string // logs of members that were removed
+	proxies []*etcdtest.Proxy // in the order of the members; owned by the injecting goroutine
+	gone    map[string]string // logs of removed members
 	oracle  *oracle
 	admin   *clientv3.Client // not behind the proxies
 
@@ -53,22 +53,31 @@ type world struct {
 	values  atomic.Int64 // to make values unique
 	process atomic.Int64
 	streams atomic.Uint64 // of random numbers
-	meter   *meter        // live figures, nil if nobody looks
-	// epochs is how many sets of keys there are, used in turn; 0: always new ones.
+	meter   *meter        // live figures; nil outside a soak
+	// epochs is the number of sets of keys, used in turn; 0: always new ones.
 	epochs int64
 
 	loads   sync.WaitGroup
-	stop    chan struct{} // closed when loads are to write no more
+	stop    chan struct{} // closed to make loads stop writing
 	watches sync.WaitGroup
 	final   chan struct{} // closed when finalRevision is known
-	// finalRevision is what watches have to reach; set before final is closed.
+	// finalRevision is the revision that watches must reach; set before final is closed.
 	finalRevision int64
-	// floor is the last revision of which the oracle says nothing any more.
+	// locking are the clients of a load of locks.
+	locking []*lockClient
+	// jobs are the ends of queues of a load of queues, and members those of a load of groups
+	// that have joined when the loads have ended.
+	jobs    []jobClient
+	members []*member
+	// observing are the observers of elections; unobserve ends them.
+	observing sync.WaitGroup
+	unobserve func()
+	// floor is the last revision that the oracle has dropped.
 	floor int64
 }
 
-// Run runs a scenario with a client and returns its history. logs returns what
-// the servers have logged; it is nil when there are no servers.
+// Run runs a scenario with a client and returns its history. logs holds the servers'
+// logs; it is nil without servers.
 func (s *Scenario) Run(ctx context.Context, client string, seed uint64, d time.Duration) (run *history.Run, logs map[string]string, err error) {
 	least := s.least(d)
 	if client != store.Names[0] {
@@ -142,7 +151,7 @@ func (w *world) open() (err error) {
 	return nil
 }
 
-// config is a driver's configuration for all members behind their proxies.
+// config returns a driver's configuration for all members behind their proxies.
 func (w *world) config() store.Config {
 	c := store.Config{Names: w.names, TLS: w.cluster.Members()[0].ClientTLS()}
 	if w.rootPassword != "" {
@@ -154,7 +163,7 @@ func (w *world) config() store.Config {
 	return c
 }
 
-// official makes a client of the harness's own, which is not behind the proxies.
+// official opens a client for the harness that bypasses the proxies.
 func (w *world) official(endpoints ...string) (*clientv3.Client, error) {
 	c := clientv3.Config{
 		Endpoints: endpoints, TLS: w.cluster.Members()[0].ClientTLS(), Logger: zap.NewNop(), DialTimeout: 2 * time.Second,
@@ -165,7 +174,7 @@ func (w *world) official(endpoints ...string) (*clientv3.Client, error) {
 	return clientv3.New(c)
 }
 
-// store opens one more client. Every second one lets writes share requests too.
+// store opens one more client. Every second one also lets writes share requests.
 func (w *world) store() (store.Store, error) {
 	config := w.config()
 	config.CoalesceWrites = len(w.stores)%2 == 1
@@ -185,7 +194,7 @@ func (w *world) close() error {
 		w.oracle.close()
 	}
 	if w.admin != nil {
-		_ = w.admin.Close() // its error is only that it was closed
+		_ = w.admin.Close() // the only error is that it is closed
 	}
 	for _, p := range w.proxies {
 		errs = append(errs, p.Close())
@@ -199,7 +208,7 @@ func (w *world) close() error {
 	return errors.Join(errs...)
 }
 
-// count adds up what the tested clients have counted.
+// count adds up the tested clients' counters.
 func (w *world) count() {
 	sums := make(map[string]int64)
 	for _, s := range w.stores {
@@ -207,7 +216,14 @@ func (w *world) count() {
 			sums[name] += n
 		}
 	}
-	w.rec.Change(func(r *history.Run) { r.Counts = sums })
+	w.rec.Change(func(r *history.Run) {
+		for i := range r.Locks {
+			if r.Locks[i].Granted != 0 {
+				sums[history.Grants]++
+			}
+		}
+		r.Counts = sums
+	})
 }
 
 func (w *world) logs() map[string]string {
@@ -220,22 +236,22 @@ func (w *world) logs() map[string]string {
 	return logs
 }
 
-// failed notes that the harness itself could not do its part.
+// failed records a failure of the harness itself.
 func (w *world) failed(format string, args ...any) {
 	w.rec.Change(func(r *history.Run) { r.Failures = append(r.Failures, fmt.Sprintf(format, args...)) })
 }
 
-// random is a new stream of random numbers. The n-th one of a seed is always the
-// same.
+// random returns a new stream of random numbers. The n-th stream of a seed is always
+// the same.
 func (w *world) random() *rand.Rand { return rand.New(rand.NewPCG(w.seed, w.streams.Add(1))) }
 
-// value makes a value that nobody else writes.
+// value returns a value that no other call writes.
 func (w *world) value() string { return fmt.Sprintf("v%d", w.values.Add(1)) }
 
-// over reports whether no new fault is to begin.
+// over reports whether the time for new faults is over.
 func (w *world) over() bool { return !time.Now().Before(w.end) || w.ctx.Err() != nil }
 
-// sleep waits for d; it reports false when the loads were stopped first.
+// sleep waits for d; it returns false if the loads were stopped first.
 func (w *world) sleep(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -248,7 +264,7 @@ func (w *world) sleep(d time.Duration) bool {
 	return false
 }
 
-// stopped reports whether the loads are to end.
+// stopped reports whether the loads must end.
 func (w *world) stopped() bool {
 	select {
 	case <-w.stop:
@@ -258,14 +274,17 @@ func (w *world) stopped() bool {
 	}
 }
 
-// drain ends the loads, waits until the cluster is well and the oracles and the
-// watches have seen everything, and compares what the members hold.
+// drain ends the loads, waits until the cluster has recovered and the oracles and the
+// watches have seen everything, and compares the members' hashes.
 func (w *world) drain() {
 	ctx, cancel := context.WithTimeout(w.ctx, settle)
 	defer cancel()
 	w.heal(ctx)
 	close(w.stop)
 	w.loads.Wait()
+	w.settleLocks(ctx)
+	w.settleQueues(ctx)
+	w.settleGroups(ctx)
 	revision, err := w.mark(ctx)
 	if err == nil {
 		err = w.oracle.reach(ctx, revision)

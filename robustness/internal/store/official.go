@@ -16,9 +16,9 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// official is go.etcd.io/etcd/client/v3 with what its own command line program
-// asks for: a bound on dialing, and keepalive pings. At its defaults it would
-// never notice a silent peer.
+// official is go.etcd.io/etcd/client/v3 with the settings of its own command line
+// program: a dial timeout and keepalive pings. At its defaults it would never
+// notice a silent peer.
 type official struct {
 	c               *clientv3.Client
 	names           *history.Interner
@@ -65,7 +65,7 @@ func (s *official) Counts() map[string]int64 {
 	return map[string]int64{history.Authentications: s.authentications.Load()}
 }
 
-// Fate of a failed write is unknown: this client does not say.
+// Fate is always Unknown for a failed write: this client does not report it.
 func (s *official) Fate(err error) history.Fate {
 	if err == nil {
 		return history.Done
@@ -185,8 +185,8 @@ func (s *official) event(kv *mvccpb.KeyValue) history.Event {
 	}
 }
 
-// Watch asks for the notification of its creation, whose header is all that this
-// client tells of where a watch from now begins.
+// Watch requests a creation notice. Its header is this client's only information
+// about where a watch from now begins.
 func (s *official) Watch(ctx context.Context, f history.Filter, revision int64) (Watch, error) {
 	options := []clientv3.OpOption{clientv3.WithCreatedNotify(), clientv3.WithRev(revision)}
 	for _, o := range []struct {
@@ -195,6 +195,7 @@ func (s *official) Watch(ctx context.Context, f history.Filter, revision int64) 
 	}{
 		{f.Prefix, clientv3.WithPrefix()}, {f.FromKey, clientv3.WithFromKey()}, {f.PrevKV, clientv3.WithPrevKV()},
 		{f.NoPut, clientv3.WithFilterPut()}, {f.NoDelete, clientv3.WithFilterDelete()}, {f.Progress, clientv3.WithProgressNotify()},
+		{f.Fragment, clientv3.WithFragment()},
 	} {
 		if o.on {
 			options = append(options, o.option)
@@ -277,8 +278,8 @@ func (w *officialWatch) response(r *clientv3.WatchResponse) (history.Response, e
 	return resp, nil
 }
 
-// Grant reads the responses, as this client asks of its users; the end of their
-// channel is how it reports the loss.
+// Grant reads the responses, as this client requires; the end of their channel
+// reports the loss.
 func (s *official) Grant(ctx context.Context, ttl time.Duration) (Lease, error) {
 	r, err := s.c.Grant(ctx, int64((ttl+time.Second-1)/time.Second))
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// ours is silly.store/etcd at its defaults, apart from coalescing writes.
+// ours is silly.store/etcd at its defaults, except for coalescing writes.
 type ours struct {
 	c     *etcd.Client
 	names *history.Interner
@@ -172,7 +172,7 @@ func (s *ours) event(kv etcd.KeyValue) history.Event {
 func (s *ours) Watch(ctx context.Context, f history.Filter, revision int64) (Watch, error) {
 	w, err := s.c.Watch(ctx, etcd.WatchRequest{
 		Key: f.Key, Prefix: f.Prefix, FromKey: f.FromKey, Revision: revision,
-		PrevKV: f.PrevKV, NoPut: f.NoPut, NoDelete: f.NoDelete, ProgressNotify: f.Progress,
+		PrevKV: f.PrevKV, NoPut: f.NoPut, NoDelete: f.NoDelete, ProgressNotify: f.Progress, Fragment: f.Fragment,
 	})
 	if err != nil {
 		return nil, err
@@ -201,7 +201,7 @@ func (w *oursWatch) Next(ctx context.Context) (history.Response, error) {
 	for i := range r.Events {
 		e := &r.Events[i]
 		x := w.s.event(e.KV)
-		x.Delete = e.Type == etcd.Delete
+		x.Delete = e.Type == etcd.EventDelete
 		if e.PrevKV != nil {
 			x.Prev, x.HasPrev = text(w.s.names, e.PrevKV.Value), true
 		}

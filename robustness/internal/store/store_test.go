@@ -13,7 +13,7 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// Both drivers tell the same work in the same words.
+// Both drivers report the same work in the same terms.
 func TestDrivers(t *testing.T) {
 	s := etcdtest.Start(t)
 	for _, name := range Names {
@@ -45,7 +45,7 @@ func TestDrivers(t *testing.T) {
 	}
 }
 
-// calls makes each call on one key and returns the revision of the first.
+// calls makes each kind of call on one key and returns the revision of the first.
 func calls(ctx context.Context, t *testing.T, c Store, prefix string) int64 {
 	key := prefix + "k"
 	first, err := c.Put(ctx, key, "a", 0)
@@ -68,8 +68,8 @@ func calls(ctx context.Context, t *testing.T, c Store, prefix string) int64 {
 	return r
 }
 
-// many writes several keys at once, and watches and reads all that was written
-// since a revision.
+// many writes several keys at once, and watches and reads all writes since a
+// revision.
 func many(ctx context.Context, t *testing.T, c Store, prefix string, began int64) {
 	large := Pad("large", 100)
 	a, err := c.PutMany(ctx, []string{prefix + "x", prefix + "y"}, large)
@@ -110,7 +110,7 @@ func many(ctx context.Context, t *testing.T, c Store, prefix string, began int64
 	check(t, a, err, Answer{Revision: began + 5, Matched: true})
 }
 
-// lease loses a lease and is told.
+// lease loses a lease and checks the report of the loss.
 func lease(ctx context.Context, t *testing.T, c Store, prefix string) {
 	l, err := c.Grant(ctx, 2*time.Second)
 	if err != nil {
@@ -131,11 +131,11 @@ func lease(ctx context.Context, t *testing.T, c Store, prefix string) {
 			t.Error("the loss has no reason")
 		}
 	case <-ctx.Done():
-		t.Error("the loss is not told")
+		t.Error("the loss is not reported")
 	}
 }
 
-// compacted meets a compaction.
+// compacted opens a watch on a compacted revision.
 func compacted(ctx context.Context, t *testing.T, c Store, prefix string) {
 	a, err := c.Put(ctx, prefix+"k", "e", 0)
 	if err != nil {
@@ -154,7 +154,7 @@ func compacted(ctx context.Context, t *testing.T, c Store, prefix string) {
 	}
 }
 
-// compact compacts by whatever means the driver under test has.
+// compact compacts with the means of the tested driver.
 func compact(ctx context.Context, t *testing.T, c Store, revision int64) {
 	t.Helper()
 	var err error

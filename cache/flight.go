@@ -1,0 +1,176 @@
+package cache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"silly.store/etcd"
+)
+
+// flight is a linearizable read of the store's revision, which all share that have asked
+// before it left.
+type flight struct {
+	landed chan struct{} // closed when the fields below are set
+
+	left     time.Time
+	before   *published // what was published when it left
+	revision int64
+	term     uint64
+	err      error
+
+	inVain atomic.Bool // a reader has waited in vain for the cache to be where it was
+}
+
+// flights are those of a cache. A reader joins the one that has not left yet: one that has
+// left may have passed the store before the reader's call began.
+type flights struct {
+	read   func(*flight)
+	launch func(func()) bool // runs it in a goroutine; false: the cache is closed
+	closed <-chan struct{}   // with the cache
+
+	mu      sync.Mutex // guards the fields below
+	next    *flight    // has not left
+	inAir   int
+	lastOff time.Time     // when the last one left
+	trip    time.Duration // how long the last one took
+	off     chan struct{} // not nil: closed when next leaves, before its time has come
+}
+
+// leastHeadway is how long a flight waits at least for the one before it to land.
+const leastHeadway = 5 * time.Millisecond
+
+// join returns the flight that has not left, and has it leave as soon as that may be.
+func (fs *flights) join() *flight {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.next != nil {
+		return fs.next
+	}
+	f := &flight{landed: make(chan struct{})}
+	fs.next = f
+	headway := max(2*fs.trip, leastHeadway) - time.Since(fs.lastOff)
+	switch {
+	case fs.inAir == 0 || headway <= 0:
+		fs.leaveLocked()
+	default: // the one before it may hang
+		off := make(chan struct{})
+		fs.off = off
+		if !fs.launch(func() { fs.wait(f, headway, off) }) {
+			fs.leaveLocked() // and fails
+		}
+	}
+	return f
+}
+
+// wait has a flight leave although another one is still away.
+func (fs *flights) wait(f *flight, headway time.Duration, off <-chan struct{}) {
+	timer := time.NewTimer(headway)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-fs.closed: // it fails
+	case <-off:
+		return
+	}
+	fs.leaveLate(f)
+}
+
+// leaveLocked has the next flight leave.
+func (fs *flights) leaveLocked() {
+	f := fs.next
+	fs.next = nil
+	fs.inAir++
+	fs.lastOff = time.Now()
+	if fs.off != nil {
+		close(fs.off)
+		fs.off = nil
+	}
+	if !fs.launch(func() { fs.fly(f) }) {
+		fs.inAir--
+		f.err = ErrClosed
+		close(f.landed)
+	}
+}
+
+func (fs *flights) leaveLate(f *flight) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.next == f {
+		fs.leaveLocked()
+	}
+}
+
+// fly makes the read, and has the next flight leave, if somebody waits for it.
+func (fs *flights) fly(f *flight) {
+	f.left = time.Now()
+	fs.read(f)
+	fs.mu.Lock()
+	fs.inAir--
+	fs.trip = time.Since(f.left)
+	if fs.next != nil && fs.inAir == 0 {
+		fs.leaveLocked()
+	}
+	fs.mu.Unlock()
+	close(f.landed)
+}
+
+// roundTrip is how long the last flight took.
+func (fs *flights) roundTrip() time.Duration {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.trip
+}
+
+// readIndex makes the read of a flight: of the range's first key, and only whether it is
+// there, so that it needs no permission that the cache does not need.
+func (ca *Cache) readIndex(f *flight) {
+	f.before = ca.current.Load()
+	ca.counts.flights.Add(1)
+	for range 2 { // the client reports once that the store was reset
+		var resp *etcd.GetResponse
+		resp, f.err = ca.c.Get(ca.ctx, etcd.GetRequest{Key: cmp.Or(ca.config.Key, "\x00"), CountOnly: true})
+		if f.err == nil {
+			f.revision, f.term = resp.Header.Revision, resp.Header.RaftTerm
+		}
+		if !errors.Is(f.err, etcd.ErrHistoryReset) {
+			return
+		}
+	}
+}
+
+// launch runs a flight in a goroutine of the cache's, unless that is closed.
+func (ca *Cache) launch(fly func()) bool {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	if ca.closing {
+		return false
+	}
+	ca.routines.Go(fly)
+	return true
+}
+
+// proof is that the store was at a revision at some time after a flight had left.
+type proof struct {
+	left     time.Time
+	epoch    int
+	revision int64
+	term     uint64
+}
+
+// fresh joins a flight and returns it when it has landed.
+func (ca *Cache) fresh(ctx context.Context) (*flight, error) {
+	f := ca.flights.join()
+	select {
+	case <-f.landed:
+	case <-ctx.Done():
+		return nil, ca.gaveUp(ctx)
+	}
+	if f.err != nil && ca.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	return f, f.err
+}

@@ -1,0 +1,114 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// State is how a cache gets on.
+type State uint8
+
+const (
+	// StateLoading: the range has not been read yet.
+	StateLoading State = iota
+	// StateLive: a member serves the watch.
+	StateLive
+	// StateStale: no member serves the watch, or it is refused. Local reads go on with what
+	// there is.
+	StateStale
+	// StateClosed: the cache or its client was closed.
+	StateClosed
+	// StateEnded: the range is larger than Config.MaxBytes. The cache holds nothing any more.
+	StateEnded
+)
+
+var stateNames = [...]string{"loading", "live", "stale", "closed", "ended"}
+
+// String returns "loading", "live", "stale", "closed" or "ended", or "State(7)" for a value that is
+// none of the constants.
+func (s State) String() string {
+	if int(s) >= len(stateNames) {
+		return fmt.Sprintf("State(%d)", uint8(s))
+	}
+	return stateNames[s]
+}
+
+// Stats is the work of a cache since it was made, and its state now.
+type Stats struct {
+	State State
+	// Err is why the cache is not live; nil while it is, after Close, and while nothing has
+	// gone wrong yet.
+	Err error
+	// Since is when it ceased to be live; zero while it is, and before it was.
+	Since time.Time
+
+	// Revision is that of local reads, of the history Epoch. Both are 0 before the range has
+	// been read.
+	Revision int64
+	Epoch    int
+	// Keys is how many there are.
+	Keys int
+	// Bytes is what they count for Config.MaxBytes.
+	Bytes int64
+	// RetainedBytes is how much of what has been replaced is kept for subscribers that are
+	// behind, at most: snapshots that are held come on top.
+	RetainedBytes int64
+	// FreshAt is the latest time at which the cache is known to have been current; zero:
+	// none. Only calls that are Linearizable or Within prove that.
+	FreshAt time.Time
+
+	// Published counts the states that readers have seen, Resyncs those that were read again
+	// because history was lost.
+	Published, Resyncs int64
+	// Flights counts the requests for the store's revision, which readers share, Fallbacks
+	// the Gets that were made of the server because the cache was not there, could not tell
+	// in time how fresh it is, or does not keep an Exact revision.
+	Flights, Fallbacks int64
+	// ValueReads counts the Gets that were made of the server for values that the cache does
+	// not keep.
+	ValueReads int64
+}
+
+type counts struct {
+	published, resyncs, flights, fallbacks, values atomic.Int64
+}
+
+// Stats returns a snapshot, for metrics and for people. It does not wait.
+func (ca *Cache) Stats() Stats {
+	p := ca.current.Load()
+	s := Stats{
+		Revision: p.revision, Epoch: p.epoch, Keys: p.pairs.Len(), Bytes: p.bytes,
+		ValueReads: ca.counts.values.Load(), RetainedBytes: ca.lagging.retained(p),
+		Published: ca.counts.published.Load(), Resyncs: ca.counts.resyncs.Load(),
+		Flights: ca.counts.flights.Load(), Fallbacks: ca.counts.fallbacks.Load(),
+	}
+	if known := ca.proof.Load(); known != nil && known.epoch == p.epoch {
+		s.FreshAt = known.left
+	}
+	ca.mu.Lock()
+	s.Err, s.Since = ca.trouble, ca.since
+	ca.mu.Unlock()
+	if s.Err == nil && !p.ready() {
+		s.Err = ca.follower.Trouble()
+	}
+	watch, watched := ca.follower.WatchState()
+	switch {
+	case errors.Is(p.ended, ErrCacheTooLarge):
+		s.State, s.Err = StateEnded, p.ended
+	case p.ended != nil || ca.stopped.Load():
+		s.State = StateClosed
+	case !p.ready():
+		s.State = StateLoading
+	case s.Err != nil:
+		s.State = StateStale
+	case watched && watch.Err == nil:
+		s.State, s.Since = StateLive, time.Time{}
+	case watched:
+		s.State, s.Err, s.Since = StateStale, watch.Err, watch.Since
+	default:
+		s.State, s.Err, s.Since = StateStale, ca.follower.Trouble(), p.at
+	}
+	return s
+}

@@ -1,0 +1,68 @@
+package concurrency
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"silly.store/etcd"
+)
+
+// Errors that errors.Is finds in what this package returns, beside those of package etcd.
+// The texts name the lock, never its value.
+var (
+	// ErrLocked: TryLock found a holder or waiters, or the barrier is held already.
+	ErrLocked = errors.New("is locked")
+	// ErrLockLost: the lock was lost before it was unlocked: its session ended, or
+	// somebody deleted its key. What was done since may have overlapped with another
+	// holder's work.
+	ErrLockLost = errors.New("the lock was lost")
+	// ErrNotHeld: the lock was unlocked before, or was never acquired.
+	ErrNotHeld = errors.New("the lock is not held")
+	// ErrSessionLost: the session has ended; the text says why.
+	ErrSessionLost = errors.New("the session has ended")
+	// ErrNotLeader: the leadership was lost or resigned.
+	ErrNotLeader = errors.New("is not the leader")
+	// ErrConfigMismatch: contenders for this name use another limit.
+	ErrConfigMismatch = errors.New("is configured differently elsewhere")
+	// ErrClosed: the Coordinator was closed.
+	ErrClosed = errors.New("the coordinator is closed")
+)
+
+// LockedError is the error of a TryLock that found the lock taken. errors.Is finds
+// ErrLocked.
+type LockedError struct {
+	// Name is the lock's.
+	Name string
+	// Holder has the lock. It is zero if the holder left meanwhile.
+	Holder Holder
+}
+
+func (e *LockedError) Error() string {
+	if e.Holder.Key == "" {
+		return "concurrency: " + strconv.Quote(e.Name) + " is locked"
+	}
+	return fmt.Sprintf("concurrency: %q is locked by %q since revision %d", e.Name, e.Holder.Key, e.Holder.Token)
+}
+
+// Is makes errors.Is(err, ErrLocked) true.
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
+
+// Holder is who holds a lock.
+type Holder struct {
+	// Key is the holder's key.
+	Key string
+	// Token is the key's create revision, see [Lock.Token].
+	Token int64
+	// Value is the value that the holder has put. It belongs to the caller.
+	Value []byte
+	// Lease is the lease that the key is on.
+	Lease etcd.LeaseID
+}
+
+var errNilContext = invalid("the context is nil; use context.Background() if there is none")
+
+// invalid is the error of an argument that cannot be meant.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("concurrency: "+format+": %w", append(args, etcd.ErrInvalidRequest)...)
+}

@@ -1,0 +1,100 @@
+package concurrency
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/internal/backoff"
+	"silly.store/etcd/internal/call"
+)
+
+// Run campaigns and calls f while it leads, on exactly one of all instances that call Run
+// with this name. f's context ends with ctx and when the leadership is lost. Run waits for
+// f and only then resigns, so f never runs twice at the same time while its context is
+// respected. After a loss it campaigns again, after a pause of 0.1 to 5 s, which grows while
+// losses follow each other.
+//
+// Run returns when ctx ends, when f returns nil while it leads, and, unless Restart is set,
+// when f returns an error while it leads: that error. If f ignores its context, Run waits:
+// the leadership is kept as long as the lease lives.
+func (e *Election) Run(ctx context.Context, f func(ctx context.Context, ld *Leadership) error) error {
+	if f == nil {
+		return invalid("%q: the function is nil", e.q.name)
+	}
+	for failures := 0; ; failures++ {
+		began := time.Now()
+		again, err := e.term(ctx, f)
+		if !again {
+			return err
+		}
+		if time.Since(began) > runPauses.Cap {
+			failures = 0
+		}
+		e.q.co.warn("leadership ended, campaigning again", "name", e.q.name, "error", err)
+		if !call.Sleep(ctx, runPauses.First+runPauses.Jittered(failures)) {
+			return e.q.failed(ctx, context.Cause(ctx))
+		}
+	}
+}
+
+// runPauses spaces campaigns.
+var runPauses = backoff.Backoff{First: 100 * time.Millisecond, Cap: 5 * time.Second}
+
+// term campaigns and runs f for one term. again: another campaign is due, because of err.
+func (e *Election) term(ctx context.Context, f func(ctx context.Context, ld *Leadership) error) (again bool, err error) {
+	ld, err := e.Campaign(ctx)
+	if err != nil {
+		return ctx.Err() == nil && etcd.Temporary(err), err
+	}
+	held, cancel := joined(ctx, ld.Context())
+	defer cancel()
+	defer func() {
+		// The release goes on without it when ctx has ended.
+		if resigned := ld.Resign(ctx); err == nil && again {
+			err = resigned
+		}
+	}()
+	err = e.call(held, ld, f)
+	switch {
+	case ctx.Err() != nil:
+		return false, errors.Join(e.q.failed(ctx, context.Cause(ctx)), err)
+	case held.Err() != nil && !errors.Is(context.Cause(held), ErrNotHeld):
+		return !e.q.co.isClosed(), errors.Join(context.Cause(held), err)
+	case err != nil:
+		return e.config.Restart, err
+	}
+	return false, nil
+}
+
+// overdue is how long a function may go on after its leadership has ended before that is
+// logged.
+const overdue = 5 * time.Second
+
+// call calls f, and logs when it ignores the end of its context.
+func (e *Election) call(ctx context.Context, ld *Leadership, f func(ctx context.Context, ld *Leadership) error) error {
+	returned := make(chan struct{})
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer close(returned)
+	watching.Add(1)
+	stop := context.AfterFunc(ctx, func() {
+		defer watching.Done()
+		timer := time.NewTimer(overdue)
+		defer timer.Stop()
+		select {
+		case <-returned:
+		case <-timer.C:
+			e.q.co.counters.overdue.Add(1)
+			e.q.co.warn("the function goes on without leadership; Run waits for it", "name", e.q.name, "term", ld.Term())
+		}
+	})
+	defer func() {
+		if stop() {
+			watching.Done()
+		}
+	}()
+	return f(ctx, ld)
+}

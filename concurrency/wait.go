@@ -1,0 +1,219 @@
+package concurrency
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"silly.store/etcd"
+	"silly.store/etcd/internal/call"
+)
+
+// outset is what the place has to wait for by what it has read. far: it watches a key in
+// front of it only, and must read again when that is gone.
+func (p *place) outset() (o outset, far bool, err error) {
+	o = outset{revision: p.seen}
+	if p.q.limit > 0 {
+		o.before, o.budget, err = p.q.weights(p.list)
+		return o, false, err
+	}
+	if len(p.list) > near {
+		o.before = map[string]int64{p.list[near-1].key: 1}
+		return o, true, nil
+	}
+	if len(p.list) == 0 {
+		return o, false, nil
+	}
+	o.before = make(map[string]int64, len(p.list))
+	for _, c := range p.list {
+		o.before[c.key] = 1
+	}
+	return o, false, nil
+}
+
+// weights is what a semaphore's contender waits for: until what those before it have leaves
+// room for it. The first in the queue says what the limit is; others that say something else
+// are about to give up.
+func (q *queue) weights(list []contender) (before map[string]int64, budget int64, err error) {
+	before = make(map[string]int64, len(list))
+	for i := range list { // from the newest on
+		weight, limit, ok := parseWeight(list[i].value)
+		if i == len(list)-1 && limit != q.limit {
+			return nil, 0, fmt.Errorf("%w: the limit is %d here, and %q in the key %q", ErrConfigMismatch, q.limit, list[i].value, list[i].key)
+		}
+		if !ok {
+			weight = q.limit
+		}
+		before[list[i].key] = weight
+	}
+	return before, q.limit - q.weight, nil
+}
+
+// weightValue is the value of a semaphore's key.
+func weightValue(weight, limit int64) []byte {
+	return []byte(strconv.FormatInt(weight, 10) + "/" + strconv.FormatInt(limit, 10))
+}
+
+func parseWeight(value []byte) (weight, limit int64, ok bool) {
+	a, b, _ := strings.Cut(string(value), "/")
+	weight, err1 := strconv.ParseInt(a, 10, 64)
+	limit, err2 := strconv.ParseInt(b, 10, 64)
+	return weight, limit, err1 == nil && err2 == nil && 0 < weight && weight <= limit
+}
+
+func (o outset) clear() bool {
+	var sum int64
+	for _, weight := range o.before {
+		sum += weight
+	}
+	return sum <= o.budget
+}
+
+// wait returns when the place holds, by what it has read and what the hub has told since.
+func (p *place) wait(ctx context.Context) error {
+	o, far, err := p.outset()
+	if err != nil || o.clear() {
+		return err
+	}
+	ctx, cancel := joined(ctx, p.s.life)
+	defer cancel()
+	for failures := 0; ; {
+		st, err := p.await(ctx, o, far)
+		switch {
+		case err != nil:
+			return p.lost(err)
+		case st == standsClear && !far:
+			return nil
+		case st == standsGone:
+			return errRequeue
+		}
+		p.again()
+		for err = p.read(ctx); err != nil; err = p.read(ctx) {
+			if !etcd.Temporary(err) || !pause(ctx, failures) {
+				return p.lost(err)
+			}
+			failures++
+		}
+		failures = 0
+		if o, far, err = p.outset(); err != nil || o.clear() {
+			return err
+		}
+	}
+}
+
+// await waits at the hub that o is about.
+func (p *place) await(ctx context.Context, o outset, far bool) (standing, error) {
+	m := p.m
+	if far {
+		p.m.leave(true)
+		p.m = nil
+		for key := range o.before {
+			m = p.q.co.hubs.come(hubKey{key: key, exact: true}, p.key)
+		}
+		defer m.leave(true)
+	}
+	if !m.join(o) {
+		return standsStale, nil
+	}
+	st, err := m.await(ctx)
+	if st == standsFailed {
+		err = m.failure()
+	}
+	return st, err
+}
+
+// again prepares the place for reading the keys again.
+func (p *place) again() {
+	if p.m == nil {
+		p.m = p.q.co.hubs.come(hubKey{key: p.q.root}, p.key)
+		return
+	}
+	p.m.again()
+}
+
+// drop gives up a place because of err.
+func (p *place) drop(err error) {
+	if p.m != nil {
+		p.m.leave(false)
+	}
+	switch {
+	case errors.Is(err, errSlotTaken): // the slot stays busy
+	case p.created == 0 && !p.doubt:
+		p.free()
+	case p.s.Err() == nil || p.lease == 0:
+		p.q.co.releaser.add(&release{name: p.q.name, do: func(ctx context.Context) (bool, error) {
+			_, done, err := p.release(ctx)
+			return done, err
+		}})
+	}
+}
+
+// release makes an attempt to delete the key. done: it is gone, and the slot is free, or it
+// goes with the lease. deleted: a request of ours has deleted it.
+func (p *place) release(ctx context.Context) (deleted, done bool, err error) {
+	if p.s.Err() != nil && p.lease != 0 {
+		return true, true, nil
+	}
+	if p.created == 0 {
+		if err := p.find(ctx); err != nil || p.created == 0 {
+			return false, err == nil, err
+		}
+	}
+	resp, err := p.q.co.client.Txn(call.WithCopies(ctx, p.deleting), etcd.TxnRequest{If: []etcd.Compare{p.guard()}, Then: []etcd.Op{etcd.DeleteRequest{Key: p.key}}})
+	if err != nil {
+		if etcd.MaybeApplied(err) {
+			p.deleting++
+		}
+		return false, false, err
+	}
+	p.free()
+	return resp.Succeeded || p.deleting > 0, true, nil
+}
+
+// find looks for the key that a request of unknown outcome has put, once none can put it any
+// more. If there is none, the slot is free.
+func (p *place) find(ctx context.Context) error {
+	if err := p.settled(ctx); err != nil {
+		return err
+	}
+	resp, err := p.q.co.client.Get(ctx, etcd.GetRequest{Key: p.key})
+	if err != nil {
+		return err
+	}
+	if kv, ok := resp.First(); ok && p.mine(kv) {
+		p.created = kv.CreateRevision
+		return nil
+	}
+	p.free()
+	return nil
+}
+
+// settled returns when no request can put the key any more.
+func (p *place) settled(ctx context.Context) error {
+	err := p.s.fence(ctx, p.epoch)
+	if err == nil || p.s.Err() == nil {
+		return err
+	}
+	// Only a key without a lease comes here. Its requests compare the session's key, which
+	// goes with the session's lease.
+	resp, err := p.q.co.client.Get(ctx, etcd.GetRequest{Key: p.s.key, CountOnly: true})
+	if err == nil && resp.Count > 0 {
+		err = errors.New("the lease of the session is still there")
+	}
+	return err
+}
+
+// free returns the slot of a key that is gone, and to which no request under way can bring
+// it back.
+func (p *place) free() {
+	if p.slot >= 0 {
+		p.s.give(p.q.prefix, p.slot)
+	}
+}
+
+// guard is the condition that the place is still there.
+func (p *place) guard() etcd.Compare {
+	return etcd.CompareCreateRevision(p.key, etcd.Equal, p.created)
+}

@@ -1,0 +1,2 @@
+// Package cache holds package cache against real etcd servers.
+package cache

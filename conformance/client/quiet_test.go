@@ -1,0 +1,189 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
+)
+
+// A member falls silent while eight callers read and write. A read takes well under half a
+// second and fails nowhere, and a write that begins after that is served elsewhere. The
+// suspicion, which takes a second and a half, is not waited for. TestHalfDead has the rest.
+func TestSilentMemberCostsReadsLittle(t *testing.T) {
+	t.Parallel()
+	p := startProxied(t)
+	victim := p.aFollower(t)
+	c := connect(t, etcd.Config{Endpoints: p.endpoints(victim), Coalesce: etcd.CoalesceOff})
+	read := func() error { _, err := c.Get(within(t, 20*time.Second), etcd.GetRequest{Key: "quiet"}); return err }
+	p.useAll(t, func() { _ = read() })
+	p.proxies[victim].Set(etcdtest.BothWays, etcdtest.Fault{Stall: true})
+	began := time.Now()
+	var calls sync.WaitGroup
+	var mu sync.Mutex
+	worst := time.Duration(0)
+	for range 8 {
+		calls.Go(func() {
+			for time.Since(began) < 1200*time.Millisecond {
+				asked := time.Now()
+				if err := read(); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				worst = max(worst, time.Since(asked))
+				mu.Unlock()
+			}
+		})
+	}
+	eventually(t, "a read to go elsewhere", func() bool { return c.Stats().Hedges > 0 })
+	for time.Since(began) < 1200*time.Millisecond {
+		asked := time.Now()
+		if _, err := c.Put(within(t, 20*time.Second), etcd.PutRequest{Key: ownKeys(t) + "k"}); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(asked); took > raceFactor*400*time.Millisecond {
+			t.Errorf("a write took %v", took)
+		}
+	}
+	calls.Wait()
+	t.Logf("the slowest read took %v; %d hedges", worst, c.Stats().Hedges)
+	if worst > raceFactor*600*time.Millisecond {
+		t.Errorf("the slowest read took %v", worst)
+	}
+}
+
+// A cluster that is slow as a whole gets a read in fifty more, and twenty, at the most.
+func TestSlowClusterIsHedgedLittle(t *testing.T) {
+	t.Parallel()
+	const callers, each = 20, 20
+	p := startProxied(t)
+	c := connect(t, etcd.Config{Endpoints: p.endpoints(p.aFollower(t)), Coalesce: etcd.CoalesceOff})
+	read := func() error { _, err := c.Get(within(t, 20*time.Second), etcd.GetRequest{Key: "quiet"}); return err }
+	p.useAll(t, func() { _ = read() })
+	for _, proxy := range p.proxies {
+		proxy.Set(etcdtest.ToClient, etcdtest.Fault{Delay: 200 * time.Millisecond})
+	}
+	before := c.Stats().Hedges
+	var calls sync.WaitGroup
+	for range callers {
+		calls.Go(func() {
+			for range each {
+				if err := read(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	calls.Wait()
+	if more := c.Stats().Hedges - before; more > 20+callers*each/50 {
+		t.Errorf("%d reads more for %d", more, callers*each)
+	}
+}
+
+const pausedEnv = "SILLY_ETCD_PAUSED_CLIENT"
+
+// pausedReport is what the client's process of TestPausedClient has seen.
+type pausedReport struct {
+	Reads, Hedges, Failures int64
+	Unfit                   string // endpoints that are not ready
+}
+
+// A process that stands still for two seconds holds no member for silent afterwards: no time
+// counts that the client has not lived through.
+func TestPausedClient(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), pausedEnv+"="+strings.Join(cluster.Endpoints(), " "))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	reports := json.NewDecoder(out)
+	// report has the client tell what it has seen by now.
+	report := func() (r pausedReport) {
+		t.Helper()
+		if _, err := io.WriteString(in, "\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := reports.Decode(&r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	eventually(t, "the client to read", func() bool { return report().Reads > 500 })
+	for range 2 {
+		before := report()
+		if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second) // the pause itself
+		if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the client to read on", func() bool { return report().Reads > before.Reads+1000 })
+		after := report()
+		// A machine that is busy may let a member wait for its turn; all 16 reads would be too many.
+		if after.Hedges > before.Hedges+8 || after.Failures-before.Failures > after.Hedges-before.Hedges || after.Unfit != "" {
+			t.Errorf("before the pause %+v, after it %+v", before, after)
+		}
+	}
+}
+
+// pausedClient is the child process of TestPausedClient. It reads until its parent is gone,
+// and reports when asked.
+func pausedClient(endpoints string) int {
+	c, err := etcd.New(etcd.Config{Endpoints: strings.Split(endpoints, " "), Coalesce: etcd.CoalesceOff})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer c.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	for range 16 {
+		go func() {
+			for ctx.Err() == nil {
+				_, _ = c.Get(ctx, etcd.GetRequest{Key: "quiet"})
+			}
+		}()
+	}
+	say := json.NewEncoder(os.Stdout)
+	for asked := bufio.NewScanner(os.Stdin); asked.Scan(); {
+		s := c.Stats()
+		r := pausedReport{Reads: s.Attempts, Hedges: s.Hedges, Failures: s.Failures}
+		for _, e := range s.Endpoints {
+			if e.State != etcd.EndpointReady {
+				r.Unfit += fmt.Sprint(e.Endpoint, " is ", e.State, " ")
+			}
+		}
+		if say.Encode(r) != nil {
+			break
+		}
+	}
+	return 0
+}

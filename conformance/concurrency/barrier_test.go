@@ -1,0 +1,387 @@
+package concurrency
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	recipe "go.etcd.io/etcd/client/v3/experimental/recipes"
+
+	"silly.store/etcd"
+	"silly.store/etcd/concurrency"
+)
+
+func exists(t testing.TB, c *etcd.Client, key string) bool {
+	t.Helper()
+	resp, err := c.Get(within(t, 20*time.Second), etcd.GetRequest{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(resp.KVs) > 0
+}
+
+// Those who wait go on when the barrier is released, also client/v3's, and when its holder's
+// lease ends.
+func TestBarrier(t *testing.T) {
+	t.Parallel()
+	c, name := connect(t, etcd.Config{}), ownName(t)
+	ctx := within(t, 20*time.Second)
+	for _, persistent := range []bool{false, true} {
+		holder := fresh(t)
+		b := holder.Barrier(name, concurrency.BarrierConfig{Persistent: persistent})
+		other := fresh(t).Barrier(name, concurrency.BarrierConfig{})
+		if err := other.Wait(ctx); err != nil {
+			t.Errorf("a barrier that nobody holds: %v", err)
+		}
+		if err := b.Hold(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, again := range []*concurrency.Barrier{b, other} {
+			if err := again.Hold(ctx); !errors.Is(err, concurrency.ErrLocked) {
+				t.Errorf("held already: %v", err)
+			}
+		}
+		wait := func() <-chan result[int] {
+			return async(func() (int, error) { return 0, other.Wait(ctx) })
+		}
+		waiting, theirs := wait(), async(func() (int, error) { return 0, recipe.NewBarrier(official(t, shared), name).Wait() })
+		select {
+		case <-waiting:
+			t.Fatal("it does not wait")
+		case <-time.After(50 * time.Millisecond):
+		}
+		if err := other.Release(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range []<-chan result[int]{waiting, theirs} {
+			if _, err := await(t, w); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := other.Release(ctx); err != nil {
+			t.Errorf("released again: %v", err)
+		}
+		if err := b.Hold(ctx); err != nil {
+			t.Fatal(err)
+		}
+		waiting = wait()
+		if err := holder.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if exists(t, c, name) != persistent {
+			t.Errorf("persistent %v: it exists %v", persistent, !persistent)
+		}
+		if persistent {
+			if err := other.Release(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := await(t, waiting); err != nil {
+			t.Error(err)
+		}
+	}
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	b := fresh(t).Barrier(name, concurrency.BarrierConfig{})
+	if err := b.Hold(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Wait(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a wait that is given up: %v", err)
+	}
+	for what, err := range map[string]error{
+		"Hold": fresh(t).Barrier("", concurrency.BarrierConfig{}).Hold(ctx),
+		"Wait": fresh(t).Barrier("", concurrency.BarrierConfig{}).Wait(ctx),
+	} {
+		if !errors.Is(err, etcd.ErrInvalidRequest) {
+			t.Errorf("%s without a name: %v", what, err)
+		}
+	}
+}
+
+// Whatever becomes of the request that holds or releases, it happens once, and a late copy
+// brings nothing back, also when the session is over by then.
+func TestBarrierFaults(t *testing.T) {
+	t.Parallel()
+	for fault, k := range kinds {
+		for _, persistent := range []bool{false, true} {
+			t.Run(fault, func(t *testing.T) {
+				t.Parallel()
+				c, f := faulty(t, etcd.Config{})
+				co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
+				ctx := within(t, 20*time.Second)
+				b := co.Barrier(name, concurrency.BarrierConfig{Persistent: persistent})
+				must[*concurrency.Session](t)(co.Session(ctx))
+				f.arm(k, name)
+				if err := b.Hold(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if !exists(t, plain, name) {
+					t.Error("nobody holds it")
+				}
+				if k == late {
+					if err := fresh(t).Barrier(name, concurrency.BarrierConfig{}).Release(ctx); err != nil {
+						t.Fatal(err)
+					}
+					if persistent {
+						if err := co.Close(ctx); err != nil {
+							t.Fatal(err)
+						}
+					}
+					f.deliver(t)
+					if exists(t, plain, name) {
+						t.Error("the late copy has brought it back")
+					}
+					return
+				}
+				f.arm(k, name+"\x12") // the Txn: behind the key in its compare comes another field
+				if err := b.Release(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if exists(t, plain, name) {
+					t.Error("it is still held")
+				}
+			})
+		}
+	}
+}
+
+// A Hold that is given up while its outcome is unknown leaves nothing behind.
+func TestBarrierGivenUp(t *testing.T) {
+	t.Parallel()
+	for _, persistent := range []bool{false, true} {
+		c, f := faulty(t, etcd.Config{})
+		co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
+		must[*concurrency.Session](t)(co.Session(within(t, 20*time.Second)))
+		hit := f.arm(stall, name)
+		ctx, cancel := context.WithCancel(within(t, 20*time.Second))
+		holding := async(func() (int, error) {
+			return 0, co.Barrier(name, concurrency.BarrierConfig{Persistent: persistent}).Hold(ctx)
+		})
+		<-hit
+		cancel()
+		if _, err := await(t, holding); !errors.Is(err, context.Canceled) {
+			t.Errorf("given up: %v", err)
+		}
+		f.sever()
+		f.deliver(t)
+		eventually(t, "the release", func() bool { return co.Stats().Releasing == 0 })
+		if exists(t, plain, name) {
+			t.Errorf("persistent %v: it is held", persistent)
+		}
+	}
+}
+
+// Rounds of n begin together and end together, one after the other, however many take part.
+func TestDoubleBarrier(t *testing.T) {
+	t.Parallel()
+	const n, participants, rounds = 3, 6, 5
+	name := ownName(t)
+	ctx := within(t, 60*time.Second)
+	var all sync.WaitGroup
+	for range participants {
+		b := fresh(t).DoubleBarrier(name, n)
+		all.Go(func() {
+			for range rounds {
+				r, err := b.Enter(ctx)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := r.Context().Err(); err != nil {
+					t.Errorf("the context inside: %v", err)
+				}
+				if err := r.Leave(ctx); err != nil {
+					t.Error(err)
+				}
+				if err := r.Leave(ctx); !errors.Is(err, concurrency.ErrNotHeld) {
+					t.Errorf("Leave again: %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	noKeys(t, connect(t, etcd.Config{}), name)
+}
+
+// entered are the participants of a double barrier, each with a coordinator of its own, after
+// all of them have entered.
+func entered(t testing.TB, name string, n int) (cos []*concurrency.Coordinator, rounds []*concurrency.Round) {
+	t.Helper()
+	var entering []<-chan result[*concurrency.Round]
+	for range n {
+		co := fresh(t)
+		cos = append(cos, co)
+		entering = append(entering, async(func() (*concurrency.Round, error) {
+			return co.DoubleBarrier(name, n).Enter(within(t, 20*time.Second))
+		}))
+	}
+	for _, e := range entering {
+		r, err := await(t, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounds = append(rounds, r)
+	}
+	return cos, rounds
+}
+
+// Rounds are separate: who enters while a round goes on waits for another n, and who leaves
+// waits for its own round only. One that dies counts as leaving.
+func TestDoubleBarrierRounds(t *testing.T) {
+	t.Parallel()
+	c, name := connect(t, etcd.Config{}), ownName(t)
+	ctx := within(t, 30*time.Second)
+	cos, rounds := entered(t, name, 2)
+	leaving := async(func() (int, error) { return 0, rounds[0].Leave(ctx) })
+	waiters(t, c, name, 1)
+	third := async(func() (*concurrency.Round, error) { return fresh(t).DoubleBarrier(name, 2).Enter(ctx) })
+	waiters(t, c, name, 2)
+	select {
+	case <-third:
+		t.Fatal("one has passed alone")
+	case <-leaving:
+		t.Fatal("one has left alone")
+	case <-time.After(300 * time.Millisecond): // longer than closeAfter
+	}
+	fourth, err := fresh(t).DoubleBarrier(name, 2).Enter(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := await(t, third)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The second of the first round dies.
+	if err := cos[1].Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := await(t, leaving); err != nil {
+		t.Errorf("Leave: %v", err)
+	}
+	// The key of one is deleted by hand.
+	for _, kv := range keys(t, c, name)[:1] {
+		if _, err := c.Delete(ctx, etcd.DeleteRequest{Key: kv.Key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leaving = async(func() (int, error) { return 0, r.Leave(ctx) })
+	if err := fourth.Leave(ctx); err != nil {
+		t.Errorf("Leave: %v", err)
+	}
+	if _, err := await(t, leaving); err != nil {
+		t.Errorf("Leave: %v", err)
+	}
+	noKeys(t, c, name)
+}
+
+// A participant that gives up or whose key is deleted does not hinder the others.
+func TestDoubleBarrierGivesUp(t *testing.T) {
+	t.Parallel()
+	c, name := connect(t, etcd.Config{}), ownName(t)
+	ctx, cancel := context.WithCancel(within(t, 30*time.Second))
+	one := async(func() (*concurrency.Round, error) { return fresh(t).DoubleBarrier(name, 2).Enter(ctx) })
+	waiters(t, c, name, 1)
+	cancel()
+	if _, err := await(t, one); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	noKeys(t, c, name)
+	co := fresh(t)
+	two := async(func() (*concurrency.Round, error) { return co.DoubleBarrier(name, 2).Enter(within(t, 30*time.Second)) })
+	waiters(t, c, name, 1)
+	if _, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: keys(t, c, name)[0].Key}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another place", func() bool { return co.Stats().Requeued == 1 && len(keys(t, c, name)) == 1 })
+	other, err := fresh(t).DoubleBarrier(name, 2).Enter(within(t, 30*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := await(t, two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaving := async(func() (int, error) { return 0, r.Leave(within(t, 30*time.Second)) })
+	if err := other.Leave(within(t, 30*time.Second)); err != nil {
+		t.Error(err)
+	}
+	if _, err := await(t, leaving); err != nil {
+		t.Error(err)
+	}
+	for _, n := range []int{-1, 0, 129} {
+		if _, err := co.DoubleBarrier(name, n).Enter(t.Context()); !errors.Is(err, etcd.ErrInvalidRequest) {
+			t.Errorf("%d participants: %v", n, err)
+		}
+	}
+}
+
+// Whatever becomes of the request that closes a round, there is one round, and a late copy
+// makes no other.
+func TestDoubleBarrierFaults(t *testing.T) {
+	t.Parallel()
+	for fault, k := range kinds {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			c, f := faulty(t, etcd.Config{})
+			co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
+			ctx := within(t, 20*time.Second)
+			must[*concurrency.Session](t)(co.Session(ctx))
+			one := async(func() (*concurrency.Round, error) { return fresh(t).DoubleBarrier(name, 2).Enter(ctx) })
+			waiters(t, plain, name, 1)
+			first := keys(t, plain, name)[0]
+			hit := f.arm(k, first.Key)
+			two, err := co.DoubleBarrier(name, 2).Enter(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-hit
+			r, err := await(t, one)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := keys(t, plain, name)
+			if k == late {
+				f.deliver(t)
+			}
+			for i, kv := range keys(t, plain, name) {
+				if kv.Version != 2 || kv.Lease == 0 || kv.ModRevision != before[i].ModRevision {
+					t.Errorf("%+v", kv)
+				}
+			}
+			leaving := async(func() (int, error) { return 0, r.Leave(ctx) })
+			if err := two.Leave(ctx); err != nil {
+				t.Error(err)
+			}
+			if _, err := await(t, leaving); err != nil {
+				t.Error(err)
+			}
+			noKeys(t, plain, name)
+		})
+	}
+}
+
+// A round of as many as etcd takes in a Txn.
+func TestDoubleBarrierLargest(t *testing.T) {
+	t.Parallel()
+	const n = 128
+	name := ownName(t)
+	ctx := within(t, 60*time.Second)
+	b := fresh(t).DoubleBarrier(name, n)
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			r, err := b.Enter(ctx)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := r.Leave(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}

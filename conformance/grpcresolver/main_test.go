@@ -1,0 +1,177 @@
+package grpcresolver
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"silly.store/etcd"
+	"silly.store/etcd/concurrency"
+	"silly.store/etcd/discovery"
+	"silly.store/etcd/discovery/grpcresolver"
+	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/internal/leaktest"
+)
+
+// The server that the tests share. A test uses only services that begin with its ownName.
+var shared *etcdtest.Server
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	var err error
+	shared, err = etcdtest.NewProcess(etcdtest.Config{Heartbeat: 10 * time.Millisecond})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = shared.Close() }()
+	return leaktest.Run(m, append(leaktest.Ours, "silly.store/etcd/concurrency.", "silly.store/etcd/discovery")...)
+}
+
+// connect makes a client that is closed with the test.
+func connect(t testing.TB, endpoint string) *etcd.Client {
+	t.Helper()
+	c, err := etcd.New(etcd.Config{Endpoints: []string{endpoint}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// coordinate makes a coordinator of the shared server that is closed with the test.
+func coordinate(t testing.TB) *concurrency.Coordinator {
+	t.Helper()
+	co, err := concurrency.New(connect(t, shared.Endpoints()[0]), concurrency.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = co.Close(ctx)
+	})
+	return co
+}
+
+var runs atomic.Int64
+
+// ownName is the service for one run of one test.
+func ownName(t testing.TB) string {
+	return fmt.Sprintf("%s.%d", strings.ReplaceAll(t.Name(), "/", "."), runs.Add(1))
+}
+
+func within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// server is one instance of a gRPC service, with gRPC's health service.
+type server struct {
+	addr string
+	grpc *grpc.Server
+	reg  *discovery.Registration
+}
+
+// serve starts an instance and registers it.
+func serve(t testing.TB, co *concurrency.Coordinator, i discovery.Instance) *server {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{addr: l.Addr().String(), grpc: grpc.NewServer()}
+	healthpb.RegisterHealthServer(s.grpc, health.NewServer())
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = s.grpc.Serve(l)
+	}()
+	t.Cleanup(func() {
+		s.grpc.Stop()
+		<-served
+	})
+	i.Addr = s.addr
+	if s.reg, err = discovery.Register(within(t, 20*time.Second), co, i); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// dial makes a gRPC client of a service.
+func dial(t testing.TB, c *etcd.Client, service, policy string, options ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
+	b, err := grpcresolver.NewBuilder(c, discovery.WatchConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient("etcd:///"+service, append(options,
+		grpc.WithResolvers(b), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"`+policy+`":{}}]}`))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// call makes a call and returns the address that has answered.
+func call(ctx context.Context, conn *grpc.ClientConn, options ...grpc.CallOption) (string, error) {
+	var p peer.Peer
+	_, err := healthpb.NewHealthClient(conn).Check(ctx, new(healthpb.HealthCheckRequest), append(options, grpc.Peer(&p))...)
+	if err != nil {
+		return "", err
+	}
+	return p.Addr.String(), nil
+}
+
+// answer waits until the calls are answered by the servers and by no others: in a row of
+// calls, evenly. No call may fail.
+func answer(t testing.TB, conn *grpc.ClientConn, servers ...*server) {
+	t.Helper()
+	answers(t, conn, 0, servers...)
+}
+
+// answers is answer where so many calls may be lost with a server.
+func answers(t testing.TB, conn *grpc.ClientConn, lost int, servers ...*server) {
+	t.Helper()
+	ctx := within(t, 30*time.Second)
+	const each = 3
+	for {
+		by := make(map[string]int)
+		for range each * len(servers) {
+			addr, err := call(ctx, conn, grpc.WaitForReady(true))
+			if lost > 0 && status.Code(err) == codes.Unavailable {
+				lost--
+				continue
+			}
+			if err != nil {
+				t.Fatalf("a call failed: %v; before it: %v", err, by)
+			}
+			by[addr]++
+		}
+		even := len(by) == len(servers)
+		for _, s := range servers {
+			even = even && by[s.addr] == each
+		}
+		if even {
+			return
+		}
+	}
+}

@@ -1,0 +1,2 @@
+// Package idempotent tests silly.store/etcd/idempotent on a real etcd.
+package idempotent

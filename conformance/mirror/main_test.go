@@ -1,0 +1,205 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/internal/leaktest"
+	"silly.store/etcd/mirror"
+)
+
+// slow runs what takes minutes, and holds the figures against their limits.
+var slow = flag.Bool("slow", false, "run the long variants and hold figures against their limits")
+
+// The servers that most tests share. A test uses only prefixes that begin with its ownName,
+// and compacts nothing.
+var source, target *etcdtest.Server
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	if endpoints := os.Getenv(childEnv); endpoints != "" {
+		return childMain(endpoints)
+	}
+	for _, s := range []**etcdtest.Server{&source, &target} {
+		var err error
+		if *s, err = etcdtest.NewProcess(etcdtest.Config{Heartbeat: 10 * time.Millisecond}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer func() { _ = (*s).Close() }()
+	}
+	return leaktest.Run(m, append(leaktest.Ours, "silly.store/etcd/mirror.")...)
+}
+
+// connect makes a client that is closed with the test.
+func connect(t testing.TB, endpoint string) *etcd.Client {
+	t.Helper()
+	c, err := etcd.New(etcd.Config{Endpoints: []string{endpoint}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+var runs atomic.Int64
+
+// ownName is the prefix for one run of one test.
+func ownName(t testing.TB) string {
+	return fmt.Sprintf("%s.%d", strings.ReplaceAll(t.Name(), "/", "."), runs.Add(1))
+}
+
+// sides are the clients of both clusters.
+type sides struct {
+	t        testing.TB
+	src, dst *etcd.Client
+	config   mirror.Config
+}
+
+// between is both sides of the shared servers, for a prefix of the test's own.
+func between(t testing.TB) *sides {
+	t.Helper()
+	name := ownName(t)
+	return &sides{t, connect(t, source.Endpoints()[0]), connect(t, target.Endpoints()[0]), mirror.Config{
+		Name: name, Prefix: name + "/a/", DestPrefix: name + "/b/",
+	}}
+}
+
+func (s *sides) new() *mirror.Mirror {
+	s.t.Helper()
+	m, err := mirror.New(s.src, s.dst, s.config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return m
+}
+
+// begin runs a mirror until end is called, or the test ends.
+func (s *sides) begin() (m *mirror.Mirror, end func() error) {
+	s.t.Helper()
+	m = s.new()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- m.Run(ctx)
+		close(done)
+	}()
+	end = func() error {
+		cancel()
+		return <-done
+	}
+	s.t.Cleanup(func() { _ = end() })
+	return m, end
+}
+
+// stopped ends a mirror that must not have failed.
+func (s *sides) stopped(end func() error) {
+	s.t.Helper()
+	if err := end(); !errors.Is(err, context.Canceled) {
+		s.t.Error(err)
+	}
+}
+
+// put puts a key of the source and returns the revision.
+func (s *sides) put(key, value string) int64 {
+	s.t.Helper()
+	resp, err := s.src.Put(within(s.t, 20*time.Second), etcd.PutRequest{Key: s.config.Prefix + key, Value: []byte(value)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.Header.Revision
+}
+
+func (s *sides) drop(key string) int64 {
+	s.t.Helper()
+	resp, err := s.src.Delete(within(s.t, 20*time.Second), etcd.DeleteRequest{Key: s.config.Prefix + key})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.Header.Revision
+}
+
+// foreign puts a key of the target as nobody should.
+func (s *sides) foreign(key, value string) {
+	s.t.Helper()
+	if _, err := s.dst.Put(within(s.t, 20*time.Second), etcd.PutRequest{Key: s.config.DestPrefix + key, Value: []byte(value)}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// has returns the target's pairs.
+func (s *sides) has() string {
+	s.t.Helper()
+	resp, err := s.dst.Get(within(s.t, 20*time.Second), etcd.GetRequest{Key: s.config.DestPrefix, Prefix: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var out []string
+	for _, kv := range resp.KVs {
+		out = append(out, fmt.Sprintf("%s=%s", strings.TrimPrefix(kv.Key, s.config.DestPrefix), kv.Value))
+	}
+	return strings.Join(out, " ")
+}
+
+// reaches waits until the mirror has a revision.
+func (s *sides) reaches(m *mirror.Mirror, revision int64) {
+	s.t.Helper()
+	eventually(s.t, fmt.Sprint("revision ", revision), func() bool {
+		st := m.Status()
+		return st.Phase == mirror.Following && st.Revision >= revision
+	})
+}
+
+// wantHas waits for a revision and checks the target's pairs.
+func (s *sides) wantHas(m *mirror.Mirror, revision int64, want string) {
+	s.t.Helper()
+	s.reaches(m, revision)
+	if got := s.has(); got != want {
+		s.t.Errorf("the target has %q, want %q", got, want)
+	}
+}
+
+// equal compares both sides.
+func (s *sides) equal(m *mirror.Mirror) *mirror.Report {
+	s.t.Helper()
+	r, err := m.Verify(within(s.t, time.Minute))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if !r.Equal() {
+		s.t.Errorf("%+v", r)
+	}
+	return r
+}
+
+// eventually waits until f holds.
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(60 * time.Second)
+	for !f() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}

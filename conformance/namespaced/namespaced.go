@@ -1,0 +1,108 @@
+// Package namespaced has the tests of the folders beside it run inside a namespace: with
+// ETCDTEST_NAMESPACE=prefix in the environment, the clients that tests are given are views,
+// and their neighbours must stay as they were. "make test-namespace" does that.
+package namespaced
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+)
+
+// Prefix is what the keys of all tests begin with; empty: they run as ever.
+var Prefix = os.Getenv("ETCDTEST_NAMESPACE")
+
+// View returns the view of c, which was made with config, in which a test runs: c itself
+// without Prefix. When the test is over, the view's neighbours are compared with what they
+// were before.
+func View(t testing.TB, c *etcd.Client, config etcd.Config) *etcd.Client {
+	t.Helper()
+	if Prefix == "" {
+		return c
+	}
+	settle(config)
+	t.Cleanup(func() { compare(t, config) })
+	return c.Namespace(Prefix)
+}
+
+// Neighbours are keys before, around and behind a prefix.
+func Neighbours(prefix string) []string {
+	last := len(prefix) - 1
+	return slices.DeleteFunc([]string{
+		"\x00", prefix[:last] + "\x00", prefix[:last] + string([]byte{prefix[last] - 1}), prefix[:last] + string([]byte{prefix[last] - 1, 0xff, 'k'}),
+		prefix, // the key that is the prefix is not in the view
+		prefix[:last] + string([]byte{prefix[last] + 1}), prefix[:last] + string([]byte{prefix[last] + 1, 0}), prefix[:last] + "\xff", "\xff\xff",
+	}, func(key string) bool { return len(key) > len(prefix) && strings.HasPrefix(key, prefix) })
+}
+
+// settled has the neighbours of each cluster that could be given some.
+var settled = struct {
+	mu sync.Mutex // guards the field below
+	at map[string][]etcd.KeyValue
+}{at: make(map[string][]etcd.KeyValue)}
+
+var value = []byte("neighbour")
+
+// aside calls f with a client of its own, so that a test's client is as unused as ever. A
+// cluster that cannot be reached, or asks for credentials, has no neighbours.
+func aside(config etcd.Config, f func(ctx context.Context, c *etcd.Client) error) error {
+	c, err := etcd.New(etcd.Config{Endpoints: config.Endpoints, TLS: config.TLS, Retry: -1})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return f(ctx, c)
+}
+
+func settle(config etcd.Config) {
+	cluster := strings.Join(config.Endpoints, " ")
+	settled.mu.Lock()
+	defer settled.mu.Unlock()
+	if settled.at[cluster] != nil {
+		return
+	}
+	_ = aside(config, func(ctx context.Context, c *etcd.Client) error {
+		var kvs []etcd.KeyValue
+		for _, key := range Neighbours(Prefix) {
+			// The cluster may have been given them at another address of its members.
+			resp, err := c.Txn(ctx, etcd.TxnRequest{
+				If:   []etcd.Compare{etcd.Missing(key)},
+				Then: []etcd.Op{etcd.PutRequest{Key: key, Value: value}, etcd.GetRequest{Key: key}},
+				Else: []etcd.Op{etcd.GetRequest{Key: key, CountOnly: true}, etcd.GetRequest{Key: key}},
+			})
+			if err != nil {
+				return err
+			}
+			kvs = append(kvs, resp.Responses[1].Get.KVs...)
+		}
+		settled.at[cluster] = kvs
+		return nil
+	})
+}
+
+func compare(t testing.TB, config etcd.Config) {
+	t.Helper()
+	settled.mu.Lock()
+	kvs := settled.at[strings.Join(config.Endpoints, " ")]
+	settled.mu.Unlock()
+	_ = aside(config, func(ctx context.Context, c *etcd.Client) error {
+		for _, want := range kvs {
+			got, err := c.Get(ctx, etcd.GetRequest{Key: want.Key})
+			if err != nil {
+				return err // the test has ended its server
+			}
+			if kv, ok := got.First(); !ok || kv.Version != 1 || kv.ModRevision != want.ModRevision || string(kv.Value) != string(value) {
+				t.Errorf("a neighbour of the namespace was touched: %q was %+v and is %+v", want.Key, want, kv)
+			}
+		}
+		return nil
+	})
+}

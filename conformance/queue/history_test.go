@@ -1,0 +1,210 @@
+package queue
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/concurrency"
+	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/queue"
+)
+
+var slow = flag.Bool("slow", false, "TestNothingLost with a million items, which takes hours: -run NothingLost -timeout 5h -args -slow")
+
+// model is what is known of the items of a queue: how often each was given to a worker.
+type model struct {
+	attempts map[string]int // of the items that are free
+	dead     map[string]bool
+	claims   []*queue.Claim
+	done     map[string]bool
+}
+
+const modelAttempts = 3
+
+// Two processes do whatever they please, one after the other. What is taken is free in the
+// model, with as many attempts; at the end everything is where the model says.
+func TestRandomHistories(t *testing.T) {
+	t.Parallel()
+	for run := range 6 {
+		seed := rand.Uint64()
+		t.Run(fmt.Sprint(run), func(t *testing.T) {
+			t.Parallel()
+			name, c := ownName(t), connect(t, etcd.Config{})
+			m := &model{attempts: make(map[string]int), dead: make(map[string]bool), done: make(map[string]bool)}
+			random := rand.New(rand.NewPCG(seed, 0))
+			config := queue.Config{Name: name, MaxAttempts: modelAttempts, Order: queue.Order(run % 2)}
+			ends := []*queue.Queue{process(t, config), process(t, config)}
+			for step := range 120 {
+				m.step(t, random, ends[random.IntN(len(ends))], name, step)
+			}
+			for len(m.claims) > 0 {
+				m.ack(t, name)
+			}
+			n := kindsOf(keys(t, c, name))
+			if n["i"]+n["t"] != len(m.attempts) || n["x"] != len(m.dead) || n["c"] != 0 || n["v"] != len(m.attempts)+len(m.dead) {
+				t.Errorf("seed %d: keys %v, and the model has %d free and %d dead", seed, n, len(m.attempts), len(m.dead))
+			}
+			for id := range m.done {
+				if got := stored(t, c, name+"-done/"+id); got != "1" {
+					t.Errorf("seed %d: the effect of %s: %q", seed, id, got)
+				}
+			}
+		})
+	}
+}
+
+func (m *model) step(t *testing.T, random *rand.Rand, q *queue.Queue, name string, step int) {
+	t.Helper()
+	switch random.IntN(8) {
+	case 0, 1, 2:
+		id := fmt.Sprint(step)
+		add(t, q, queue.Item{ID: id, Priority: random.IntN(3), At: time.Now().Add(time.Duration(random.IntN(10)) * time.Millisecond)})
+		m.attempts[id] = 0
+	case 3, 4:
+		if len(m.attempts) > 0 {
+			m.take(t, q)
+		}
+	case 5:
+		if len(m.claims) > 0 {
+			m.ack(t, name)
+		}
+	case 6:
+		if len(m.claims) > 0 {
+			m.nack(t, time.Duration(random.IntN(3))*time.Millisecond)
+		}
+	case 7:
+		m.settleDead(t, q, random.IntN(2) == 0)
+	}
+}
+
+func (m *model) take(t *testing.T, q *queue.Queue) {
+	t.Helper()
+	cl := take(t, q)
+	attempts, free := m.attempts[cl.Item.ID]
+	if !free || cl.Attempt != attempts+1 {
+		t.Fatalf("taken %s, attempt %d; in the model it is free: %v, after %d attempts", cl.Item.ID, cl.Attempt, free, attempts)
+	}
+	delete(m.attempts, cl.Item.ID)
+	m.claims = append(m.claims, cl)
+}
+
+func (m *model) next() (cl *queue.Claim) {
+	cl, m.claims = m.claims[0], m.claims[1:]
+	return cl
+}
+
+func (m *model) ack(t *testing.T, name string) {
+	t.Helper()
+	cl := m.next()
+	ack(t, cl, put(name+"-done/"+cl.Item.ID, "1"))
+	m.done[cl.Item.ID] = true
+}
+
+func (m *model) nack(t *testing.T, delay time.Duration) {
+	t.Helper()
+	cl := m.next()
+	nack(t, cl, delay)
+	if cl.Attempt < modelAttempts {
+		m.attempts[cl.Item.ID] = cl.Attempt
+	} else {
+		m.dead[cl.Item.ID] = true
+	}
+}
+
+func (m *model) settleDead(t *testing.T, q *queue.Queue, revive bool) {
+	t.Helper()
+	var ids []string
+	for d, err := range q.Dead(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, d.ID)
+	}
+	if len(ids) != len(m.dead) || slices.ContainsFunc(ids, func(id string) bool { return !m.dead[id] }) {
+		t.Fatalf("dead %v, in the model %v", ids, m.dead)
+	}
+	if len(ids) == 0 {
+		return
+	}
+	settle := q.Remove
+	if revive {
+		settle = q.Revive
+		m.attempts[ids[0]] = 0
+	}
+	if err := settle(t.Context(), ids[0]); err != nil {
+		t.Fatal(err)
+	}
+	delete(m.dead, ids[0])
+}
+
+// While connections break all the time, nothing is lost and nothing is acknowledged twice. What
+// client/v3's queue makes of that, package robustness tells.
+func TestNothingLost(t *testing.T) {
+	t.Parallel()
+	items, workers := 300, 8
+	if *slow {
+		items = 1_000_000
+	}
+	s, c := private(t)
+	proxy, err := etcdtest.NewProxy(s.Endpoints()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	behind := func() *queue.Queue {
+		c := connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, RetrySleep: time.Millisecond})
+		return open(t, coordinate(t, c, concurrency.Config{}), queue.Config{Name: "q", Order: queue.Relaxed})
+	}
+	ctx := within(t, time.Duration(items)*100*time.Millisecond)
+	var acked atomic.Int64
+	var running sync.WaitGroup
+	for end := range 2 {
+		q := behind()
+		running.Go(func() {
+			for i := end; i < items; i += 2 {
+				for q.Add(ctx, queue.Item{ID: fmt.Sprint(i)}) != nil && ctx.Err() == nil {
+				}
+			}
+		})
+		for range workers / 2 {
+			running.Go(func() {
+				for acked.Load() < int64(items) && ctx.Err() == nil {
+					brief := within(t, time.Second)
+					if cl, err := q.Take(brief); err == nil && cl.Ack(ctx, put("done/"+cl.Item.ID, "")) == nil {
+						acked.Add(1)
+					}
+				}
+			})
+		}
+	}
+	tick := time.NewTicker(60 * time.Millisecond)
+	defer tick.Stop()
+	for acked.Load() < int64(items) && ctx.Err() == nil {
+		<-tick.C
+		proxy.Reset()
+	}
+	running.Wait()
+	done := 0
+	r, err := c.Range(t.Context(), etcd.GetRequest{Key: "done/", Prefix: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kv, err := range r.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if done++; kv.Version != 1 {
+			t.Errorf("%s was acknowledged %d times", kv.Key, kv.Version)
+		}
+	}
+	if left := keys(t, c, "q"); done != items || len(left) > 0 {
+		t.Errorf("%d of %d items were acknowledged; left: %v", done, items, left)
+	}
+}

@@ -1,0 +1,2 @@
+// Package stm tests silly.store/etcd/stm on a real etcd.
+package stm

@@ -1,0 +1,138 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/concurrency"
+	"silly.store/etcd/internal/call"
+)
+
+// Partition is one holding of a partition. It is safe for concurrent use.
+type Partition struct {
+	// Index is the partition's number, from 0.
+	Index int
+
+	l *concurrency.Lock
+}
+
+// Token is a fencing token: each later owner of the partition has a larger one.
+func (p *Partition) Token() int64 { return p.l.Token() }
+
+// Guard is the condition that this member still owns the partition, for any Txn.
+func (p *Partition) Guard() etcd.Compare { return p.l.Guard() }
+
+// Txn applies a transaction if this member still owns the partition, whatever it believes.
+//
+// Errors: those of [concurrency.Lock.Txn].
+//
+// etcd: KV/Txn (since 3.3)
+func (p *Partition) Txn(ctx context.Context, req etcd.TxnRequest) (*etcd.TxnResponse, error) {
+	return p.l.Txn(ctx, req)
+}
+
+// want makes the partitions of the list those that this member is to own.
+func (g *Group) want(list []int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for index, stop := range g.wanted {
+		if !slices.Contains(list, index) {
+			stop(ErrMoved)
+			delete(g.wanted, index)
+		}
+	}
+	if g.life.Err() != nil {
+		return
+	}
+	for _, index := range list {
+		if g.wanted[index] != nil {
+			continue
+		}
+		ctx, stop := context.WithCancelCause(g.life)
+		g.wanted[index] = stop
+		// One that is ending for the same partition does not matter: it has the mutex.
+		g.routines.Go(func() { g.serve(ctx, index) })
+	}
+}
+
+// serve owns a partition, again after each loss, until ctx ends.
+func (g *Group) serve(ctx context.Context, index int) {
+	m := g.co.Mutex(g.partition(index), concurrency.MutexConfig{Value: []byte(g.config.Member)})
+	for failures := 0; ctx.Err() == nil; failures++ {
+		l, err := m.Lock(ctx)
+		switch {
+		case err == nil:
+			failures = 0
+			g.own(ctx, &Partition{index, l})
+		case ctx.Err() != nil:
+			return
+		case !etcd.Temporary(err):
+			g.fail(err)
+			return
+		default:
+			call.Sleep(ctx, pauses.Jittered(failures))
+		}
+	}
+}
+
+// own calls the function as long as the partition is owned and to be owned.
+func (g *Group) own(ctx context.Context, p *Partition) {
+	held, end := context.WithCancelCause(ctx)
+	stop := p.whenLost(end) //nolint:contextcheck // the lock's context is no child of ctx
+	defer end(nil)
+	defer stop()
+	g.mark(p, true)
+	g.log("owns a partition", "partition", p.Index)
+	for failures := 0; held.Err() == nil; failures++ {
+		began := time.Now()
+		err := g.f(held, p)
+		early := held.Err() == nil
+		g.returned(early)
+		if !early {
+			break
+		}
+		g.log("the function has returned early; it is called again", "partition", p.Index, "error", err)
+		if time.Since(began) > pauses.Cap {
+			failures = 0
+		}
+		call.Sleep(held, pauses.Jittered(failures))
+	}
+	g.log("leaves a partition", "partition", p.Index, "cause", context.Cause(held))
+	g.mark(p, false)
+	if err := g.release(p); err != nil && !errors.Is(err, concurrency.ErrLockLost) {
+		g.log("releasing a partition goes on in the background", "partition", p.Index, "error", err)
+	}
+}
+
+// whenLost has end called with the cause when the lock is lost.
+func (p *Partition) whenLost(end context.CancelCauseFunc) (stop func() bool) {
+	held := p.l.Context()
+	return context.AfterFunc(held, func() { end(context.Cause(held)) })
+}
+
+// release unlocks; Leave bounds how long that is waited for.
+func (g *Group) release(p *Partition) error { return p.l.Unlock(g.final) }
+
+// returned counts a call of the function.
+func (g *Group) returned(early bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls++
+	if early {
+		g.failed++
+	}
+}
+
+// mark notes that the partition is owned, or no longer.
+func (g *Group) mark(p *Partition, owned bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if owned {
+		g.owned[p.Index] = p
+	} else if g.owned[p.Index] == p {
+		delete(g.owned, p.Index)
+	}
+}

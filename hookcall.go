@@ -1,0 +1,163 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// begun is a call that Hooks.Call was told of. The zero value is of one that nobody wants to
+// hear the end of.
+type begun struct {
+	o     *observer
+	ended func(CallResult)
+	began time.Time
+	seen  *callSeen
+}
+
+// callSeen is what the attempts of a call have shown. It travels in the call's context.
+type callSeen struct {
+	mu       sync.Mutex // guards the fields below
+	attempts int
+	endpoint string
+}
+
+type callSeenKey struct{}
+
+// noteAttempt notes an attempt that is made for the caller of ctx.
+func (o *observer) noteAttempt(ctx context.Context, endpoint string) {
+	if seen, ok := ctx.Value(callSeenKey{}).(*callSeen); ok {
+		seen.mu.Lock()
+		seen.attempts++
+		seen.endpoint = endpoint
+		seen.mu.Unlock()
+	}
+}
+
+// begin tells Hooks.Call of a call and returns the context in which to make it. ctx is not
+// nil.
+func (o *observer) begin(ctx context.Context, info CallInfo) (context.Context, begun) {
+	if o.hooks.Call == nil {
+		return ctx, begun{}
+	}
+	ctx, ended := o.hooks.Call(ctx, info)
+	if ended == nil {
+		return ctx, begun{}
+	}
+	b := begun{o: o, ended: ended, began: time.Now(), seen: new(callSeen)}
+	return context.WithValue(ctx, callSeenKey{}, b.seen), b
+}
+
+// end tells of the end. resp, which may be nil, is the answer if err is nil.
+func (b *begun) end(err error, resp any) {
+	if b.ended == nil {
+		return
+	}
+	r := CallResult{Duration: time.Since(b.began)}
+	errors.As(err, &r.Err)
+	if err == nil {
+		r.Revision, r.Pairs = sizeOf(resp)
+	}
+	b.seen.mu.Lock()
+	r.Attempts, r.Endpoint = b.seen.attempts, b.seen.endpoint
+	b.seen.mu.Unlock()
+	if r.Endpoint == "" && r.Err != nil {
+		r.Endpoint = r.Err.Endpoint
+	}
+	defer b.o.caught("Call")
+	b.ended(r)
+}
+
+// sizeOf is the revision of an answer, and how many pairs it has.
+func sizeOf(resp any) (revision int64, pairs int) {
+	switch r := resp.(type) {
+	case *GetResponse:
+		return r.Header.Revision, len(r.KVs)
+	case *PutResponse:
+		return r.Header.Revision, 0
+	case *DeleteResponse:
+		return r.Header.Revision, len(r.PrevKVs)
+	case *TxnResponse:
+		for i := range r.Responses {
+			if get := r.Responses[i].Get; get != nil {
+				pairs += len(get.KVs)
+			}
+		}
+		return r.Header.Revision, pairs
+	}
+	return 0, 0
+}
+
+// infoOf describes a call by its request.
+func infoOf(op string, req wireRequest) CallInfo {
+	info := CallInfo{Op: op, Operations: 1, Bytes: req.sizeWire()}
+	switch w := req.(type) {
+	case *rangeRequest:
+		info.Key = w.Key
+	case *putRequest:
+		info.Key = w.Key
+	case *deleteRangeRequest:
+		info.Key = w.Key
+	}
+	return info
+}
+
+// caught keeps a panic of a hook from ending the process. It is to be deferred.
+func (o *observer) caught(hook string) {
+	if r := recover(); r != nil {
+		o.hookPanicked(hook, r)
+	}
+}
+
+// guarded are hooks whose panics are caught.
+func (o *observer) guarded(h Hooks) Hooks {
+	return Hooks{
+		Call: guardCall(o, h.Call), Attempt: guardAttempt(o, h.Attempt),
+		Retry:          guard(o, "Retry", h.Retry),
+		Connected:      guard(o, "Connected", h.Connected),
+		Disconnected:   guard(o, "Disconnected", h.Disconnected),
+		WatchDelivered: guard(o, "WatchDelivered", h.WatchDelivered),
+		WatchStale:     guard(o, "WatchStale", h.WatchStale),
+		WatchResumed:   guard(o, "WatchResumed", h.WatchResumed),
+		WatchEnded:     guard(o, "WatchEnded", h.WatchEnded),
+		LeaseGranted:   guard(o, "LeaseGranted", h.LeaseGranted),
+		LeaseRenewed:   guard(o, "LeaseRenewed", h.LeaseRenewed),
+		LeaseLost:      guard(o, "LeaseLost", h.LeaseLost),
+	}
+}
+
+func guard[T any](o *observer, name string, f func(T)) func(T) {
+	if f == nil {
+		return nil
+	}
+	return func(info T) {
+		defer o.caught(name)
+		f(info)
+	}
+}
+
+func guardCall(o *observer, f func(context.Context, CallInfo) (context.Context, func(CallResult))) func(context.Context, CallInfo) (context.Context, func(CallResult)) {
+	if f == nil {
+		return nil
+	}
+	return func(ctx context.Context, info CallInfo) (own context.Context, ended func(CallResult)) {
+		own = ctx
+		defer o.caught("Call")
+		got, ended := f(ctx, info)
+		if got == nil {
+			got = ctx
+		}
+		return got, ended
+	}
+}
+
+func guardAttempt(o *observer, f func(context.Context, AttemptInfo) func(AttemptResult)) func(context.Context, AttemptInfo) func(AttemptResult) {
+	if f == nil {
+		return nil
+	}
+	return func(ctx context.Context, a AttemptInfo) (ended func(AttemptResult)) {
+		defer o.caught("Attempt")
+		return f(ctx, a)
+	}
+}

@@ -1,0 +1,9 @@
+package call
+
+import (
+	"testing"
+
+	"silly.store/etcd/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }

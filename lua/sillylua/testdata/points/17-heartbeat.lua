@@ -1,0 +1,25 @@
+-- A heartbeat's key lives for three TTLs, and its monitor sees one deletion at the revoke.
+local ttl, wait = tonumber(arg[1]), tonumber(arg[2])
+local silly = require "silly"
+local task = require "silly.task"
+local client = require "silly.store.etcd".newclient {endpoints = {"127.0.0.1:2379"}}
+local lease = client:grant {TTL = ttl}.ID
+client:put {key = "/health/1", value = tostring(os.time()), lease = lease}
+local stream = client:watch {key = "/health/1"}
+task.fork(function()
+	while true do
+		local res = stream:read()
+		if not res then
+			return print("monitor ends")
+		end
+		for _, event in ipairs(res.events) do
+			print("monitor", event.type)
+		end
+	end
+end)
+silly.sleep(wait * 1000)
+print("alive", #client:get {key = "/health/1"}.kvs)
+client:revoke {ID = lease}
+silly.sleep(200)
+print("gone", #client:get {key = "/health/1"}.kvs)
+stream:close()

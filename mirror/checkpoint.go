@@ -1,0 +1,200 @@
+package mirror
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/internal/backoff"
+	"silly.store/etcd/internal/call"
+)
+
+// Every Txn at the target compares the mod revision of the checkpoint's key and puts the
+// checkpoint along with its data. A mod revision never comes back. So a Txn is applied once
+// at most, however often it is sent, and whoever puts the checkpoint refuses all Txns that
+// another one has under way.
+
+// checkpoint is how far a mirror is, as JSON.
+type checkpoint struct {
+	// Owner is of one run, at random: two mirrors may write the same otherwise.
+	Owner string `json:"owner"`
+	// Generation counts the owners.
+	Generation int64 `json:"generation"`
+	// Serial counts the Txns of an owner.
+	Serial int64  `json:"serial"`
+	Prefix string `json:"prefix"`
+	Dest   string `json:"dest"`
+	// Complete: the target has the source's state at Revision, and the first Done changes
+	// of the revision after that. Otherwise the copy is under way.
+	Complete bool   `json:"complete"`
+	Revision int64  `json:"revision"`
+	Done     int    `json:"done"`
+	Term     uint64 `json:"term"`
+	Keys     int64  `json:"keys"` // how many the source has at Revision
+}
+
+func (c *checkpoint) encode() []byte {
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // the fields can all be written
+	}
+	return b
+}
+
+// guard is the checkpoint of a run and what is known of its key.
+type guard struct {
+	target *etcd.Client
+	key    string
+	checkpoint
+	mod int64 // the key's mod revision
+}
+
+// pauses spaces requests that fail.
+var pauses = backoff.Backoff{First: 20 * time.Millisecond, Cap: time.Second}
+
+// passing reports whether the same request may succeed later.
+func passing(err error) bool { return etcd.Temporary(err) || etcd.MaybeApplied(err) }
+
+// read reads the checkpoint; the zero one if there is none.
+func (g *guard) read(ctx context.Context) (checkpoint, *etcd.GetResponse, error) {
+	var found checkpoint
+	resp, err := g.target.Get(ctx, etcd.GetRequest{Key: g.key})
+	if err != nil {
+		return found, nil, err
+	}
+	if kv, ok := resp.First(); ok {
+		if err := json.Unmarshal(kv.Value, &found); err != nil {
+			return found, nil, fmt.Errorf("mirror: the target's key %q holds no checkpoint: %w", g.key, err)
+		}
+	}
+	return found, resp, nil
+}
+
+// claim makes the run the owner of the checkpoint, and goes on where the former one was.
+func (g *guard) claim(ctx context.Context, config *Config) error {
+	found, resp, err := g.read(ctx)
+	if err != nil {
+		return err
+	}
+	kv, ok := resp.First()
+	if ok && (found.Prefix != config.Prefix || found.Dest != config.DestPrefix) {
+		return invalid("Config.Name: the mirror %q copies %q to %q; use another name", config.Name, found.Prefix, found.Dest)
+	}
+	g.checkpoint = found
+	g.Prefix, g.Dest = config.Prefix, config.DestPrefix
+	g.Owner, g.Serial = rand.Text(), 0
+	g.Generation++
+	g.mod = kv.ModRevision
+	return g.put(ctx, nil, g.checkpoint)
+}
+
+// put applies operations and the checkpoint that follows from them, exactly once. It repeats
+// a request that fails for a passing reason until ctx ends. After an error the checkpoint is
+// what it was, and the operations may have been applied unless etcd has refused them.
+func (g *guard) put(ctx context.Context, ops []etcd.Op, next checkpoint) error {
+	next.Serial = g.Serial + 1
+	value := next.encode()
+	req := etcd.TxnRequest{
+		If:   []etcd.Compare{etcd.CompareModRevision(g.key, etcd.Equal, g.mod)},
+		Then: append(ops[:len(ops):len(ops)], etcd.PutRequest{Key: g.key, Value: value}),
+		Else: []etcd.Op{etcd.GetRequest{Key: g.key}},
+	}
+	for failures := 0; ; failures++ {
+		resp, err := g.target.Txn(ctx, req)
+		switch {
+		case err == nil && resp.Succeeded:
+			g.checkpoint, g.mod = next, resp.Header.Revision
+			return nil
+		case err == nil:
+			kv, ok := resp.Responses[0].Get.First()
+			if !ok || string(kv.Value) != string(value) {
+				return g.explain(&kv)
+			}
+			g.checkpoint, g.mod = next, kv.ModRevision // an earlier copy was applied
+			return nil
+		case !passing(err) || !call.Sleep(ctx, pauses.Jittered(failures)):
+			return err
+		}
+	}
+}
+
+// explain says what it means that the checkpoint is not what was expected.
+func (g *guard) explain(kv *etcd.KeyValue) error {
+	var found checkpoint
+	if err := json.Unmarshal(kv.Value, &found); err == nil && found.Owner != g.Owner && found.Generation >= g.Generation {
+		return ErrSuperseded
+	}
+	return errMoved
+}
+
+// check finds out whether the checkpoint is still this run's.
+func (g *guard) check(ctx context.Context) error {
+	_, resp, err := g.read(ctx)
+	if err != nil {
+		return err
+	}
+	if kv, _ := resp.First(); kv.ModRevision != g.mod {
+		return g.explain(&kv)
+	}
+	return nil
+}
+
+// meet reads the identities of both clusters, makes the guard, and refuses loops.
+func (m *Mirror) meet(ctx context.Context) (*guard, error) {
+	from, err := m.source.Get(ctx, etcd.GetRequest{Key: m.scopeKey(), CountOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
+	to, err := m.target.Get(ctx, etcd.GetRequest{Key: m.config.Checkpoint, CountOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("target: %w", err)
+	}
+	if from.Header.ClusterID == to.Header.ClusterID && overlap(m.config.Prefix, m.config.DestPrefix) {
+		return nil, fmt.Errorf("mirror: %q and %q are of one cluster: %w", m.config.Prefix, m.config.DestPrefix, ErrLoop)
+	}
+	if err := m.findReverse(ctx, to.Header.ClusterID); err != nil {
+		return nil, err
+	}
+	return &guard{target: m.target, key: m.checkpointKey(from.Header.ClusterID)}, nil
+}
+
+// scopeKey is a key that the mirror may read at the source.
+func (m *Mirror) scopeKey() string {
+	if m.config.Prefix == "" {
+		return "\x00"
+	}
+	return m.config.Prefix
+}
+
+func (m *Mirror) checkpointKey(cluster uint64) string {
+	return m.config.Checkpoint + "/" + m.config.Name + "/" + strconv.FormatUint(cluster, 16)
+}
+
+// findReverse looks for a mirror from the target to the source whose keys this one would copy
+// back. It sees those with the same Config.Checkpoint, where the user may read them.
+func (m *Mirror) findReverse(ctx context.Context, target uint64) error {
+	resp, err := m.source.Get(ctx, etcd.GetRequest{Key: m.config.Checkpoint + "/", Prefix: true})
+	switch {
+	case errors.Is(err, etcd.ErrPermissionDenied):
+		return nil
+	case err != nil:
+		return fmt.Errorf("source: %w", err)
+	}
+	for i := range resp.KVs {
+		kv := &resp.KVs[i]
+		var other checkpoint
+		if !strings.HasSuffix(kv.Key, "/"+strconv.FormatUint(target, 16)) || json.Unmarshal(kv.Value, &other) != nil {
+			continue
+		}
+		if overlap(other.Dest, m.config.Prefix) && overlap(other.Prefix, m.config.DestPrefix) {
+			return fmt.Errorf("mirror: the source has the checkpoint %q of a mirror that comes from the target: %w", kv.Key, ErrLoop)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+
+	"silly.store/etcd"
+)
+
+// Errors that errors.Is finds in what this package returns, beside those of package etcd.
+var (
+	// ErrSuperseded: another mirror of this name has begun at the target.
+	ErrSuperseded = errors.New("another mirror of this name has begun")
+	// ErrLoop: source and target are one cluster and their ranges overlap, or a mirror in
+	// the other direction exists.
+	ErrLoop = errors.New("the mirror would copy what it has written")
+	// ErrRunning: Run is called twice.
+	ErrRunning = errors.New("the mirror runs already")
+	// ErrCopying: the target does not have all keys yet.
+	ErrCopying = errors.New("the first copy is not complete")
+)
+
+var errNilContext = fmt.Errorf("mirror: the context is nil: %w", etcd.ErrInvalidRequest)
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("mirror: "+format+": %w", append(args, etcd.ErrInvalidConfig)...)
+}
+
+// errMoved: the checkpoint is not what this mirror has put last, and nobody else's. The target
+// was restored from a backup, or somebody has deleted the checkpoint.
+var errMoved = errors.New("the checkpoint has changed")

@@ -1,0 +1,298 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/internal/call"
+)
+
+// Mirror copies a prefix of one cluster, or all of it, into another one. Make it with [New].
+// It is safe for concurrent use.
+type Mirror struct {
+	source, target *etcd.Client
+	config         Config
+
+	// Of the goroutine that runs.
+	limits      limits
+	compactions int // that have interrupted bases, since the last that was complete
+
+	mu      sync.Mutex // guards the fields below
+	running bool
+	status  Status
+	asked   time.Time // when the question was sent that has no answer yet; zero: there is none
+}
+
+// Phase is what a [Mirror] does.
+type Phase uint8
+
+const (
+	// Stopped: Run was not called, or has returned.
+	Stopped Phase = iota
+	// Claiming: it looks for its checkpoint and ends a former mirror.
+	Claiming
+	// Copying: it makes the target what the source is.
+	Copying
+	// Following: it applies each change.
+	Following
+)
+
+func (p Phase) String() string {
+	return [...]string{"stopped", "claiming", "copying", "following"}[p]
+}
+
+// Status is how far a [Mirror] is.
+type Status struct {
+	Phase Phase
+	// SourceRevision is the last revision that the source is known to have, and Revision
+	// the one whose state the target has. While the first copy is under way, Revision is 0.
+	SourceRevision, Revision int64
+	// SyncedAt is when the source was last asked a question whose answer showed that the
+	// target had everything; zero: it never had. In phase Following it is asked 20 times a
+	// second.
+	SyncedAt time.Time
+	// Changes counts the changes that Run has applied from the source's history, Txns the
+	// requests by which anything was written, Written the keys that they have put or
+	// deleted, Copies how often the target was made equal from the beginning.
+	Changes, Txns, Written, Copies int64
+	// Verified is the last comparison's report, nil if there was none.
+	Verified *Report
+	// Err is why there is no progress; nil: there is.
+	Err error
+}
+
+// Lag is for how long the target may have been behind the source, at most: the time since
+// SyncedAt. It grows while either cluster is away. It is 0 if the target was never complete.
+func (s Status) Lag() time.Duration {
+	if s.SyncedAt.IsZero() {
+		return 0
+	}
+	return time.Since(s.SyncedAt)
+}
+
+// New makes a mirror from source to target, which may be the same cluster if the prefixes do
+// not overlap. It makes no request; call [Mirror.Run].
+//
+// The error names the field that is wrong; errors.Is finds etcd.ErrInvalidConfig.
+func New(source, target *etcd.Client, config Config) (*Mirror, error) {
+	if source == nil || target == nil {
+		return nil, invalid("a client is nil")
+	}
+	config, err := config.filled()
+	if err != nil {
+		return nil, err
+	}
+	return &Mirror{source: source, target: target, config: config, limits: limits{mostOps, mostBytes}}, nil
+}
+
+// Status returns how far the mirror is.
+func (m *Mirror) Status() Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.status
+}
+
+// Run copies until ctx ends. It goes on where the last run of the mirror's name has stopped,
+// wherever that was. It waits as long as either cluster is away.
+//
+// Errors: that of ctx; ErrSuperseded; ErrLoop; ErrRunning; etcd.ErrRequestTooLarge, whose text
+// names the key, for a value that fits into the source and not, with a checkpoint beside it,
+// into the target; and those of both clusters that waiting does not mend, like
+// etcd.ErrPermissionDenied. The target is at a revision of the source in any case, once it
+// was complete.
+//
+// etcd: KV/Txn, KV/Range, Watch/Watch (since 3.0), KV/RangeStream where a server has it (since 3.7)
+func (m *Mirror) Run(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	if !m.start() {
+		return fmt.Errorf("mirror: %q: %w", m.config.Name, ErrRunning)
+	}
+	defer m.stop()
+	ctx, cancel := context.WithCancel(ctx)
+	var verifying sync.WaitGroup
+	defer verifying.Wait()
+	defer cancel()
+	if m.config.Verify > 0 {
+		verifying.Go(func() { m.verifyOften(ctx) })
+	}
+	for failures := 0; ; {
+		before := m.Status().Txns
+		err := m.round(ctx)
+		if m.Status().Txns > before {
+			failures = 0
+		}
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !m.again(err):
+			return m.ended(err)
+		}
+		m.trouble(err)
+		if !call.Sleep(ctx, pauses.Jittered(failures)) {
+			return context.Cause(ctx)
+		}
+		failures++
+	}
+}
+
+// again reports whether another round is due after an error.
+func (m *Mirror) again(err error) bool {
+	if errors.Is(err, etcd.ErrCompacted) {
+		m.compactions++
+	}
+	return passing(err) || etcd.HistoryLost(err) || errors.Is(err, errMoved)
+}
+
+func (m *Mirror) ended(err error) error {
+	if errors.Is(err, ErrSuperseded) {
+		return fmt.Errorf("mirror: %q: %w", m.config.Name, err)
+	}
+	return err
+}
+
+// round claims the checkpoint, completes the target if need be, and follows the source.
+func (m *Mirror) round(ctx context.Context) error {
+	m.phase(Claiming)
+	g, err := m.meet(ctx)
+	if err != nil {
+		return err
+	}
+	if err := g.claim(ctx, &m.config); err != nil {
+		return err
+	}
+	for {
+		if !g.Complete {
+			m.phase(Copying)
+			if err := m.base(ctx, g); err != nil {
+				return err
+			}
+			m.compactions = 0
+		}
+		m.followed(g.Revision)
+		err := m.tail(ctx, g)
+		if !etcd.HistoryLost(err) {
+			return err
+		}
+		m.log("the source's history is lost; the target is compared and completed", "error", err)
+		m.trouble(err)
+		g.Complete = false
+	}
+}
+
+func (m *Mirror) start() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.running {
+		return false
+	}
+	m.running = true
+	return true
+}
+
+func (m *Mirror) stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.running, m.status.Phase, m.asked = false, Stopped, time.Time{}
+}
+
+func (m *Mirror) phase(p Phase) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.status.Phase, m.asked = p, time.Time{}
+}
+
+// begun notes that a copy has begun, of the source's revision.
+func (m *Mirror) begun(revision int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.status.Copies++
+	m.status.SourceRevision, m.status.Revision = revision, 0
+}
+
+// followed notes that the target has a revision and is kept up to date.
+func (m *Mirror) followed(revision int64) {
+	m.phase(Following)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.status.Revision, m.status.Err = revision, nil
+	m.status.SourceRevision = max(m.status.SourceRevision, revision)
+}
+
+// wrote notes a Txn.
+func (m *Mirror) wrote(g *guard, keys int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.status.Txns++
+	m.status.Written += int64(keys)
+	m.status.Err = nil
+	if g.Complete {
+		m.status.Revision = g.Revision
+	}
+}
+
+// applied notes changes that are applied.
+func (m *Mirror) applied(changes int, revision int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.status.Changes += int64(changes)
+	m.status.Revision = revision
+}
+
+// saw notes a revision that the source has.
+func (m *Mirror) saw(revision int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.status.SourceRevision = max(m.status.SourceRevision, revision)
+}
+
+// asks notes that the source is asked how far it is; false: the last question has no answer.
+func (m *Mirror) asks() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.asked.IsZero() && time.Since(m.asked) < time.Second {
+		return false
+	}
+	m.asked = time.Now()
+	return true
+}
+
+// reached notes the answer, when the target has everything up to its revision.
+func (m *Mirror) reached(revision int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.status.Revision = max(m.status.Revision, revision)
+	m.status.Err = nil
+	if !m.asked.IsZero() {
+		m.status.SyncedAt, m.asked = m.asked, time.Time{}
+	}
+}
+
+// follows notes what keeps the watch of the source from getting on.
+func (m *Mirror) follows(err error) {
+	if err != nil {
+		m.trouble(err)
+	}
+}
+
+// trouble notes why there is no progress.
+func (m *Mirror) trouble(err error) {
+	m.mu.Lock()
+	first := m.status.Err == nil
+	m.status.Err = err
+	m.mu.Unlock()
+	if first {
+		m.log("no progress", "error", err)
+	}
+}
+
+func (m *Mirror) log(text string, args ...any) {
+	if m.config.Logger != nil {
+		m.config.Logger.Warn("mirror: "+text, append([]any{"mirror", m.config.Name}, args...)...)
+	}
+}

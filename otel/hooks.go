@@ -1,0 +1,53 @@
+package etcdotel
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"silly.store/etcd"
+)
+
+// Config says where spans and metrics go. The zero value uses OpenTelemetry's global
+// providers and propagator.
+type Config struct {
+	// Traces provides the tracer; nil means the global provider. Use the noop package's for
+	// metrics alone.
+	Traces trace.TracerProvider
+	// Metrics provides the meter; nil means the global provider. Use the noop package's for
+	// traces alone.
+	Metrics metric.MeterProvider
+	// Propagator writes the identity of a span into requests; nil means the global one.
+	Propagator propagation.TextMapPropagator
+	// Key turns a key into what its span says of it, as the attribute etcd.key; nil says
+	// nothing. Keys may be secret.
+	Key func(key string) string
+}
+
+const scope = "silly.store/etcd/otel"
+
+// Hooks returns hooks for [etcd.Config.Hooks]. Join them with others by [etcd.JoinHooks].
+// Several clients may be given the same hooks. The error is that of the meter, which could
+// not make an instrument.
+func Hooks(config Config) (etcd.Hooks, error) {
+	if config.Traces == nil {
+		config.Traces = otel.GetTracerProvider()
+	}
+	if config.Metrics == nil {
+		config.Metrics = otel.GetMeterProvider()
+	}
+	if config.Propagator == nil {
+		config.Propagator = otel.GetTextMapPropagator()
+	}
+	m, err := newMeter(config.Metrics.Meter(scope))
+	if err != nil {
+		return etcd.Hooks{}, err
+	}
+	return etcd.JoinHooks(newTracer(&config).hooks(), m.hooks()), nil
+}
+
+// background is the context of measurements that belong to no call.
+var background = context.Background()

@@ -1,0 +1,282 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/concurrency"
+)
+
+// Claim is an item that a worker has taken, from [Queue.Take] to [Claim.Ack] or
+// [Claim.Nack]. It is safe for concurrent use.
+type Claim struct {
+	// Item is what was added. Its Value belongs to the caller. At is when the item became
+	// free.
+	Item Item
+	// Attempt counts from 1 how often the item was given to a worker, crashes included.
+	Attempt int
+
+	q       *Queue
+	s       *concurrency.Session
+	it      item
+	token   int64
+	created int64 // the create revision of the item's value
+
+	life context.Context
+	end  context.CancelCauseFunc
+	stop func() // following the session
+
+	mu    sync.Mutex // guards the fields below
+	phase phase
+	loss  error // with phaseLost
+}
+
+// phase is where a claim is:
+//
+//	held -- Ack, Nack --> settling -- answered --> settled
+//	 |  <-- refused --------+  |
+//	 |                         +-- unknown --> settled, and given back in the background
+//	 +-- lost, Close --> lost
+type phase uint8
+
+const (
+	phaseHeld phase = iota
+	phaseSettling
+	phaseSettled
+	phaseLost
+)
+
+var (
+	errDeleted = errors.New("its key was deleted")
+	errGone    = errors.New("its key is not there any more")
+	// errDone is the cause of the context of a claim that was settled.
+	errDone = fmt.Errorf("queue: %w", ErrSettled)
+)
+
+// newClaim makes the claim of an attempt that has succeeded; nil when it is lost already.
+func newClaim(a *attempt, token int64, value etcd.KeyValue) *Claim {
+	cl := &Claim{
+		Item: Item{
+			ID: a.it.id, Value: value.Value, Priority: a.it.priority, At: time.UnixMicro(a.it.at),
+		},
+		Attempt: a.it.attempts + 1,
+		q:       a.q, s: a.s, it: *a.it, token: token, created: value.CreateRevision,
+	}
+	cl.it.attempts++
+	cl.life, cl.end = context.WithCancelCause(context.Background())
+	cl.mu.Lock() // what follows the session may find it ended at once
+	defer cl.mu.Unlock()
+	life, cancel := a.s.Context(context.Background())
+	stop := context.AfterFunc(life, func() { cl.lose(cl.s.Err()) })
+	cl.stop = func() {
+		stop()
+		cancel()
+	}
+	if a.s.Err() != nil || !a.q.view.hold(cl) {
+		cl.phase = phaseLost
+		cl.stop()
+		return nil
+	}
+	return cl
+}
+
+// Token is a fencing token: each later claim of the same item has a larger one.
+func (cl *Claim) Token() int64 { return cl.token }
+
+// Key is the key that stands for the claim.
+func (cl *Claim) Key() string { return cl.q.root + claimed + cl.it.id }
+
+// Guard is the condition that the claim still lives, for any Txn. Ack has it.
+func (cl *Claim) Guard() etcd.Compare {
+	return etcd.CompareCreateRevision(cl.Key(), etcd.Equal, cl.token)
+}
+
+// Context ends when the claim is lost or settled. [context.Cause] is then an error in which
+// errors.Is finds ErrClaimLost or ErrSettled. It ends concurrency.Config.Grace before the
+// lease can expire.
+func (cl *Claim) Context() context.Context { return cl.life }
+
+// lose ends a claim that is held.
+func (cl *Claim) lose(cause error) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.phase == phaseHeld {
+		cl.loseLocked(cause)
+	}
+}
+
+func (cl *Claim) loseLocked(cause error) {
+	cl.phase = phaseLost
+	cl.loss = cl.q.failed("claim", cl.it.id, fmt.Errorf("%w: %w", ErrClaimLost, cause))
+	cl.overLocked(cl.loss)
+	cl.q.counters.lost.Add(1)
+}
+
+// overLocked ends everything that goes on while a claim is held.
+func (cl *Claim) overLocked(cause error) {
+	cl.end(cause)
+	cl.stop()
+	cl.q.view.letGo(cl)
+}
+
+// abandon gives the claim back, because the queue is closed.
+func (cl *Claim) abandon() {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.phase == phaseHeld {
+		cl.loseLocked(ErrClosed)
+		cl.giveBack(cl.Attempt)
+	}
+}
+
+// giveBack frees the item in the background. From that on nothing of this claim can be
+// applied.
+func (cl *Claim) giveBack(attempts int) {
+	cl.q.background(cl.s, func(ctx context.Context) error {
+		return cl.q.giveBack(ctx, &cl.it, cl.token, attempts)
+	})
+}
+
+// begin is nil when the claim can be settled by the caller, who then calls finish.
+func (cl *Claim) begin(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	switch cl.phase {
+	case phaseHeld:
+		cl.phase = phaseSettling
+		return nil
+	case phaseLost:
+		return cl.loss
+	case phaseSettling, phaseSettled:
+	}
+	return cl.q.failed("claim", cl.it.id, ErrSettled)
+}
+
+// finish takes the outcome of what settles the claim, and returns the method's error.
+func (cl *Claim) finish(method string, done bool, err error) error {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	switch {
+	case err != nil && etcd.MaybeApplied(err):
+		cl.phase = phaseSettled
+		cl.overLocked(errDone)
+		cl.giveBack(cl.Attempt)
+	case err != nil:
+		cl.phase = phaseHeld
+		if lost := cl.s.Err(); lost != nil {
+			cl.loseLocked(lost)
+		} else if cl.q.view.misses(cl) { // its deletion was seen during the call
+			cl.loseLocked(errDeleted)
+		}
+	case !done:
+		cl.loseLocked(errGone)
+		return cl.loss
+	default:
+		cl.phase = phaseSettled
+		cl.overLocked(errDone)
+		return nil
+	}
+	return cl.q.failed(method, cl.it.id, err)
+}
+
+// guards are the conditions of all that settles the claim: it lives, and the item is the one
+// that was claimed.
+func (cl *Claim) guards() []etcd.Compare {
+	return []etcd.Compare{
+		cl.Guard(),
+		etcd.CompareCreateRevision(cl.q.root+values+cl.it.id, etcd.Equal, cl.created),
+	}
+}
+
+// Ack removes the item and applies the operations in one transaction, exactly once: the
+// operations are applied if and only if this claim has acknowledged the item, and no other
+// claim of it ever has. Operations may be nested transactions. They must not touch keys
+// of the queue.
+//
+// Errors: ErrClaimLost, ErrSettled and those of [etcd.Client.Txn]. Nothing was applied with
+// the first two, and with others that are not [etcd.MaybeApplied]: the claim goes on then,
+// and Ack or Nack may be called again. Where the error is MaybeApplied, the claim is over:
+// the item is either acknowledged, operations included, or free again.
+//
+// etcd: KV/Txn (since 3.3)
+func (cl *Claim) Ack(ctx context.Context, ops ...etcd.Op) error {
+	if err := cl.begin(ctx); err != nil {
+		return err
+	}
+	if !cl.q.enter() {
+		return cl.finish("Ack", false, ErrClosed)
+	}
+	defer cl.q.leave()
+	then := append([]etcd.Op{
+		etcd.DeleteRequest{Key: cl.Key()},
+		etcd.DeleteRequest{Key: cl.it.key},
+		etcd.DeleteRequest{Key: cl.q.root + values + cl.it.id},
+	}, ops...)
+	done, err := cl.q.write(ctx, etcd.TxnRequest{If: cl.guards(), Then: then})
+	if err == nil && done {
+		cl.q.counters.acked.Add(1)
+	}
+	return cl.finish("Ack", done, err)
+}
+
+// Nack gives the item back: it is free after the delay, at the place in the order that it
+// had if there is none. After Config.MaxAttempts attempts it goes to the dead letters.
+//
+// Nack repeats a request of unknown outcome until ctx ends. Errors: those of Ack.
+//
+// etcd: KV/Txn (since 3.0)
+func (cl *Claim) Nack(ctx context.Context, delay time.Duration) error {
+	if delay < 0 {
+		return invalid("the delay is %v; it must not be negative", delay)
+	}
+	if err := cl.begin(ctx); err != nil {
+		return err
+	}
+	if !cl.q.enter() {
+		return cl.finish("Nack", false, ErrClosed)
+	}
+	defer cl.q.leave()
+	req := etcd.TxnRequest{If: cl.guards(), Then: cl.back(delay)}
+	var unknown error // of the last copy of unknown outcome
+	for failures := 0; ; failures++ {
+		resp, err := cl.q.client.Txn(etcd.WithRetryWrites(ctx, etcd.SafeOnly), req)
+		if err == nil {
+			done := resp.Succeeded || unknown != nil // an earlier copy, or it was lost: it is free either way
+			if done {
+				cl.q.counters.nacked.Add(1)
+			}
+			return cl.finish("Nack", done, nil)
+		}
+		if etcd.MaybeApplied(err) {
+			unknown = err
+		}
+		if !retriable(err) || !pause(ctx, failures) {
+			return cl.finish("Nack", false, errors.Join(unknown, err))
+		}
+	}
+}
+
+// back is what puts the item where it is to be after a Nack.
+func (cl *Claim) back(delay time.Duration) []etcd.Op {
+	ops := []etcd.Op{etcd.DeleteRequest{Key: cl.Key()}}
+	if limit := cl.q.config.MaxAttempts; limit > 0 && cl.Attempt >= limit {
+		return append(ops, cl.q.burial(&cl.it)...)
+	}
+	if delay == 0 {
+		return append(ops, etcd.PutRequest{Key: cl.it.key, Value: state(cl.Attempt)})
+	}
+	p := cl.it.place
+	p.delayed, p.at = true, now()+delay.Microseconds()
+	key := p.key(cl.q.root)
+	if key == cl.it.key {
+		return append(ops, etcd.PutRequest{Key: key, Value: state(cl.Attempt)})
+	}
+	return append(ops, etcd.DeleteRequest{Key: cl.it.key}, etcd.PutRequest{Key: key, Value: state(cl.Attempt)})
+}

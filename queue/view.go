@@ -1,0 +1,369 @@
+package queue
+
+import (
+	"container/heap"
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"silly.store/etcd/internal/follow"
+)
+
+// A view is what this process knows of the items: a copy of the state keys and claims, kept
+// in step by a follower. Calls of Take wait in it, and each free item is given to one of
+// them. An item is
+//
+//   - claimed, while there is a claim's key;
+//   - tried, from when it is given to a call until its state or its claim changes. The one
+//     that it was given to claims it, or finds that somebody else was faster, and either
+//     shows as a change;
+//   - delayed, until its time has come;
+//   - else free.
+type view struct {
+	q *Queue
+
+	mu     sync.Mutex // guards the fields below
+	items  map[string]*item
+	claims map[string]int64  // create revisions of claims, by the items' IDs
+	held   map[string]*Claim // of this queue, by the items' IDs
+	// revision is that of the last change that was applied; 0: there was none.
+	revision int64
+	free     pile // in the order in which items are taken
+	waiting  pile // delayed, in the order of their times
+	takers   []*taker
+	timer    *time.Timer
+	running  bool // a goroutine follows
+	closed   bool
+}
+
+// item is one item as the view knows it.
+type item struct {
+	place
+	key      string
+	mod      int64 // the state key's mod revision
+	attempts int
+	tried    int64 // the mod revision at which it was given to a call; 0: none
+
+	in    *pile // which it is in; nil: neither
+	index int   // in that
+}
+
+// taker is one call of Take that waits.
+type taker struct {
+	got chan given // capacity 1
+}
+
+// given is what a taker gets: an item, or an error.
+type given struct {
+	item item
+	err  error
+}
+
+// pile is a heap of items.
+type pile struct {
+	items []*item
+	less  func(a, b *item) bool
+}
+
+func (p *pile) Len() int           { return len(p.items) }
+func (p *pile) Less(i, j int) bool { return p.less(p.items[i], p.items[j]) }
+func (p *pile) Swap(i, j int) {
+	p.items[i], p.items[j] = p.items[j], p.items[i]
+	p.items[i].index, p.items[j].index = i, j
+}
+
+// Push is heap.Interface's.
+func (p *pile) Push(x any) {
+	it := x.(*item)
+	it.in, it.index = p, len(p.items)
+	p.items = append(p.items, it)
+}
+
+// Pop is heap.Interface's.
+func (p *pile) Pop() any {
+	last := len(p.items) - 1
+	it := p.items[last]
+	p.items[last] = nil
+	p.items = p.items[:last]
+	it.in = nil
+	return it
+}
+
+// reset makes the view empty.
+func (v *view) resetLocked() {
+	v.items, v.claims, v.revision = make(map[string]*item), make(map[string]int64), 0
+	v.free = pile{less: func(a, b *item) bool { return a.before(b.place) }}
+	v.waiting = pile{less: func(a, b *item) bool { return a.at < b.at }}
+}
+
+// take waits for a free item.
+func (v *view) take(ctx context.Context) (item, error) {
+	t := &taker{got: make(chan given, 1)}
+	v.mu.Lock()
+	if v.closed {
+		v.mu.Unlock()
+		return item{}, ErrClosed
+	}
+	if !v.running {
+		v.running = true
+		v.resetLocked()
+		v.q.routines.Go(v.follow)
+	}
+	v.takers = append(v.takers, t)
+	v.giveLocked()
+	v.mu.Unlock()
+	select {
+	case g := <-t.got:
+		return g.item, g.err
+	case <-ctx.Done():
+	}
+	v.mu.Lock()
+	v.takers = slices.DeleteFunc(v.takers, func(other *taker) bool { return other == t })
+	v.mu.Unlock()
+	select {
+	case g := <-t.got: // it was given one meanwhile
+		if g.err == nil {
+			v.putBack(&g.item)
+		}
+	default:
+	}
+	return item{}, context.Cause(ctx)
+}
+
+// putBack frees an item that was given and not tried.
+func (v *view) putBack(it *item) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if now := v.items[it.id]; now != nil && now.tried == it.mod {
+		now.tried = 0
+		v.putLocked(now)
+		v.giveLocked()
+	}
+}
+
+// follow keeps the view in step until the queue is closed, or the follower fails.
+func (v *view) follow() {
+	f := follow.New(v.q.client, follow.Config{Key: v.q.root + claimed, RangeEnd: v.q.root + followEnd})
+	defer f.Close()
+	for {
+		step, err := f.Next(v.q.life)
+		if err != nil {
+			v.fail(err)
+			return
+		}
+		v.apply(step)
+	}
+}
+
+// fail gives all takers the error. The next one begins to follow anew.
+func (v *view) fail(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.running = false
+	if v.closed {
+		err = ErrClosed
+	}
+	for _, t := range v.takers {
+		t.got <- given{err: err}
+	}
+	v.takers = nil
+	v.stopTimerLocked()
+}
+
+func (v *view) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closed = true
+	for _, t := range v.takers {
+		t.got <- given{err: ErrClosed}
+	}
+	v.takers = nil
+	v.stopTimerLocked()
+}
+
+func (v *view) stopTimerLocked() {
+	if v.timer != nil {
+		v.timer.Stop()
+	}
+}
+
+// apply takes one whole revision.
+func (v *view) apply(step follow.Step) {
+	var lost []*Claim
+	v.mu.Lock()
+	for _, ch := range step.Changes {
+		rest := strings.TrimPrefix(ch.Key(), v.q.root)
+		if id, ok := strings.CutPrefix(rest, claimed); ok {
+			if cl := v.claimChangedLocked(id, ch); cl != nil {
+				lost = append(lost, cl)
+			}
+		} else if p, ok := placeOf(rest); ok {
+			v.stateChangedLocked(p, ch)
+		}
+	}
+	v.revision = step.Revision
+	if step.Kind == follow.Snapshot { // which shows no deletions
+		for _, cl := range v.held {
+			if v.missesLocked(cl) {
+				lost = append(lost, cl)
+			}
+		}
+	}
+	v.giveLocked()
+	v.mu.Unlock()
+	for _, cl := range lost {
+		cl.lose(errDeleted)
+	}
+}
+
+// claimChangedLocked returns the claim of this queue that was deleted, if one was.
+func (v *view) claimChangedLocked(id string, ch follow.Change) (lost *Claim) {
+	it := v.items[id]
+	if ch.New != nil {
+		v.claims[id] = ch.New.CreateRevision
+	} else {
+		delete(v.claims, id)
+		if it != nil {
+			it.tried = 0
+		}
+		if cl := v.held[id]; cl != nil && cl.token == ch.Old.CreateRevision {
+			lost = cl
+		}
+	}
+	if it != nil {
+		v.putLocked(it)
+	}
+	return lost
+}
+
+func (v *view) stateChangedLocked(p place, ch follow.Change) {
+	it := v.items[p.id]
+	if ch.New == nil {
+		if it != nil && it.key == ch.Old.Key {
+			v.removeLocked(it)
+			delete(v.items, p.id)
+		}
+		return
+	}
+	if it == nil {
+		it = new(item)
+		v.items[p.id] = it
+	}
+	v.removeLocked(it)
+	it.place, it.key, it.mod, it.attempts = p, ch.New.Key, ch.New.ModRevision, attemptsOf(ch.New.Value)
+	v.putLocked(it)
+}
+
+func (v *view) removeLocked(it *item) {
+	if it.in != nil {
+		heap.Remove(it.in, it.index)
+	}
+}
+
+// putLocked puts an item where it belongs.
+func (v *view) putLocked(it *item) {
+	v.removeLocked(it)
+	switch _, isClaimed := v.claims[it.id]; {
+	case isClaimed || it.tried >= it.mod:
+	case it.delayed && it.at > now():
+		heap.Push(&v.waiting, it)
+	default:
+		heap.Push(&v.free, it)
+	}
+}
+
+// now is the time as it stands in keys.
+func now() int64 { return time.Now().UnixMicro() }
+
+// spread is among how many items Relaxed chooses.
+const spread = 64
+
+// giveLocked gives free items to takers.
+func (v *view) giveLocked() {
+	for now := now(); v.waiting.Len() > 0 && v.waiting.items[0].at <= now; {
+		it := v.waiting.items[0]
+		heap.Pop(&v.waiting)
+		heap.Push(&v.free, it)
+	}
+	for len(v.takers) > 0 && v.free.Len() > 0 {
+		n := 0
+		if v.q.config.Order == Relaxed {
+			n = rand.IntN(min(spread, v.free.Len()))
+		}
+		it := v.free.items[n]
+		v.removeLocked(it)
+		it.tried = it.mod
+		t := v.takers[0]
+		v.takers = v.takers[1:]
+		t.got <- given{item: *it}
+	}
+	v.setTimerLocked()
+}
+
+// clockCheck is how often the clock is read while a taker waits for a delayed item. It must
+// not be left to one timer: those stand still while the machine sleeps.
+const clockCheck = time.Second
+
+func (v *view) setTimerLocked() {
+	if len(v.takers) == 0 || v.waiting.Len() == 0 {
+		v.stopTimerLocked()
+		return
+	}
+	wait := min(time.Duration(v.waiting.items[0].at-now())*time.Microsecond, clockCheck)
+	if v.timer == nil {
+		v.timer = time.AfterFunc(wait, v.tick)
+		return
+	}
+	v.timer.Reset(wait)
+}
+
+func (v *view) tick() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.closed {
+		v.giveLocked()
+	}
+}
+
+func (v *view) misses(cl *Claim) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.missesLocked(cl)
+}
+
+// missesLocked reports whether the claim's key was deleted, as far as the view knows.
+func (v *view) missesLocked(cl *Claim) bool {
+	return v.revision >= cl.token && v.claims[cl.it.id] != cl.token
+}
+
+// hold has the claim hear of its key's deletion; false when that has happened, or the queue
+// is closed.
+func (v *view) hold(cl *Claim) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed || v.missesLocked(cl) {
+		return false
+	}
+	v.held[cl.it.id] = cl
+	return true
+}
+
+func (v *view) letGo(cl *Claim) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.held[cl.it.id] == cl {
+		delete(v.held, cl.it.id)
+	}
+}
+
+func (v *view) all() (list []*Claim) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, cl := range v.held {
+		list = append(list, cl)
+	}
+	return list
+}

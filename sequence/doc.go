@@ -1,0 +1,25 @@
+// Package sequence gives out numbers that no one else gets: order numbers, ticket
+// numbers, shard IDs. Its [Counter] is a number to which each addition is made exactly once.
+//
+//	orders, err := sequence.New(c, sequence.Config{Name: "sequences/orders"})
+//	…
+//	id, err := orders.Next(ctx)
+//
+// # How it works
+//
+// etcd counts the puts of a key since its creation, its version. Each put of the
+// sequence's key takes the next block of numbers: the version before the put says which.
+// The Txn compares nothing that other clients change, so there are no conflicts, and any
+// number of clients and callers take blocks with one round trip each. The callers of one
+// [Sequence] share a block.
+//
+// # What is promised
+//
+// A number is given to one caller only, whatever fails. Within one Sequence numbers grow.
+// There are gaps: the rest of a block is lost when the program ends, and a whole block
+// when the answer to its request is lost.
+//
+// The promise holds as long as the key does. Whoever deletes it, or restores the cluster
+// from a backup, starts the numbers again from the version that is left. A Sequence that
+// notices returns ErrReset, for ever; one that is made afterwards cannot notice.
+package sequence

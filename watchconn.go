@@ -1,0 +1,369 @@
+package etcd
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/rpc"
+	"silly.store/etcd/internal/transport"
+)
+
+const (
+	// watchQuiet is how long a stream may be silent before its member is asked
+	// whether it still follows the cluster.
+	watchQuiet = 5 * time.Second
+	// watchPatience bounds each question to the member.
+	watchPatience = 5 * time.Second
+	// rejoinAfter is how long a watch whose reader was slow has a stream to itself
+	// at least. Each move makes the server look into its history.
+	rejoinAfter = time.Minute
+)
+
+// watchConn looks after the watch streams of one connection. It asks the member what
+// they want to know, one question for all of them: 10,000 idle watches on 100 streams
+// cost one read every watchQuiet. It lives as long as the connection has watch
+// streams.
+//
+// It has two goroutines: ask makes calls, and may wait for an answer; guard leaves the
+// connection when it turns suspect or its endpoint is removed, whatever ask waits for.
+type watchConn struct {
+	hub    *watchHub
+	conn   balance.Picked
+	ctx    context.Context // ends with the last stream
+	cancel context.CancelFunc
+	// asked and suspected have capacity 1: a stream has a question; the connection
+	// has turned suspect.
+	asked, suspected chan struct{}
+
+	// known is the progressTrust in the member. Only ask writes it.
+	known atomic.Uint32
+
+	streams map[*watchStream]struct{} // guarded by hub.mu
+}
+
+// joinLocked has the stream looked after.
+func (h *watchHub) joinLocked(s *watchStream) {
+	c := h.conns[s.Conn.Conn]
+	if c == nil {
+		c = &watchConn{
+			hub: h, conn: s.Conn, streams: make(map[*watchStream]struct{}),
+			asked: make(chan struct{}, 1), suspected: make(chan struct{}, 1),
+		}
+		c.ctx, c.cancel = context.WithCancel(h.ctx)
+		h.conns[s.Conn.Conn] = c
+		h.routines.Go(c.ask)
+		h.routines.Go(c.guard)
+	}
+	c.streams[s] = struct{}{}
+	s.conn = c
+}
+
+func (h *watchHub) leaveLocked(s *watchStream) {
+	c := s.conn
+	delete(c.streams, s)
+	if len(c.streams) == 0 {
+		c.cancel()
+		delete(h.conns, s.Conn.Conn)
+	}
+}
+
+// suspect notes that the connection has turned suspect.
+func (h *watchHub) suspect(conn balance.Picked) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.conns[conn.Conn]; c != nil {
+		call.Signal(c.suspected)
+	}
+}
+
+// look has ask see what the streams want to know.
+func (c *watchConn) look() { call.Signal(c.asked) }
+
+// all is the streams of the connection.
+func (c *watchConn) all() []*watchStream {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	return slices.Collect(maps.Keys(c.streams))
+}
+
+// endAll ends every stream; the watches go elsewhere.
+func (c *watchConn) endAll(message string) {
+	for _, s := range c.all() {
+		s.end(s.Broken(message))
+	}
+}
+
+// guard is the goroutine that leaves the connection.
+func (c *watchConn) guard() {
+	var again <-chan time.Time // while the connection is suspect
+	if c.conn.State() != transport.Ready {
+		again = time.After(watchAgain) // it was suspect before its first stream
+	}
+	for {
+		select {
+		case <-c.suspected:
+		case <-again:
+		case <-c.conn.Removed():
+			c.endAll("the endpoint was removed from the client")
+			return
+		case <-c.ctx.Done():
+			return
+		}
+		again = nil
+		if c.conn.State() == transport.Ready {
+			continue
+		}
+		if c.betterIsUp() {
+			c.endAll("the member has gone silent")
+			return
+		}
+		again = time.After(watchAgain)
+	}
+}
+
+// betterIsUp looks for another connection, if one may serve at once, and
+// reports whether it is up while this one is still not ready. The streams stay where they
+// are meanwhile.
+func (c *watchConn) betterIsUp() bool {
+	engine := c.hub.engine
+	if !engine.Set.Elsewhere(c.conn, balance.Watch) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, watchAgain)
+	defer cancel()
+	better, ok := engine.Set.Up(balance.Watch)
+	if !ok {
+		better, _ = engine.Set.Pick(ctx, balance.Watch)
+	}
+	return better.Conn != nil && !better.Same(c.conn) && better.State() == transport.Ready && c.conn.State() != transport.Ready
+}
+
+// ask is the goroutine that asks the member.
+func (c *watchConn) ask() {
+	tick := time.NewTicker(watchQuiet)
+	defer tick.Stop()
+	for {
+		c.learnTrust()
+		if q := c.question(); q != nil {
+			c.put(q)
+		}
+		var again <-chan time.Time
+		if c.trust() == progressUnknown || c.isWanted() {
+			again = time.After(watchAgain)
+		}
+		select {
+		case <-tick.C:
+			c.rejoin()
+		case <-c.asked:
+		case <-again:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// question is what the streams want to know of the member: one read answers it all.
+type question struct {
+	key string // of some watch: a user that may watch it may read it
+	// quiet are the streams on which nothing has come for a while. A member that
+	// answers PINGs but has come to a stop inside fails the read. A member without a
+	// leader does not: it ends the streams itself when that lasts.
+	quiet []*watchStream
+	// unchecked are the streams with watches whose history must be checked, and seen is
+	// what each watch had seen then. A watch that has seen more than the cluster has
+	// would wait in silence until these revisions are reached again, and then deliver
+	// another history. Only the answer to a linearizable read tells such a cluster from a
+	// member that is behind the others.
+	unchecked []*watchStream
+	seen      map[*Watcher]int64
+	// ahead are the watches that want progress and are ahead of the store, as a watch
+	// from now is until the next change: the server says nothing of progress to such a
+	// watch, nor to all watches of its stream. A read that finds nothing for them to
+	// deliver says the same.
+	ahead []*Watcher
+}
+
+// question returns nil when no stream wants to know anything.
+func (c *watchConn) question() *question {
+	q := &question{seen: make(map[*Watcher]int64)}
+	seen := c.hub.engine.Seen()
+	for _, s := range c.all() {
+		s.addTo(q, seen)
+	}
+	if len(q.quiet)+len(q.unchecked)+len(q.ahead) == 0 {
+		return nil
+	}
+	return q
+}
+
+// addTo adds what the stream wants to know. store is the highest revision that any answer
+// has shown.
+func (s *watchStream) addTo(q *question, store int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.allLocked()
+	if s.ended || len(all) == 0 {
+		return
+	}
+	q.key = all[0].create.key()
+	if time.Since(s.heard) >= watchQuiet {
+		q.quiet = append(q.quiet, s)
+	}
+	check := s.unchecked
+	if check {
+		s.unchecked = false
+		q.unchecked = append(q.unchecked, s)
+	}
+	for _, w := range all {
+		w.mu.Lock()
+		if check {
+			q.seen[w] = w.seen
+		}
+		if w.wantsNewsLocked(store) {
+			q.ahead = append(q.ahead, w)
+		}
+		w.mu.Unlock()
+	}
+}
+
+// put asks the member, and hands out the answer.
+func (c *watchConn) put(q *question) {
+	h, err := c.hub.engine.AskRevision(c.ctx, c.conn, q.key, watchPatience)
+	if err != nil {
+		c.notAnswered(q, err)
+		return
+	}
+	c.hub.endBeyond(q.seen, c.conn.Endpoint, h.Revision)
+	q.follows()
+	if h.Revision < c.hub.engine.Seen() {
+		return // the member lags: what it has is no news to a watch that is ahead of it
+	}
+	for _, w := range q.ahead {
+		w.nothingUpTo(ResponseHeader(h))
+	}
+}
+
+// follows notes that the member follows the cluster: it serves the watches that were to be
+// checked.
+func (q *question) follows() {
+	for _, s := range q.unchecked {
+		for _, w := range s.all() {
+			if _, asked := q.seen[w]; asked {
+				s.serves(w)
+			}
+		}
+	}
+}
+
+// notAnswered takes the failure of a question. A read that could not be sent shows
+// that the member takes no more streams on the connection.
+func (c *watchConn) notAnswered(q *question, err *call.Error) {
+	if err.Passing() {
+		for _, s := range q.unchecked {
+			s.mu.Lock()
+			s.unchecked = true // asked again
+			s.mu.Unlock()
+		}
+	} else if err.Answered {
+		q.follows() // a refusal is an answer too
+	}
+	if !err.Silent() || len(q.quiet) == 0 || c.ctx.Err() != nil {
+		return
+	}
+	if err.Outcome == call.OutcomeNotSent {
+		c.crowd()
+		return
+	}
+	c.hub.engine.Set.SetAside(c.conn)
+	if compared := c.hub.engine.Set.Doubt(c.conn); compared != nil {
+		select { // the next stream is to go to the better connection
+		case <-compared:
+		case <-c.ctx.Done():
+		}
+	}
+	for _, s := range q.quiet {
+		if s.isQuiet() {
+			s.end(err)
+		}
+	}
+}
+
+// isWanted: a stream wants to know something that was not answered.
+func (c *watchConn) isWanted() bool {
+	return slices.ContainsFunc(c.all(), func(s *watchStream) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.unchecked && !s.ended
+	})
+}
+
+// crowd has the streams that the member has taken serve the watches also of those
+// that wait to be taken, because of its --max-concurrent-streams.
+func (c *watchConn) crowd() {
+	var taken, untaken []*watchStream
+	for _, s := range c.all() {
+		if s.isTaken() {
+			taken = append(taken, s)
+		} else {
+			untaken = append(untaken, s)
+		}
+	}
+	if len(taken) == 0 || len(untaken) == 0 {
+		return
+	}
+	room := c.hub.widenRoom()
+	for _, s := range taken {
+		s.mu.Lock()
+		s.room = room
+		s.mu.Unlock()
+	}
+	for _, s := range untaken {
+		refused := s.Broken("the member takes no more streams")
+		refused.Outcome = call.OutcomeNotSent
+		s.end(refused)
+	}
+}
+
+func (s *watchStream) isTaken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.answers
+}
+
+func (h *watchHub) widenRoom() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.room = min(10*h.room, creationsPerStream)
+	return h.room
+}
+
+// rejoin ends the streams of watches whose reader was slow and has caught up, so that
+// they share one again.
+func (c *watchConn) rejoin() {
+	for _, s := range c.all() {
+		if w := s.solitary(); w != nil && s.isQuiet() && w.mayRejoin() {
+			s.end(&call.Error{
+				Op: rpc.Watch.Op, Endpoint: s.Endpoint(), Code: transport.Unavailable,
+				Message: "the watch goes back to a shared stream", Transient: true,
+			})
+		}
+	}
+}
+
+func (s *watchStream) isQuiet() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.ended && time.Since(s.heard) >= watchQuiet
+}
+
+// mayRejoin: the reader has caught up, and the watch has been isolated for long.
+func (w *Watcher) mayRejoin() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.life.isolated && len(w.queue) == 0 && time.Since(w.life.isolatedSince) >= rejoinAfter
+}
