@@ -39,6 +39,11 @@ func filledInterval(key string, prefix, fromKey bool, rangeEnd string) (first, e
 	return first, end, err
 }
 
+// allKeys reports whether every key lies in a range of etcd's: none is before "\x00".
+func allKeys(first, end string) bool {
+	return first == "\x00" && end == endOfKeys
+}
+
 // emptyInterval reports whether no key can lie in a range of etcd's.
 func emptyInterval(first, end string) bool {
 	return end != "" && end != endOfKeys && end <= first

@@ -89,7 +89,8 @@ type DeleteRequest struct {
 	// key, as FromKey does.
 	RangeEnd string
 	// All deletes every key of the store; Key must be empty then. Without it a Prefix
-	// or FromKey of "" is refused: the key may be a variable that was never set.
+	// or FromKey of "" is refused, as is "\x00" to the last key: the key may be a variable
+	// that was never set.
 	All bool
 	// PrevKV asks for the deleted pairs.
 	PrevKV bool
@@ -257,6 +258,9 @@ func (r DeleteRequest) wire() (deleteRangeRequest, error) {
 		return deleteRangeRequest{}, err
 	}
 	key, end, err := interval(r.Key, r.Prefix || r.All && !r.FromKey, r.FromKey, r.RangeEnd)
+	if err == nil && !r.All && allKeys(key, end) {
+		err = errors.New(`Key "\x00" is the first that there is, so that every key would be deleted; set All in its place if that is meant`)
+	}
 	return deleteRangeRequest{Key: key, RangeEnd: end, PrevKV: r.PrevKV}, err
 }
 

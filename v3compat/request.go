@@ -66,7 +66,10 @@ func deleteRequest(r *pb.DeleteRangeRequest) (etcd.DeleteRequest, error) {
 	if len(r.Key) == 0 {
 		return etcd.DeleteRequest{}, rpctypes.ErrGRPCEmptyKey
 	}
-	return etcd.DeleteRequest{Key: string(r.Key), RangeEnd: string(r.RangeEnd), PrevKV: r.PrevKv}, nil
+	if first, end := string(r.Key), string(r.RangeEnd); first != fromKey || end != fromKey {
+		return etcd.DeleteRequest{Key: first, RangeEnd: end, PrevKV: r.PrevKv}, nil
+	}
+	return etcd.DeleteRequest{All: true, PrevKV: r.PrevKv}, nil // what WithFromKey makes of ""
 }
 
 func txnRequest(r *pb.TxnRequest) (req etcd.TxnRequest, err error) {

@@ -101,7 +101,7 @@ func outcome(t *testing.T, c *etcd.Client, call func(context.Context, io.Writer)
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if _, err := c.Delete(ctx, etcd.DeleteRequest{Key: "\x00", FromKey: true}); err != nil {
+	if _, err := c.Delete(ctx, etcd.DeleteRequest{All: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, pair := range [][2]string{

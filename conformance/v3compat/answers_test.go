@@ -273,6 +273,11 @@ func TestKVAnswersAlike(t *testing.T) {
 		put("all", "3"), txn("that deletes every key", func(t clientv3.Txn) clientv3.Txn {
 			return t.Then(clientv3.OpDelete("", clientv3.WithPrefix()))
 		}),
+		put("all", "4"), del("\x00", clientv3.WithFromKey()).called("from the first key"),
+		put("all", "5"), txn("that deletes from the first key", func(t clientv3.Txn) clientv3.Txn {
+			return t.Then(clientv3.OpDelete("\x00", clientv3.WithFromKey(), clientv3.WithPrevKV()))
+		}),
+		put("\x00", "6"), put("all", "7"), del("\x00"), del("\x00", clientv3.WithRange("\x01")),
 		compact(20), compact(20), compact(10), compact(5000), compact(22, clientv3.WithCompactPhysical()),
 		get("k", clientv3.WithPrefix(), clientv3.WithRev(3)).called("that was compacted"),
 	)
