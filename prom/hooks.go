@@ -16,6 +16,10 @@ var durations = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 // margins are the buckets of what was left of a lease, in seconds.
 var margins = []float64{0.5, 1, 2, 5, 10, 20, 30, 60}
 
+// writes are the calls whose unknown outcomes are counted from zero on. Prometheus sees no
+// increase in a counter that appears as one, so that an alert would miss the first.
+var writes = []string{"Put", "Delete", "Txn", "Batch", "Grant", "Revoke"}
+
 // Hooks registers metrics with reg and returns the hooks that feed them, for
 // [etcd.Config.Hooks]. Join them with others by [etcd.JoinHooks]. Several clients may be
 // given the same hooks: their metrics are then those of all of them.
@@ -27,6 +31,9 @@ func Hooks(reg prometheus.Registerer) (etcd.Hooks, error) {
 		if err := reg.Register(c); err != nil {
 			return etcd.Hooks{}, err
 		}
+	}
+	for _, op := range writes {
+		m.unknown.WithLabelValues(op)
 	}
 	return etcd.Hooks{
 		Call: func(ctx context.Context, info etcd.CallInfo) (context.Context, func(etcd.CallResult)) {
