@@ -100,11 +100,14 @@ func inBase(text string, base int) glua.LValue {
 	if base < 2 || base > 36 {
 		return glua.LNil
 	}
-	n, err := strconv.ParseInt(strings.ToLower(strings.TrimSpace(text)), base, 64)
-	if err != nil {
-		return glua.LNil
+	text = strings.ToLower(strings.TrimSpace(text))
+	if n, err := strconv.ParseInt(text, base, 64); err == nil {
+		return IntegerValue(n)
 	}
-	return IntegerValue(n)
+	if n, err := strconv.ParseUint(text, base, 64); err == nil {
+		return IntegerValue(int64(n)) // as %x writes it
+	}
+	return glua.LNil
 }
 
 // parseNumber reads a number as Lua writes them: decimal or hexadecimal, and no names.
@@ -120,8 +123,8 @@ func parseNumber(text string) glua.LValue {
 		return glua.LNil
 	}
 	if hexadecimal {
-		if n, err := strconv.ParseInt(strings.Replace(lower, "0x", "", 1), 16, 64); err == nil {
-			return IntegerValue(n)
+		if n := inBase(strings.Replace(lower, "0x", "", 1), 16); n != glua.LNil && !strings.ContainsAny(digits, "+-") {
+			return n
 		}
 		if !strings.Contains(lower, "p") {
 			lower += "p0"

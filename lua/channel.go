@@ -1,6 +1,10 @@
 package lua
 
-import glua "github.com/yuin/gopher-lua"
+import (
+	"slices"
+
+	glua "github.com/yuin/gopher-lua"
+)
 
 // channel passes values between tasks, in order, as many as the reader leaves waiting. The
 // interpreter lock guards it.
@@ -49,8 +53,14 @@ func (c *channel) pop(L *glua.LState) int {
 		return give(L, value)
 	}
 	if !c.closed {
-		c.waiters = append(c.waiters, c.r.current(L))
-		if value := c.r.park(L); value != glua.LNil {
+		t := c.r.current(L)
+		c.waiters = append(c.waiters, t)
+		value, woken := c.r.parkUntil(L, c.r.interrupt(t))
+		switch {
+		case !woken:
+			c.waiters = slices.DeleteFunc(c.waiters, func(waiter *task) bool { return waiter == t })
+			c.r.interrupted(L)
+		case value != glua.LNil:
 			return give(L, value)
 		}
 	}

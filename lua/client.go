@@ -2,7 +2,7 @@ package lua
 
 import (
 	"context"
-	"fmt"
+	"strings"
 	"time"
 
 	glua "github.com/yuin/gopher-lua"
@@ -40,7 +40,7 @@ func (r *runtime) newClient(L *glua.LState) int {
 	}
 	made, err := etcd.New(config)
 	if err != nil {
-		L.RaiseError("newclient: %s", err)
+		L.RaiseError("newclient: %s", fieldsInLua(strings.TrimPrefix(err.Error(), "etcd: New: ")))
 	}
 	c := &client{r: r, etcd: made, leases: map[etcd.LeaseID]*etcd.Lease{}}
 	r.open[made] = struct{}{}
@@ -51,7 +51,8 @@ func (r *runtime) clientConfig(table *glua.LTable) (config etcd.Config, err erro
 	f := readFields("newclient", table, configFields)
 	if dsn := f.str("dsn"); dsn != "" && f.err == nil {
 		if config, err = etcd.ParseDSN(dsn); err != nil {
-			return config, fmt.Errorf("newclient: dsn: %w", err)
+			text := strings.TrimPrefix(err.Error(), "etcd: ParseDSN: DSN")
+			return config, &requestError{"newclient", "dsn" + fieldsInLua(text)}
 		}
 	}
 	if endpoints := f.strings("endpoints"); len(endpoints) > 0 {
@@ -99,9 +100,6 @@ func (f *fields) retries(config *etcd.Config) {
 		}
 	}
 	f.duration("retry_sleep", time.Millisecond, &config.RetrySleep)
-	if f.has("retry_sleep") && config.RetrySleep == 0 {
-		config.RetrySleep = time.Millisecond // the shortest that there is; 0 means the default
-	}
 }
 
 // duration reads a time in the given unit into d, if it is there.
@@ -115,8 +113,10 @@ func (f *fields) duration(name string, unit time.Duration, d *time.Duration) {
 	case f.err != nil:
 	case !(n >= 0 && n <= most): // also NaN
 		f.fail("%s must be from 0 to %g, not %v", name, most, n)
-	case n == 0 && name != "retry_sleep":
-		f.fail("%s must be above 0", name)
+	case n == 0 && name == "retry_sleep":
+		*d = time.Millisecond // the shortest that there is; 0 means the default
+	case n*float64(unit) < float64(time.Millisecond):
+		f.fail("%s must be at least %g, not %v", name, float64(time.Millisecond)/float64(unit), n)
 	default:
 		*d = time.Duration(n * float64(unit))
 	}
@@ -136,18 +136,18 @@ func call[T any](c *client, L *glua.LState, f func(context.Context) (T, error)) 
 }
 
 // request reads the request of a method, makes the call, and returns its answer to Lua.
-func request[Request, Response any](c *client, L *glua.LState,
+func request[Request, Response any](c *client, L *glua.LState, op string,
 	read func(*glua.LTable) (Request, error),
 	send func(context.Context, Request) (*Response, error),
 	answer func(*Response) *glua.LTable,
 ) int {
 	req, err := read(checkRequest(L))
 	if err != nil {
-		return failure(L, err)
+		return failure(L, op, err)
 	}
 	resp, err := call(c, L, func(ctx context.Context) (*Response, error) { return send(ctx, req) })
 	if err != nil {
-		return failure(L, err)
+		return failure(L, op, err)
 	}
 	return give(L, answer(resp))
 }
@@ -161,16 +161,20 @@ func checkRequest(L *glua.LState) *glua.LTable {
 	return table
 }
 
-func (c *client) put(L *glua.LState) int { return request(c, L, putRequest, c.etcd.Put, putAnswer) }
+func (c *client) put(L *glua.LState) int {
+	return request(c, L, "put", putRequest, c.etcd.Put, putAnswer)
+}
 
-func (c *client) get(L *glua.LState) int { return request(c, L, getRequest, c.etcd.Get, getAnswer) }
+func (c *client) get(L *glua.LState) int {
+	return request(c, L, "get", getRequest, c.etcd.Get, getAnswer)
+}
 
 func (c *client) delete(L *glua.LState) int {
-	return request(c, L, deleteRequest, c.etcd.Delete, deleteAnswer)
+	return request(c, L, "delete", deleteRequest, c.etcd.Delete, deleteAnswer)
 }
 
 func (c *client) compact(L *glua.LState) int {
-	return request(c, L, compactRequest, c.etcd.Compact, func(r *etcd.CompactResponse) *glua.LTable {
+	return request(c, L, "compact", compactRequest, c.etcd.Compact, func(r *etcd.CompactResponse) *glua.LTable {
 		return record(member{"header", headerTable(r.Header)})
 	})
 }

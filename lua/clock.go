@@ -33,10 +33,15 @@ func milliseconds(L *glua.LState, n int) time.Duration {
 	return time.Duration(ms * float64(time.Millisecond))
 }
 
-// sleep lets other tasks run for some milliseconds.
+// sleep lets other tasks run for some milliseconds. It raises an error when
+// the program is interrupted.
 func (r *runtime) sleep(L *glua.LState) int {
-	d := milliseconds(L, 1)
-	r.wait(L, taskSleeping, func(ctx context.Context) { pause(ctx, d, nil) })
+	d, interrupt := milliseconds(L, 1), r.interrupt(r.current(L))
+	passed := false
+	r.wait(L, taskSleeping, func(ctx context.Context) { passed = pause(ctx, d, interrupt) })
+	if !passed {
+		r.interrupted(L)
+	}
 	return 0
 }
 
@@ -66,7 +71,7 @@ func (r *runtime) after(L *glua.LState) int {
 	r.timers[id] = canceled
 	r.fork(L.NewFunction(func(L *glua.LState) int {
 		passed := false
-		r.wait(L, taskSleeping, func(ctx context.Context) { passed = pause(ctx, d, canceled) })
+		r.wait(L, taskTimed, func(ctx context.Context) { passed = pause(ctx, d, canceled) })
 		if _, due := r.timers[id]; !due || !passed {
 			return 0
 		}

@@ -15,13 +15,12 @@ type closedError string
 
 func (e closedError) Error() string { return string(e) }
 
-// failure returns nil, a text and a table with details to Lua: what every function of the
-// client does with an error.
-func failure(L *glua.LState, err error) int {
+// failure returns nil, a text and a table with details to Lua: what every method does with an
+// error. op is the method's name. All errors have the same details; only that of a history
+// that was compacted has one more.
+func failure(L *glua.LState, op string, err error) int {
 	code, message := etcd.CodeUnknown, err.Error()
-	details := L.CreateTable(0, 8)
-	set := func(name string, value glua.LValue) { details.RawSetString(name, value) }
-
+	endpoint, outcome, attempts := "", etcd.OutcomeNotSent, 0
 	var failed *etcd.Error
 	var refused *requestError
 	_, closed := err.(closedError) //nolint:errorlint // it is never wrapped
@@ -29,26 +28,25 @@ func failure(L *glua.LState, err error) int {
 	case closed:
 		code = etcd.CodeCanceled
 	case errors.As(err, &failed):
-		code, message = failed.Code, description(failed)
-		set("op", glua.LString(failed.Op))
-		set("endpoint", glua.LString(failed.Endpoint))
-		set("outcome", glua.LString(failed.Outcome.String()))
-		set("attempts", glua.LNumber(failed.Attempts))
+		code, message = failed.Code, description(op, failed)
+		endpoint, outcome, attempts = failed.Endpoint, failed.Outcome, failed.Attempts
 	case errors.As(err, &refused):
 		code = etcd.CodeInvalidArgument
-		set("op", glua.LString(refused.op))
-		set("outcome", glua.LString(etcd.OutcomeNotSent.String()))
-		set("attempts", glua.LNumber(0))
 	}
+	details := record(
+		member{"op", glua.LString(op)},
+		member{"endpoint", glua.LString(endpoint)},
+		member{"outcome", glua.LString(outcome.String())},
+		member{"attempts", glua.LNumber(attempts)},
+		member{"message", glua.LString(message)},
+		member{"maybe_applied", glua.LBool(etcd.MaybeApplied(err))},
+		member{"temporary", glua.LBool(etcd.Temporary(err))})
 	var compacted *etcd.CompactedError
 	if errors.As(err, &compacted) {
 		code = etcd.CodeOutOfRange
-		set("compact_revision", IntegerValue(compacted.Revision))
+		details.RawSetString("compact_revision", IntegerValue(compacted.Revision))
 	}
-	set("code", glua.LString(codeName(code)))
-	set("message", glua.LString(message))
-	set("maybe_applied", glua.LBool(etcd.MaybeApplied(err)))
-	set("temporary", glua.LBool(etcd.Temporary(err)))
+	details.RawSetString("code", glua.LString(codeName(code)))
 
 	text := "code = " + codeName(code) + " desc = " + message
 	if closed {
@@ -61,8 +59,9 @@ func failure(L *glua.LState, err error) int {
 }
 
 // description is the text of an error without the method and the endpoint, which are among
-// the details.
-func description(e *etcd.Error) string {
+// the details. A refused request is named by its method op, as those are that do not reach
+// the client.
+func description(op string, e *etcd.Error) string {
 	prefix := "etcd: " + e.Op
 	if e.Endpoint != "" {
 		prefix += " via " + e.Endpoint
@@ -70,7 +69,11 @@ func description(e *etcd.Error) string {
 			prefix += " (" + e.Address + ")"
 		}
 	}
-	return strings.TrimPrefix(e.Error(), prefix+": ")
+	text := strings.TrimPrefix(e.Error(), prefix+": ")
+	if e.Outcome == etcd.OutcomeNotSent && errors.Is(e, etcd.ErrInvalidRequest) {
+		return op + ": " + fieldsInLua(text)
+	}
+	return callInLua(text)
 }
 
 // codeName is a gRPC code as gRPC writes it, like NOT_FOUND.

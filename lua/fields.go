@@ -3,6 +3,7 @@ package lua
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	glua "github.com/yuin/gopher-lua"
@@ -68,15 +69,20 @@ func (f *fields) require(name string) {
 
 // str reads a string, which may be written as a number, as everywhere in Lua.
 func (f *fields) str(name string) string {
-	switch v := f.table.RawGetString(name).(type) {
-	case glua.LString, glua.LNumber, Int64:
-		return v.String()
-	case *glua.LNilType:
-		return ""
-	default:
-		f.fail("%s must be a string, not a %s", name, v.Type())
+	value := f.table.RawGetString(name)
+	if value == glua.LNil {
 		return ""
 	}
+	return f.toString(name, value)
+}
+
+func (f *fields) toString(name string, value glua.LValue) string {
+	switch value.(type) {
+	case glua.LString, glua.LNumber, Int64:
+		return value.String()
+	}
+	f.fail("%s must be a string, not a %s", name, value.Type())
+	return ""
 }
 
 func (f *fields) boolean(name string) bool {
@@ -105,15 +111,23 @@ func (f *fields) integer(name string) int64 {
 
 // number reads a number that need not be whole.
 func (f *fields) number(name string) float64 {
-	switch v := f.table.RawGetString(name).(type) {
+	value := f.table.RawGetString(name)
+	if text, ok := value.(glua.LString); ok {
+		if value = parseNumber(string(text)); value == glua.LNil {
+			f.fail("%s must be a number, not the string %s", name, quoted(string(text)))
+			return 0
+		}
+	}
+	switch v := value.(type) {
 	case glua.LNumber:
 		return float64(v)
+	case Int64:
+		return float64(v)
 	case *glua.LNilType:
-		return 0
 	default:
 		f.fail("%s must be a number, not a %s", name, v.Type())
-		return 0
 	}
+	return 0
 }
 
 // list reads a table of values from 1 on.
@@ -139,11 +153,7 @@ func (f *fields) list(name string) (values []glua.LValue) {
 // strings reads a list of strings.
 func (f *fields) strings(name string) (list []string) {
 	for i, value := range f.list(name) {
-		if s, ok := value.(glua.LString); ok {
-			list = append(list, string(s))
-		} else {
-			f.fail("%s[%d] must be a string, not a %s", name, i+1, value.Type())
-		}
+		list = append(list, f.toString(name+"["+strconv.Itoa(i+1)+"]", value))
 	}
 	return list
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 
 	glua "github.com/yuin/gopher-lua"
 )
@@ -34,7 +33,7 @@ func IntegerValue(v int64) glua.LValue {
 }
 
 // ToInteger is the integer that a value of Lua stands for: a whole number, an [Int64], or a
-// string of digits. The error says what else it is.
+// string from which tonumber makes one. The error says what else it is.
 func ToInteger(value glua.LValue) (int64, error) {
 	switch v := value.(type) {
 	case Int64:
@@ -42,11 +41,12 @@ func ToInteger(value glua.LValue) (int64, error) {
 	case glua.LNumber:
 		return wholeNumber(float64(v))
 	case glua.LString:
-		n, err := strconv.ParseInt(strings.TrimSpace(string(v)), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("must be an integer, not the string %s", quoted(string(v)))
+		if number := parseNumber(string(v)); number != glua.LNil {
+			if n, err := ToInteger(number); err == nil {
+				return n, nil
+			}
 		}
-		return n, nil
+		return 0, fmt.Errorf("must be an integer, not the string %s", quoted(string(v)))
 	default:
 		return 0, fmt.Errorf("must be an integer, not a %s", value.Type())
 	}

@@ -35,6 +35,10 @@ func TestToInteger(t *testing.T) {
 		{Int64(math.MaxInt64), math.MaxInt64, ""},
 		{glua.LString(" 9223372036854775807 "), math.MaxInt64, ""},
 		{glua.LString("9223372036854775808"), 0, `must be an integer, not the string "9223372036854775808"`},
+		{glua.LString("0x10"), 16, ""},
+		{glua.LString("3e2"), 300, ""},
+		{glua.LString("5.0"), 5, ""},
+		{glua.LString("5 x"), 0, `must be an integer, not the string "5 x"`},
 		{glua.LString("1.5"), 0, `must be an integer, not the string "1.5"`},
 		{glua.LTrue, 0, "must be an integer, not a boolean"},
 		{glua.LNil, 0, "must be an integer, not a nil"},
@@ -79,6 +83,7 @@ print(math.type(big), math.type(1), math.type(1.5), math.type "1", type(big), ge
 print(big - 1, big - big, other + 1, -other, big * 1, big % 10, big / 1 > 9e18, other % 4)
 print(tonumber(big), tonumber "1e3", tonumber "0x10", tonumber "0x7fffffffffffffff", tonumber "inf", tonumber "", tonumber "1 2")
 print(tonumber("ff", 16), tonumber("9", 8), tonumber("7fffffffffffffff", 16), tonumber(nil))
+print(tonumber(string.format("%x", other), 16) == other, tonumber "0xffffffffffffffff", tonumber "-0x10", tonumber "0x-10")
 print(pcall(setmetatable, big, {}))
 table.sort(t)
 print(table.concat({big, other, 1, "x"}, " "))
@@ -91,7 +96,8 @@ integer	integer	float	nil	userdata	integer
 9223372036854775806	0	-9007199254740992	9007199254740993	9223372036854775807	7	true	3
 9223372036854775807	1000	16	9223372036854775807	nil	nil	nil
 255	nil	9223372036854775807	nil
-false	script:13: cannot change a protected metatable
+true	-1	-16	nil
+false	script:14: cannot change a protected metatable
 9223372036854775807 -9007199254740993 1 x
 `)
 }

@@ -8,10 +8,11 @@ import (
 
 // taskState is where a task is in its life.
 //
-//	fork → ready → running → (calling, sleeping, waiting or parked → ready → running)* → ended
+//	fork → ready → running → (calling, …, parked → ready → running)* → ended
 //
 // A task leaves running only by itself. Its own goroutine makes it ready again when what it
-// waits for has come, but for a parked task, which another task wakes, or the script's end.
+// waits for has come, but for a parked task, which another task wakes, or the script's end,
+// and for an idling one, which an interrupt wakes as well.
 // It runs again when its turn comes.
 type taskState uint8
 
@@ -20,15 +21,17 @@ const (
 	taskRunning                   // holds the interpreter lock
 	taskCalling                   // waits for the answer of a call, which comes or times out
 	taskSleeping                  // waits for a time
+	taskTimed                     // a timer that is not due yet
 	taskWaiting                   // waits for an event that comes from outside the script
-	taskParked                    // waits for another task to wake it
+	taskIdling                    // waits for another task to wake it, or an interrupt
+	taskParked                    // waits for another task to wake it, and for nothing else
 	taskEnded
 	taskStates
 )
 
 // String is the state as silly's task.status names it.
 func (s taskState) String() string {
-	return [taskStates]string{"READY", "RUN", "WAIT", "SLEEP", "WAIT", "WAIT", "EXIT"}[s]
+	return [taskStates]string{"READY", "RUN", "WAIT", "SLEEP", "SLEEP", "WAIT", "WAIT", "WAIT", "EXIT"}[s]
 }
 
 // interpreterLock is the lock under which all Lua code of a script runs, and with it all
@@ -47,7 +50,8 @@ type interpreterLock struct {
 	queue    []*task
 	count    [taskStates]int
 	turns    uint64 // counts how often the lock was passed on
-	stopping bool
+	stopping bool   // no stream is left open
+	idle     bool   // the script stops because nothing happens: no interrupt wakes idling tasks
 }
 
 func newInterpreterLock() *interpreterLock {
@@ -100,23 +104,31 @@ func (l *interpreterLock) letOthersRun() {
 	}
 }
 
-// park releases the lock and returns when another task has woken t, or ctx has ended, and t
-// has the lock again.
-func (l *interpreterLock) park(ctx context.Context, t *task) {
-	l.release(t, taskParked)
+// park releases the lock and returns when another task has woken t, or ctx or interrupt has
+// ended, and t has the lock again. It reports true when another task has woken it. A nil
+// interrupt never ends.
+func (l *interpreterLock) park(ctx context.Context, t *task, interrupt <-chan struct{}) bool {
+	state := taskParked
+	if interrupt != nil {
+		state = taskIdling
+	}
+	l.release(t, state)
 	select {
 	case <-t.turn:
+		return true
 	case <-ctx.Done():
-		l.wake(t)
-		<-t.turn
+	case <-interrupt:
 	}
+	woken := !l.wake(t)
+	<-t.turn
+	return woken
 }
 
-// wake makes a parked task ready. It reports false when the task is not parked.
+// wake makes a task ready that is parked or idling. It reports false when the task is neither.
 func (l *interpreterLock) wake(t *task) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t.state != taskParked {
+	if t.state != taskParked && t.state != taskIdling {
 		return false
 	}
 	l.readyLocked(t)
@@ -137,8 +149,8 @@ func (l *interpreterLock) stillness() (bool, uint64) {
 	return l.stillLocked(), l.turns
 }
 
-// settled reports whether all tasks that are left sleep or are parked: when the streams are
-// closed, all others go on by themselves.
+// settled reports whether all tasks that are left wait for each other, or for timers: when
+// the streams are closed, all others go on by themselves.
 func (l *interpreterLock) settled() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -146,10 +158,10 @@ func (l *interpreterLock) settled() bool {
 }
 
 // stop makes the lock report through quiet when the tasks have settled.
-func (l *interpreterLock) stop() {
+func (l *interpreterLock) stop(idle bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stopping = true
+	l.stopping, l.idle = true, idle
 	l.passLocked()
 }
 
@@ -188,11 +200,15 @@ func (l *interpreterLock) reportQuietLocked() {
 }
 
 func (l *interpreterLock) stillLocked() bool {
-	return l.count[taskWaiting]+l.count[taskParked] == l.livingLocked()
+	return l.count[taskWaiting]+l.count[taskIdling]+l.count[taskParked] == l.livingLocked()
 }
 
 func (l *interpreterLock) settledLocked() bool {
-	return l.count[taskSleeping]+l.count[taskParked] == l.livingLocked()
+	settled := l.count[taskTimed] + l.count[taskParked]
+	if l.idle {
+		settled += l.count[taskIdling]
+	}
+	return settled == l.livingLocked()
 }
 
 func (l *interpreterLock) setLocked(t *task, state taskState) {

@@ -13,7 +13,7 @@ import (
 )
 
 // decodeJSON reads the first JSON value of a text, and returns how many bytes it took.
-// Integers of 64 bits stay what they are. A null is nil, and inside an array json.null.
+// Integers stay what they are, or are refused beyond 2^63. A null is nil, and inside an array json.null.
 func decodeJSON(text string) (value glua.LValue, end int, err error) {
 	if !utf8.ValidString(text) {
 		return nil, 0, errors.New("the text is not UTF-8")
@@ -59,8 +59,11 @@ func numberValue(text string) (glua.LValue, error) {
 		return IntegerValue(n), nil
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("the number %s is too large", text)
+	case !strings.ContainsAny(text, ".eE") && strconv.FormatFloat(f, 'f', 0, 64) != text:
+		return nil, fmt.Errorf("the integer %s is beyond 2^63 and would lose digits", text)
 	}
 	return glua.LNumber(f), nil
 }

@@ -14,7 +14,7 @@ import (
 // grant makes a lease, which the client renews by itself. An ID that the script does not
 // choose is one that a Lua number holds.
 func (c *client) grant(L *glua.LState) int {
-	return request(c, L, grantRequest, c.grantLease, func(l *etcd.Lease) *glua.LTable {
+	return request(c, L, "grant", grantRequest, c.grantLease, func(l *etcd.Lease) *glua.LTable {
 		return c.keep(l)
 	})
 }
@@ -48,7 +48,7 @@ func (c *client) revoke(L *glua.LState) int {
 		f := readFields("revoke", table, idFields)
 		return etcd.RevokeRequest{ID: f.leaseID()}, f.err
 	}
-	return request(c, L, read, c.etcd.Revoke, func(r *etcd.RevokeResponse) *glua.LTable {
+	return request(c, L, "revoke", read, c.etcd.Revoke, func(r *etcd.RevokeResponse) *glua.LTable {
 		return record(member{"header", headerTable(r.Header)})
 	})
 }
@@ -58,13 +58,13 @@ func (c *client) ttl(L *glua.LState) int {
 		f := readFields("ttl", table, ttlFields)
 		return etcd.TTLRequest{ID: f.leaseID(), Keys: f.boolean("keys")}, f.err
 	}
-	return request(c, L, read, c.etcd.TTL, ttlAnswer)
+	return request(c, L, "ttl", read, c.etcd.TTL, ttlAnswer)
 }
 
 func (c *client) listLeases(L *glua.LState) int {
 	resp, err := call(c, L, c.etcd.Leases)
 	if err != nil {
-		return failure(L, err)
+		return failure(L, "leases", err)
 	}
 	return give(L, leasesAnswer(resp))
 }
@@ -84,11 +84,11 @@ func (c *client) keepAlive(L *glua.LState) int {
 	}
 	req, err := readKeepAlive("keepalive")(checkRequest(L))
 	if err != nil {
-		return failure(L, err)
+		return failure(L, "keepalive", err)
 	}
 	stream, err := call(c, L, func(ctx context.Context) (*etcd.KeepAliveStream, error) { return c.etcd.KeepAlive(ctx, req) })
 	if err != nil {
-		return failure(L, err)
+		return failure(L, "keepalive", err)
 	}
 	return give(L, c.r.keepAlives.object(c.r.newKeepAliveStream(stream, req.ID)))
 }
@@ -96,17 +96,17 @@ func (c *client) keepAlive(L *glua.LState) int {
 func (c *client) adopt(L *glua.LState) int {
 	id, err := ToInteger(L.CheckAny(2))
 	if err != nil {
-		return failure(L, &requestError{"keepalive", "ID " + err.Error()})
+		return failure(L, "keepalive", &requestError{"keepalive", "ID " + err.Error()})
 	}
 	l, err := call(c, L, func(ctx context.Context) (*etcd.Lease, error) { return c.etcd.Adopt(ctx, etcd.LeaseID(id)) })
 	if err != nil {
-		return failure(L, err)
+		return failure(L, "keepalive", err)
 	}
 	return give(L, c.keep(l))
 }
 
 func (c *client) keepAliveOnce(L *glua.LState) int {
-	return request(c, L, readKeepAlive("keepalive_once"), c.etcd.KeepAliveOnce, func(r *etcd.KeepAliveResponse) *glua.LTable {
+	return request(c, L, "keepalive_once", readKeepAlive("keepalive_once"), c.etcd.KeepAliveOnce, func(r *etcd.KeepAliveResponse) *glua.LTable {
 		return leaseAnswer(r.Header, r.ID, r.TTL)
 	})
 }
@@ -116,14 +116,14 @@ func (c *client) keepAliveOnce(L *glua.LState) int {
 func (c *client) lease(L *glua.LState) int {
 	id, err := ToInteger(L.CheckAny(2))
 	if err != nil {
-		return failure(L, &requestError{"lease", "ID " + err.Error()})
+		return failure(L, "lease", &requestError{"lease", "ID " + err.Error()})
 	}
 	l := c.leases[etcd.LeaseID(id)]
 	if l == nil {
-		return failure(L, &requestError{"lease", "this client has not granted it"})
+		return failure(L, "lease", &requestError{"lease", "this client has not granted it"})
 	}
 	if err := l.Err(); err != nil {
-		return failure(L, err)
+		return failure(L, "lease", err)
 	}
 	return give(L, glua.LTrue)
 }

@@ -14,8 +14,11 @@ import (
 func (c *client) acquire(L *glua.LState) int {
 	lease, err := ToInteger(L.CheckAny(2))
 	prefix, uuid := L.CheckString(3)+"/", L.CheckString(4)
-	if err != nil {
+	switch {
+	case err != nil:
 		return refuseLock(L, &requestError{"lock", "the lease " + err.Error()})
+	case lease == 0:
+		return refuseLock(L, &requestError{"lock", "the lease is 0, which is none"})
 	}
 	c.r.wait(L, taskWaiting, func(ctx context.Context) { err = c.waitForLock(ctx, etcd.LeaseID(lease), prefix, prefix+uuid) })
 	if err != nil {
@@ -26,7 +29,7 @@ func (c *client) acquire(L *glua.LState) int {
 
 // refuseLock is failure with false in the place of nil, as the original has it.
 func refuseLock(L *glua.LState, err error) int {
-	n := failure(L, err)
+	n := failure(L, "lock", err)
 	L.Replace(-n, glua.LFalse)
 	return n
 }
@@ -88,7 +91,7 @@ func (c *client) unlock(L *glua.LState) int {
 	req := etcd.DeleteRequest{Key: L.CheckString(2) + "/" + L.CheckString(3)}
 	resp, err := call(c, L, func(ctx context.Context) (*etcd.DeleteResponse, error) { return c.etcd.Delete(ctx, req) })
 	if err != nil {
-		return failure(L, err)
+		return failure(L, "unlock", err)
 	}
 	return give(L, deleteAnswer(resp))
 }

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	glua "github.com/yuin/gopher-lua"
 
@@ -19,6 +20,39 @@ func evaluate(t *testing.T, expression string) *glua.LTable {
 		t.Fatal(err)
 	}
 	return L.CheckTable(-1)
+}
+
+// A number stands for its text, and a text for its number, in a configuration too.
+func TestConfig(t *testing.T) {
+	r := newRuntime(t.Context(), Script{})
+	defer r.close()
+	config, err := r.clientConfig(evaluate(t, `{endpoints = {"a:1", 2}, timeout = "1.5", dial_timeout = "2", retry = "3", retry_sleep = "0x10", user = 1, password = 2}`))
+	want := etcd.Config{
+		Endpoints: []string{"a:1", "2"}, Timeout: 1500 * time.Millisecond, DialTimeout: 2 * time.Second,
+		Retry: 3, RetrySleep: 16 * time.Millisecond, Username: "1", Password: "2", Logger: r.log,
+	}
+	if err != nil || !reflect.DeepEqual(config, want) {
+		t.Errorf("%+v, %v; want %+v", config, err, want)
+	}
+	for table, text := range map[string]string{
+		`{endpoints = {"a:1", true}}`:                      "newclient: endpoints[2] must be a string, not a boolean",
+		`{endpoints = "a:1"}`:                              "newclient: endpoints must be a list, not a string",
+		`{endpoints = {"a:1"}, timeout = "soon"}`:          `newclient: timeout must be a number, not the string "soon"`,
+		`{endpoints = {"a:1"}, timeout = {}}`:              "newclient: timeout must be a number, not a table",
+		`{endpoints = {"a:1"}, timeout = 0}`:               "newclient: timeout must be at least 0.001, not 0",
+		`{endpoints = {"a:1"}, retry = 0.5}`:               "newclient: retry must be an integer, not 0.5",
+		`{endpoints = {"a:1"}, user = false}`:              "newclient: user must be a string, not a boolean",
+		`{dsn = true, endpoints = {"a:1"}}`:                "newclient: dsn must be a string, not a boolean",
+		`{endpoints = {"a:1"}, retry_sleep = 0 / 0}`:       "newclient: retry_sleep must be from 0 to 1e+09, not NaN",
+		`{endpoints = {"a:1"}, dial_timeout = "1e-4"}`:     "newclient: dial_timeout must be at least 0.001, not 0.0001",
+		`{endpoints = {"a:1", [3] = "b:1"}, timeouts = 3}`: `newclient: unknown field "timeouts", did you mean timeout?`,
+		`{endpoints = {"a:1", [3] = "b:1"}}`:               "newclient: endpoints[2] must be a string, not a nil",
+		`{endpoints = {"a:1"}, coalesce = true}`:           `newclient: coalesce must be one of reads, all, off, not "true"`,
+	} {
+		if _, err := r.clientConfig(evaluate(t, table)); err == nil || err.Error() != text {
+			t.Errorf("%s: error %v, want %q", table, err, text)
+		}
+	}
 }
 
 func TestRequests(t *testing.T) {
@@ -38,6 +72,10 @@ func TestRequests(t *testing.T) {
 	}{
 		{"put", `{key = 1, value = 2.5, lease = "12"}`, etcd.PutRequest{Key: "1", Value: []byte("2.5"), Lease: 12}, ""},
 		{"put", `{key = "k", ignore_value = true, prev_kv = false}`, etcd.PutRequest{Key: "k", Value: []byte{}, IgnoreValue: true}, ""},
+		{"put", `{key = "k", value = true}`, nil, "put: value must be a string, not a boolean"},
+		{"put", `{key = "k", value = "v", prev_kv = 1}`, nil, "put: prev_kv must be true or false, not a number"},
+		{"put", `{key = "k", value = "v", lease = " 0x10 "}`, etcd.PutRequest{Key: "k", Value: []byte("v"), Lease: 16}, ""},
+		{"put", `{key = "k", value = "", ignore_value = true}`, etcd.PutRequest{Key: "k", Value: []byte{}, IgnoreValue: true}, ""},
 		{"put", `{key = "k"}`, nil, "put: value is required"},
 		{"put", `{key = "k", value = "v", leases = 1}`, nil, `put: unknown field "leases", did you mean lease?`},
 		{"put", `{key = "k", value = "v", zzz = 1, aaa = 1}`, nil, `put: unknown field "aaa"; there are key, value`},

@@ -81,10 +81,13 @@ const grace = time.Second
 // ends; and when the heap reaches MaxMemory.
 //
 // At the end of ctx, and when idle, the streams of the program are closed, so that reads
-// return nil; tasks that do not wait then go on for up to a second. What is still there is
-// ended by an error that the program cannot stop. No lease is revoked. Run returns when
-// no goroutine of the program and of its clients is left; a single call of Lua's string
-// functions, and of a function of Modules, is not interrupted.
+// return nil, and the tasks have a second to end. The end of ctx also raises the
+// error "interrupted" in tasks that sleep, or wait in task.wait or for a channel, once in
+// each. A task may catch it, and has not failed if it does not. Run does not wait out the second
+// when nothing is left but timers and tasks that wait for each other. What is still there
+// is ended by an error that the program cannot stop. No lease is revoked. Run returns when no goroutine of the program and of its clients
+// is left; a single call of Lua's string functions, of io.read, os.execute and what is like
+// them, and of a function of Modules, is not interrupted.
 //
 // Run may be called concurrently: programs share nothing.
 //
@@ -115,10 +118,12 @@ type runtime struct {
 	kill    context.CancelCauseFunc
 	lock    *interpreterLock
 	streams streams
-	stdout  io.Writer
-	stderr  io.Writer
-	log     *slog.Logger
-	started time.Time
+	// interruption is closed when ctx of Run has ended, and tasks have a second to end.
+	interruption chan struct{}
+	stdout       io.Writer
+	stderr       io.Writer
+	log          *slog.Logger
+	started      time.Time
 
 	routines sync.WaitGroup // all goroutines: one per task, and that which watches the memory
 
@@ -149,7 +154,7 @@ const (
 
 func newRuntime(ctx context.Context, script Script) *runtime {
 	r := &runtime{
-		script: script, lock: newInterpreterLock(), streams: streams{open: map[stream]struct{}{}},
+		script: script, lock: newInterpreterLock(), streams: streams{open: map[stream]struct{}{}}, interruption: make(chan struct{}),
 		stdout: script.Stdout, started: time.Now(),
 		tasks: map[*glua.LState]*task{}, open: map[*etcd.Client]struct{}{}, timers: map[int]chan struct{}{},
 		protected: map[*glua.LState]int{},
@@ -228,8 +233,12 @@ func (r *runtime) supervise(ctx context.Context) error {
 	if cause == errEnded || r.ctx.Err() != nil { //nolint:errorlint // untilStopped returns it as it is
 		return cause
 	}
+	idle := cause == errIdle //nolint:errorlint // as above
+	r.lock.stop(idle)
 	r.streams.stop()
-	r.lock.stop()
+	if !idle {
+		close(r.interruption)
+	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	for !r.lock.settled() {

@@ -92,7 +92,7 @@ func (r *runtime) registerStreams(L *glua.LState) {
 func (c *client) watch(L *glua.LState) int {
 	req, err := watchRequest(checkRequest(L))
 	if err != nil {
-		return failure(L, err)
+		return failure(L, "watch", err)
 	}
 	watcher, err := call(c, L, func(ctx context.Context) (*etcd.Watcher, error) {
 		w, err := c.etcd.Watch(ctx, req)
@@ -102,7 +102,7 @@ func (c *client) watch(L *glua.LState) int {
 		return w, err
 	})
 	if err != nil {
-		return failure(L, err)
+		return failure(L, "watch", err)
 	}
 	c.watches++
 	return give(L, c.r.watches.object(&watch{c: c, watcher: watcher, id: c.watches}))
@@ -111,14 +111,14 @@ func (c *client) watch(L *glua.LState) int {
 // read waits for the next events. Once the watch has ended it returns nil and why.
 func (w *watch) read(L *glua.LState) int {
 	if w.closed {
-		return failure(L, errWatchClosed)
+		return failure(L, "read", errWatchClosed)
 	}
 	resp, err := readStream(&w.reader, w.c.r, L, taskWaiting, w.watcher.Read)
 	if errors.Is(err, etcd.ErrWatchClosed) {
 		err = errWatchClosed
 	}
 	if err != nil {
-		return failure(L, err)
+		return failure(L, "read", err)
 	}
 	return give(L, watchAnswer(resp, w.id))
 }
@@ -140,9 +140,9 @@ func (w *watch) write(L *glua.LState) int {
 	f.require("progress_request")
 	switch {
 	case f.err != nil:
-		return failure(L, f.err)
+		return failure(L, "write", f.err)
 	case w.closed:
-		return failure(L, errWatchClosed)
+		return failure(L, "write", errWatchClosed)
 	}
 	w.watcher.RequestProgress()
 	return give(L, glua.LTrue)
@@ -170,14 +170,14 @@ func (s *keepAliveStream) write(L *glua.LState) int {
 	}
 	switch {
 	case f.err != nil:
-		return failure(L, f.err)
+		return failure(L, "write", f.err)
 	case s.closed:
-		return failure(L, errStreamClosed)
+		return failure(L, "write", errStreamClosed)
 	}
 	var err error
 	s.r.wait(L, taskCalling, func(ctx context.Context) { err = s.stream.Write(ctx, req) })
 	if err != nil {
-		return failure(L, err)
+		return failure(L, "write", err)
 	}
 	s.due++
 	return give(L, glua.LTrue)
@@ -186,7 +186,7 @@ func (s *keepAliveStream) write(L *glua.LState) int {
 // read waits for the next answer to a write.
 func (s *keepAliveStream) read(L *glua.LState) int {
 	if s.closed {
-		return failure(L, errStreamClosed)
+		return failure(L, "read", errStreamClosed)
 	}
 	state := taskWaiting
 	if s.due > 0 {
@@ -195,10 +195,10 @@ func (s *keepAliveStream) read(L *glua.LState) int {
 	resp, err := readStream(&s.reader, s.r, L, state, s.stream.Read)
 	switch {
 	case errors.Is(err, etcd.ErrStreamClosed):
-		return failure(L, errStreamClosed)
+		return failure(L, "read", errStreamClosed)
 	case err != nil:
 		s.due--
-		return failure(L, err)
+		return failure(L, "read", err)
 	}
 	s.due--
 	return give(L, leaseAnswer(resp.Header, resp.ID, resp.TTL))

@@ -3,6 +3,7 @@ package lua
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	glua "github.com/yuin/gopher-lua"
 )
@@ -18,6 +19,7 @@ type task struct {
 	// The interpreter lock guards the fields below.
 
 	result  glua.LValue // what wake passes on
+	told    bool        // a wait of it has ended because of the interrupt
 	inWait  bool        // the script has parked it with task.wait
 	nesting int         // see maxNesting
 	ended   func()      // called when the task has ended, also by an error; may be nil
@@ -51,7 +53,7 @@ func (r *runtime) run(t *task, f *glua.LFunction, args []glua.LValue) {
 	t.thread.G.CurrentThread = t.thread
 	err := t.thread.CallByParam(glua.P{Fn: f, Protect: true}, args...)
 	if err != nil && r.ctx.Err() == nil {
-		r.report(t.thread, err)
+		r.report(t, err)
 	}
 	delete(r.tasks, t.thread)
 	t.thread.Dead = true
@@ -77,13 +79,37 @@ func (r *runtime) wait(L *glua.LState, state taskState, f func(context.Context))
 
 // park waits until another task calls wake, and returns what that one passes.
 func (r *runtime) park(L *glua.LState) glua.LValue {
-	t := r.current(L)
-	r.lock.park(r.ctx, t)
-	r.resumed(L)
-	result := t.result
-	t.result = glua.LNil
+	result, _ := r.parkUntil(L, nil)
 	return result
 }
+
+// parkUntil is park that an interrupt ends. It reports whether another task has called wake.
+func (r *runtime) parkUntil(L *glua.LState, interrupt <-chan struct{}) (result glua.LValue, woken bool) {
+	t := r.current(L)
+	woken = r.lock.park(r.ctx, t, interrupt)
+	r.resumed(L)
+	result, t.result = t.result, glua.LNil
+	return result, woken
+}
+
+// interrupt is what ends a wait of t beside what it waits for. A task is told once: waits that
+// begin after that last, so that a task that goes on is not hindered. The caller calls
+// interrupted when the wait was ended so.
+func (r *runtime) interrupt(t *task) <-chan struct{} {
+	if t.told {
+		return nil
+	}
+	return r.interruption
+}
+
+// interrupted raises the error that ends a task when the program is interrupted, unless the
+// task catches it.
+func (r *runtime) interrupted(L *glua.LState) {
+	r.current(L).told = true
+	L.Error(glua.LString(textInterrupted), 0)
+}
+
+const textInterrupted = "interrupted"
 
 // wake makes a parked task ready and has its park return result. It reports false when the
 // task is not parked. The caller holds the interpreter lock, so t does not run before the
@@ -115,11 +141,15 @@ func (r *runtime) current(L *glua.LState) *task {
 	return nil
 }
 
-// report writes an error that has ended a task to the script's Stderr, with a traceback.
-func (r *runtime) report(thread *glua.LState, err error) {
+// report writes an error that has ended a task to the script's Stderr, with a traceback. A
+// task that an interrupt has ended has not failed.
+func (r *runtime) report(t *task, err error) {
 	text, trace := err.Error(), ""
 	if failed, ok := err.(*glua.ApiError); ok { //nolint:errorlint // gopher-lua returns it as it is
-		text, trace = r.text(thread, failed.Object), failed.StackTrace
+		text, trace = r.text(t.thread, failed.Object), failed.StackTrace
+	}
+	if t.told && strings.Contains(text, textInterrupted) {
+		return
 	}
 	r.failed++
 	if r.firstFailure == "" {
@@ -168,7 +198,11 @@ func (r *runtime) taskFork(L *glua.LState) int {
 func (r *runtime) taskWait(L *glua.LState) int {
 	t := r.current(L)
 	t.inWait = true
-	result := r.park(L)
+	result, woken := r.parkUntil(L, r.interrupt(t))
+	if !woken {
+		t.inWait = false
+		r.interrupted(L)
+	}
 	return give(L, result)
 }
 

@@ -16,7 +16,7 @@ import (
 //		failure = {{get = {key = "a"}}},
 //	}
 func (c *client) txn(L *glua.LState) int {
-	return request(c, L, txnRequest, c.etcd.Txn, txnAnswer)
+	return request(c, L, "txn", txnRequest, c.etcd.Txn, txnAnswer)
 }
 
 // maxTxnDepth bounds transactions inside of transactions, which a table that contains itself
@@ -67,6 +67,9 @@ func readCompare(f *fields) (cmp etcd.Compare) {
 	known := readFields(f.op, f.table, compareFields)
 	f.take(known)
 	cmp.Key, cmp.Prefix, cmp.FromKey, cmp.RangeEnd = f.keys()
+	if cmp.Key == "" && !cmp.Prefix && !cmp.FromKey {
+		f.fail("key is empty")
+	}
 	cmp.Target = f.target()
 	cmp.Result = f.result()
 	cmp.Version, cmp.CreateRevision, cmp.ModRevision = f.integer("version"), f.integer("create_revision"), f.integer("mod_revision")

@@ -57,7 +57,24 @@ func parseFlags(args []string, stderr io.Writer) (o options, err error) {
 		file: set.Arg(0), args: set.Args()[1:], embedded: *embedded,
 		lifetime: *lifetime, maxTime: *maxTime, maxMemory: *maxMemory << 20,
 	}
+	if err := nonzero(set); err != nil {
+		return o, err
+	}
 	return o, o.check(*endpoints, *exit, *maxMemory)
+}
+
+// nonzero refuses flags that are given and say nothing, like a variable of the shell that was
+// never set.
+func nonzero(set *flag.FlagSet) (err error) {
+	set.Visit(func(f *flag.Flag) {
+		switch value := f.Value.String(); {
+		case f.Name == "endpoints" && strings.Trim(value, ", ") == "":
+			err = fmt.Errorf("--endpoints is %q and names none; leave it out to use those of the program", value)
+		case f.Name == "max-memory" && value == "0", value == "0s":
+			err = fmt.Errorf("--%s is %s; leave it out for no bound", f.Name, value)
+		}
+	})
+	return err
 }
 
 // check finishes the options with what flags say that has more than one meaning.

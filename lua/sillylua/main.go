@@ -31,7 +31,7 @@ var (
 	errFor       = errors.New("the time of --for is over")
 	errMaxTime   = errors.New("the script has run longer than --max-time allows")
 	errInterrupt = errors.New("interrupted")
-	errStuck     = errors.New("the script does not stop, most likely in a pattern that takes forever to match")
+	errStuck     = errors.New("the script was in a call that cannot be stopped, like io.read, os.execute or a pattern that takes forever to match")
 )
 
 func main() {
@@ -70,8 +70,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 // patience is how long a program may take to end when it must. It needs longer only within
-// a call of a string function that does not come to an end.
-const patience = 5 * time.Second
+// a call that cannot be stopped.
+const patience = 3 * time.Second
 
 // runBounded is lua.Run that returns in time after the end of ctx, also when the program is
 // stuck. The process then ends with it.
@@ -149,9 +149,16 @@ func exitCode(err error, stderr io.Writer) int {
 		return exit.Code
 	case errors.Is(err, lua.ErrTask) && !errors.Is(err, errMaxTime) && !errors.Is(err, lua.ErrMemory):
 		return exitError
-	case errors.Is(err, errStuck): // an error, whatever was to stop it
-	case err == nil, errors.Is(err, errFor), errors.Is(err, errInterrupt):
+	case err == nil, errors.Is(err, errInterrupt):
 		return exitOK
+	case errors.Is(err, errFor):
+		if errors.Is(err, errStuck) {
+			fmt.Fprintln(stderr, "sillylua:", err)
+		}
+		return exitOK
+	case errors.Is(err, lua.ErrSyntax):
+		fmt.Fprintln(stderr, "sillylua:", err)
+		return exitUsage
 	}
 	fmt.Fprintln(stderr, "sillylua:", err)
 	return exitError

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +32,12 @@ func TestFlags(t *testing.T) {
 		{"--embedded --endpoints a:1 -", exitUsage, "--embedded and --endpoints exclude each other"},
 		{"--for -1s -", exitUsage, "--for and --max-time must not be negative"},
 		{"--max-memory -1 -", exitUsage, "--max-memory is -1 MiB"},
+		{"--endpoints= -", exitUsage, `--endpoints is "" and names none`},
+		{"--endpoints , -", exitUsage, `--endpoints is "," and names none`},
+		{"--embedded --endpoints= -", exitUsage, "--endpoints"},
+		{"--for 0s -", exitUsage, "--for is 0s; leave it out"},
+		{"--max-time 0 -", exitUsage, "--max-time is 0s; leave it out"},
+		{"--max-memory 0 -", exitUsage, "--max-memory is 0; leave it out"},
 		{"--for soon -", exitUsage, `invalid value "soon" for flag -for`},
 		{"/nonexistent.lua", exitUsage, "no such file"},
 		{"-", exitOK, ""},
@@ -61,7 +66,7 @@ func TestExitCodes(t *testing.T) {
 		{"max-memory", "--max-memory 1 -", "local t = {} while true do t[#t + 1] = {} end", exitError, "too much memory"},
 		{"task", "-", "task.fork(function() error 'broken' end)", exitError, "-:4: broken"},
 		{"task, for", "--for 50ms -", "task.fork(function() error 'broken' end) while true do silly.sleep(1) end", exitError, "-:4: broken"},
-		{"syntax", "-", "x =", exitError, "not a valid program: - at EOF"},
+		{"syntax", "-", "x =", exitUsage, "not a valid program: - at EOF"},
 		{"exit", "-", "os.exit(7)", 7, ""},
 		{"bad configuration", "-", "etcd.newclient {endpoints = 'here'}", exitError, "newclient: endpoints must be a list, not a string"},
 	} {
@@ -72,22 +77,62 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// A pattern that takes forever to match holds a program up, but not the process.
+// A call that cannot be stopped holds a program up, but not the process.
 func TestStuck(t *testing.T) {
-	if os.Getenv(stuckEnv) != "" {
-		os.Exit(run(t.Context(), []string{"--for", "50ms", "-"}, strings.NewReader(`("a"):rep(1e5):find(("a-"):rep(20) .. "b")`), os.Stdout, os.Stderr))
+	const pattern = `("a"):rep(1e5):find(("a-"):rep(20) .. "b")`
+	if source := os.Getenv(stuckEnv); source != "" {
+		os.Exit(run(t.Context(), append(strings.Fields(os.Getenv(stuckArgsEnv)), "-"), strings.NewReader(source), os.Stdout, os.Stderr))
 	}
-	child := exec.Command(os.Args[0], "-test.run=^TestStuck$")
-	child.Env = append(os.Environ(), stuckEnv+"=1")
-	out, err := child.CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != exitError || !strings.Contains(string(out), "the script does not stop") {
-		t.Errorf("%v, output:\n%s", err, out)
+	t.Parallel()
+	for _, tt := range []struct {
+		name, args, source string
+		interrupt          bool
+		code               int
+		want               string // a part of the output
+	}{
+		{"for", "--for 50ms", pattern, false, exitOK, "cannot be stopped, like io.read, os.execute or a pattern"},
+		{"max-time", "--max-time 50ms", pattern, false, exitError, "cannot be stopped"},
+		{"interrupt", "", `print "reading" io.read()`, true, exitOK, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			child := exec.Command(os.Args[0], "-test.run=^TestStuck$")
+			child.Env = append(os.Environ(), stuckEnv+"="+tt.source, stuckArgsEnv+"="+tt.args)
+			stdin, err := child.StdinPipe() // nothing comes from it
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = stdin.Close() }()
+			stdout, err := child.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stderr strings.Builder
+			child.Stderr = &stderr
+			if err := child.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if tt.interrupt {
+				if _, err := stdout.Read(make([]byte, len("reading\n"))); err != nil {
+					t.Fatal(err)
+				}
+				if err := child.Process.Signal(os.Interrupt); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_ = child.Wait() // the exit code tells
+			if code := child.ProcessState.ExitCode(); code != tt.code || !strings.Contains(stderr.String(), tt.want) || tt.want == "" && stderr.Len() > 0 {
+				t.Errorf("exit code %d, want %d with %q; standard error:\n%s", code, tt.code, tt.want, stderr.String())
+			}
+		})
 	}
 }
 
-// stuckEnv has TestStuck be the program that is stuck.
-const stuckEnv = "SILLYLUA_STUCK"
+// stuckEnv has TestStuck be the program that is stuck, with the flags in stuckArgsEnv.
+const (
+	stuckEnv     = "SILLYLUA_STUCK"
+	stuckArgsEnv = "SILLYLUA_STUCK_ARGS"
+)
 
 func TestFileWithArguments(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hello.lua")
@@ -265,7 +310,7 @@ print(etcd.newclient {dsn = "etcd://root:secret@" .. arg[1]:gsub("http://", "") 
 `, "-", server.Endpoints()[0]), `true
 code = <any>authentication failed<any>
 code = <any>
-false	<any>newclient: <any>Password<any>
+false	<any>newclient: password is empty, but user is set<any>
 1
 `)
 }

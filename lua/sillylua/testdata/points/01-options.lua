@@ -9,4 +9,4 @@ local client = etcd.newclient {
 print(client)
 print(pcall(etcd.newclient, {endpoints = {}}))
 print(pcall(etcd.newclient, {endpoints = {"a:1"}, retries = 3}))
-print(pcall(etcd.newclient, {endpoints = {"a:1"}, timeout = "5"}))
+print(pcall(etcd.newclient, {endpoints = {"a:1"}, timeout = "soon"}))
