@@ -144,8 +144,9 @@ type Config struct {
 	MaxResponseBytes int
 
 	// Logger receives connections that open and close, retries and lost leases; at
-	// debug level also failed attempts. The client never logs keys, values, passwords
-	// or tokens. nil means no log.
+	// debug level also failed attempts. A line that belongs to a call has the call's
+	// context, from which a handler can read the trace. The client never logs keys,
+	// values, passwords or tokens. nil means no log.
 	Logger *slog.Logger
 
 	// Hooks are called when something happens inside the client, see [Hooks].

@@ -11,6 +11,7 @@ import (
 // hear the end of.
 type begun struct {
 	o     *observer
+	ctx   context.Context // with what the hook has added
 	ended func(CallResult)
 	began time.Time
 	seen  *callSeen
@@ -45,7 +46,7 @@ func (o *observer) begin(ctx context.Context, info CallInfo) (context.Context, b
 	if ended == nil {
 		return ctx, begun{}
 	}
-	b := begun{o: o, ended: ended, began: time.Now(), seen: new(callSeen)}
+	b := begun{o: o, ctx: ctx, ended: ended, began: time.Now(), seen: new(callSeen)}
 	return context.WithValue(ctx, callSeenKey{}, b.seen), b
 }
 
@@ -65,7 +66,7 @@ func (b *begun) end(err error, resp any) {
 	if r.Endpoint == "" && r.Err != nil {
 		r.Endpoint = r.Err.Endpoint
 	}
-	defer b.o.caught("Call")
+	defer b.o.caught(b.ctx, "Call")
 	b.ended(r)
 }
 
@@ -104,9 +105,9 @@ func infoOf(op string, req wireRequest) CallInfo {
 }
 
 // caught keeps a panic of a hook from ending the process. It is to be deferred.
-func (o *observer) caught(hook string) {
+func (o *observer) caught(ctx context.Context, hook string) {
 	if r := recover(); r != nil {
-		o.hookPanicked(hook, r)
+		o.hookPanicked(ctx, hook, r)
 	}
 }
 
@@ -132,7 +133,7 @@ func guard[T any](o *observer, name string, f func(T)) func(T) {
 		return nil
 	}
 	return func(info T) {
-		defer o.caught(name)
+		defer o.caught(noCall, name)
 		f(info)
 	}
 }
@@ -143,7 +144,7 @@ func guardCall(o *observer, f func(context.Context, CallInfo) (context.Context, 
 	}
 	return func(ctx context.Context, info CallInfo) (own context.Context, ended func(CallResult)) {
 		own = ctx
-		defer o.caught("Call")
+		defer o.caught(ctx, "Call")
 		got, ended := f(ctx, info)
 		if got == nil {
 			got = ctx
@@ -157,7 +158,7 @@ func guardAttempt(o *observer, f func(context.Context, AttemptInfo) func(Attempt
 		return nil
 	}
 	return func(ctx context.Context, a AttemptInfo) (ended func(AttemptResult)) {
-		defer o.caught("Attempt")
+		defer o.caught(ctx, "Attempt")
 		return f(ctx, a)
 	}
 }

@@ -31,14 +31,19 @@ type observer struct {
 	connections, leaderless listeners
 }
 
-// quiet reports whether a message of the level would not be written.
-func (o *observer) quiet(level slog.Level) bool {
-	return o.log == nil || !o.log.Enabled(context.Background(), level)
+// noCall is the context of lines that belong to no call.
+var noCall = context.Background()
+
+// quiet reports whether a message of the level would not be written. ctx is the call's or
+// noCall.
+func (o *observer) quiet(ctx context.Context, level slog.Level) bool {
+	return o.log == nil || !o.log.Enabled(ctx, level)
 }
 
-func (o *observer) write(level slog.Level, text string, attrs ...slog.Attr) {
+// write writes a line. ctx is that of quiet: handlers read the trace from it.
+func (o *observer) write(ctx context.Context, level slog.Level, text string, attrs ...slog.Attr) {
 	if o.log != nil {
-		o.log.LogAttrs(context.Background(), level, text, attrs...)
+		o.log.LogAttrs(ctx, level, text, attrs...)
 	}
 }
 
@@ -55,10 +60,10 @@ func (o *observer) AttemptBegins(ctx context.Context, a call.Attempt) call.Obser
 	if o.hooks.Call != nil {
 		o.noteAttempts(ctx, &a)
 	}
-	if o.hooks.Attempt == nil && o.quiet(slog.LevelDebug) {
+	if o.hooks.Attempt == nil && o.quiet(ctx, slog.LevelDebug) {
 		return call.Observation{}
 	}
-	observation := call.Observation{Attempt: a, Began: time.Now()}
+	observation := call.Observation{Attempt: a, Context: ctx, Began: time.Now()}
 	if o.hooks.Attempt == nil {
 		return observation
 	}
@@ -70,7 +75,7 @@ func (o *observer) AttemptBegins(ctx context.Context, a call.Attempt) call.Obser
 	observation.Headers = *info.headers
 	if ended != nil {
 		observation.Ended = func(took time.Duration, err *call.Error) {
-			defer o.caught("Attempt")
+			defer o.caught(ctx, "Attempt")
 			ended(AttemptResult{Duration: took, Err: publicOrNil(err)})
 		}
 	}
@@ -88,9 +93,9 @@ func (o *observer) noteAttempts(ctx context.Context, a *call.Attempt) {
 }
 
 // hookPanicked notes that a hook has panicked.
-func (o *observer) hookPanicked(hook string, r any) {
+func (o *observer) hookPanicked(ctx context.Context, hook string, r any) {
 	o.hookPanics.Add(1)
-	o.write(slog.LevelError, "hook panicked", slog.String("hook", hook), slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+	o.write(ctx, slog.LevelError, "hook panicked", slog.String("hook", hook), slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
 }
 
 // AttemptEnds implements call.Observer.
@@ -105,8 +110,8 @@ func (o *observer) AttemptEnds(a call.Observation, err *call.Error) {
 	if a.Ended != nil {
 		a.Ended(took, err)
 	}
-	if err != nil && !o.quiet(slog.LevelDebug) {
-		o.write(slog.LevelDebug, "attempt failed", slog.String("op", a.Attempt.Op), slog.String("endpoint", a.Attempt.Endpoint),
+	if err != nil && !o.quiet(a.Context, slog.LevelDebug) {
+		o.write(a.Context, slog.LevelDebug, "attempt failed", slog.String("op", a.Attempt.Op), slog.String("endpoint", a.Attempt.Endpoint),
 			slog.Duration("took", took), slog.String("outcome", Outcome(err.Outcome).String()), why(public(err)))
 	}
 }
@@ -124,7 +129,7 @@ func publicOrNil(err *call.Error) *Error {
 const loudRetries = 10
 
 // Retrying implements call.Observer.
-func (o *observer) Retrying(op string, attempt int, pause time.Duration, err *call.Error) {
+func (o *observer) Retrying(ctx context.Context, op string, attempt int, pause time.Duration, err *call.Error) {
 	o.retries.Add(1)
 	if o.hooks.Retry != nil {
 		o.hooks.Retry(RetryInfo{Op: op, Attempt: attempt, Pause: pause, Err: public(err)})
@@ -133,10 +138,10 @@ func (o *observer) Retrying(op string, attempt int, pause time.Duration, err *ca
 	if attempt > loudRetries {
 		level = slog.LevelDebug
 	}
-	if o.quiet(level) {
+	if o.quiet(ctx, level) {
 		return
 	}
-	o.write(level, "retrying", slog.String("op", op), slog.Int("attempt", attempt),
+	o.write(ctx, level, "retrying", slog.String("op", op), slog.Int("attempt", attempt),
 		slog.Duration("pause", pause), why(public(err)))
 }
 
@@ -168,11 +173,11 @@ func (o *observer) Connected(c balance.Connected) {
 	endpoint, purpose := at(c.Endpoint, c.Address), slog.String("for", string(purposeOf(c.Lane)))
 	switch {
 	case c.Err == nil:
-		o.write(slog.LevelInfo, "connected", endpoint, purpose, slog.Duration("took", c.Took))
+		o.write(noCall, slog.LevelInfo, "connected", endpoint, purpose, slog.Duration("took", c.Took))
 	case c.Failures == 1:
-		o.write(slog.LevelWarn, "cannot connect", endpoint, purpose, why(c.Err))
+		o.write(noCall, slog.LevelWarn, "cannot connect", endpoint, purpose, why(c.Err))
 	default: // a member that stays down for an hour is worth one line
-		o.write(slog.LevelDebug, "still cannot connect", endpoint, purpose, slog.Int("failures", c.Failures), why(c.Err))
+		o.write(noCall, slog.LevelDebug, "still cannot connect", endpoint, purpose, slog.Int("failures", c.Failures), why(c.Err))
 	}
 }
 
@@ -187,7 +192,7 @@ func (o *observer) Disconnected(d balance.Disconnected) {
 	if d.Ordinary {
 		level = slog.LevelInfo
 	}
-	o.write(level, "disconnected", at(d.Endpoint, d.Address), slog.String("for", string(purposeOf(d.Lane))),
+	o.write(noCall, level, "disconnected", at(d.Endpoint, d.Address), slog.String("for", string(purposeOf(d.Lane))),
 		slog.Duration("lived", d.Lived), why(d.Err))
 }
 
@@ -215,12 +220,14 @@ func (o *observer) watchResumed(info WatchResumeInfo) {
 	if o.hooks.WatchResumed != nil {
 		o.hooks.WatchResumed(info)
 	}
-	o.write(slog.LevelDebug, "watch resumed", slog.String("endpoint", info.Endpoint),
+	o.write(noCall, slog.LevelDebug, "watch resumed", slog.String("endpoint", info.Endpoint),
 		slog.Int64("revision", info.Revision), slog.Int64("behind", info.Behind), slog.Duration("interrupted", info.Interrupted))
 }
 
-// wantsStale reports whether anybody is to be told of stale watches.
-func (o *observer) wantsStale() bool { return o.hooks.WatchStale != nil || !o.quiet(slog.LevelWarn) }
+// wantsStale reports whether stale watches are reported anywhere.
+func (o *observer) wantsStale() bool {
+	return o.hooks.WatchStale != nil || !o.quiet(noCall, slog.LevelWarn)
+}
 
 // watchesStale notes watches that no member has served for long. They are often many, and
 // for one reason, which is worth one line.
@@ -233,7 +240,7 @@ func (o *observer) watchesStale(stale []WatchStaleInfo) {
 			o.hooks.WatchStale(info)
 		}
 	}
-	o.write(slog.LevelWarn, "watches are stale", slog.Int("watches", len(stale)),
+	o.write(noCall, slog.LevelWarn, "watches are stale", slog.Int("watches", len(stale)),
 		slog.Duration("interrupted", stale[0].Interrupted), why(stale[0].Err))
 }
 
@@ -245,7 +252,7 @@ func (o *observer) leases() keepalive.Config {
 			if o.hooks.LeaseLost != nil {
 				o.hooks.LeaseLost(LeaseLossInfo{ID: LeaseID(id), Err: reason})
 			}
-			o.write(slog.LevelWarn, "lease lost", slog.String("lease", LeaseID(id).String()), why(reason))
+			o.write(noCall, slog.LevelWarn, "lease lost", slog.String("lease", LeaseID(id).String()), why(reason))
 		},
 		Leaderless: o.leaderless.tell,
 	}

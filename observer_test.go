@@ -35,6 +35,49 @@ func TestLoggedErrorsAreErrors(t *testing.T) {
 	})
 }
 
+// Handlers that add the trace of a line's context to it got context.Background().
+func TestLogLinesHaveTheCallsContext(t *testing.T) {
+	type key struct{}
+	synctest.Test(t, func(t *testing.T) {
+		logged := contextLog{key: key{}, values: make(map[string]any)}
+		c, _ := scriptedBy(t, Config{Logger: slog.New(&logged), Retry: 1, Hooks: Hooks{
+			Attempt: func(context.Context, AttemptInfo) func(AttemptResult) { panic("for the log") },
+		}}, stopped)
+		ctx := context.WithValue(t.Context(), key{}, "the trace")
+		if _, err := c.Get(ctx, GetRequest{Key: "k"}); !errors.Is(err, ErrServerStopped) {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"attempt failed", "retrying", "hook panicked"} {
+			if got := logged.values[text]; got != "the trace" {
+				t.Errorf("%q has the value %v", text, got)
+			}
+		}
+		if got, logged := logged.values["connected"]; got != nil || !logged {
+			t.Errorf("a connection is of no call: value %v, logged %v", got, logged)
+		}
+	})
+}
+
+// contextLog keeps what key is in the context of each text's last line. It is enabled for
+// contexts that have it, and from the info level on.
+type contextLog struct {
+	slog.Handler
+	key    any
+	mu     sync.Mutex // guards values
+	values map[string]any
+}
+
+func (l *contextLog) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo || ctx.Value(l.key) != nil
+}
+
+func (l *contextLog) Handle(ctx context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.values[r.Message] = ctx.Value(l.key)
+	return nil
+}
+
 // errorLog keeps the last error of each text that is logged with one.
 type errorLog struct {
 	slog.Handler

@@ -61,7 +61,7 @@ func (c *Client) Sync(ctx context.Context) (*SyncResponse, error) {
 	}
 	e := &c.endpoints
 	if err := e.resolve(ctx); err != nil {
-		c.observer.write(slog.LevelWarn, "discovery failed", why(err))
+		c.observer.write(ctx, slog.LevelWarn, "discovery failed", why(err))
 	}
 	e.mu.Lock()
 	given, changes := e.given, e.changes
@@ -195,11 +195,11 @@ func (e *endpoints) syncAgain(interval time.Duration) {
 			return
 		}
 		if err != nil {
-			e.c.observer.write(slog.LevelWarn, "sync failed", why(err))
+			e.c.observer.write(e.ctx, slog.LevelWarn, "sync failed", why(err))
 			continue
 		}
 		for _, s := range resp.Skipped {
-			e.c.observer.write(slog.LevelDebug, "advertised endpoint is not used", slog.String("endpoint", s.Endpoint), why(s.Err))
+			e.c.observer.write(e.ctx, slog.LevelDebug, "advertised endpoint is not used", slog.String("endpoint", s.Endpoint), why(s.Err))
 		}
 	}
 }

@@ -133,7 +133,7 @@ func newWatchHub(engine *call.Engine, observer *observer) *watchHub {
 func (h *watchHub) add(ctx context.Context, w *Watcher) error {
 	bounded, cancel := h.engine.BoundAll(ctx)
 	defer cancel()
-	if err := h.place(w); err != nil {
+	if err := h.place(w); err != nil { //nolint:contextcheck // a stale watch is reported without a context
 		return err
 	}
 	err := w.waitCreated(bounded)

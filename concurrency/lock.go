@@ -153,7 +153,7 @@ func (l *Lock) loseLocked(err error) {
 		return
 	}
 	l.p.q.co.counters.locksLost.Add(1)
-	l.p.q.co.warn("lock lost", "name", l.p.q.name, "key", l.p.key, "error", err)
+	l.p.q.co.warn(l.p.q.co.life, "lock lost", "name", l.p.q.name, "key", l.p.key, "error", err)
 }
 
 // leaveLocked ends everything that goes on while the lock is held.

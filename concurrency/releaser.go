@@ -78,7 +78,7 @@ func (r *releaser) attempt(job *release) {
 		return
 	}
 	if job.failures%16 == 0 {
-		r.co.warn("release failed, trying again", "name", job.name, "error", err)
+		r.co.warn(r.co.life, "release failed, trying again", "name", job.name, "error", err)
 	}
 	wait := pauses.Jittered(job.failures)
 	job.failures++

@@ -33,7 +33,7 @@ func (e *Election) Run(ctx context.Context, f func(ctx context.Context, ld *Lead
 		if time.Since(began) > runPauses.Cap {
 			failures = 0
 		}
-		e.q.co.warn("leadership ended, campaigning again", "name", e.q.name, "error", err)
+		e.q.co.warn(ctx, "leadership ended, campaigning again", "name", e.q.name, "error", err)
 		if !call.Sleep(ctx, runPauses.First+runPauses.Jittered(failures)) {
 			return e.q.failed(ctx, context.Cause(ctx))
 		}
@@ -88,7 +88,7 @@ func (e *Election) call(ctx context.Context, ld *Leadership, f func(ctx context.
 		case <-returned:
 		case <-timer.C:
 			e.q.co.counters.overdue.Add(1)
-			e.q.co.warn("the function goes on without leadership; Run waits for it", "name", e.q.name, "term", ld.Term())
+			e.q.co.warn(ctx, "the function goes on without leadership; Run waits for it", "name", e.q.name, "term", ld.Term())
 		}
 	})
 	defer func() {

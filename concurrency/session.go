@@ -157,7 +157,7 @@ func (s *Session) lose(err error) {
 	}
 	s.co.counters.sessionsLost.Add(1)
 	s.co.counters.lastLoss.Store(&err)
-	s.co.warn("session lost", "lease", s.hex, "error", err)
+	s.co.warn(s.co.life, "session lost", "lease", s.hex, "error", err)
 	s.lease.StopKeepAlive()
 	s.co.releaser.add(&release{do: s.revoked})
 }

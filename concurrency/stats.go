@@ -1,6 +1,9 @@
 package concurrency
 
-import "sync/atomic"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // Stats counts what a Coordinator has and has done.
 type Stats struct {
@@ -48,9 +51,10 @@ type counters struct {
 	lastLoss                                                                    atomic.Pointer[error]
 }
 
-// warn logs what the user may have to know.
-func (co *Coordinator) warn(msg string, args ...any) {
+// warn logs what the user may have to know. ctx is that of the call that the line belongs
+// to, the coordinator's if there is none.
+func (co *Coordinator) warn(ctx context.Context, msg string, args ...any) {
 	if co.config.Logger != nil {
-		co.config.Logger.Warn(msg, args...)
+		co.config.Logger.WarnContext(ctx, msg, args...)
 	}
 }

@@ -267,8 +267,9 @@ func (g *Group) fail(err error) {
 	}
 }
 
-func (g *Group) log(msg string, args ...any) {
+// log writes a line; ctx is that of the partition, or of the membership.
+func (g *Group) log(ctx context.Context, msg string, args ...any) {
 	if g.config.Logger != nil {
-		g.config.Logger.Info(msg, append([]any{"group", g.config.Name, "member", g.config.Member}, args...)...)
+		g.config.Logger.InfoContext(ctx, msg, append([]any{"group", g.config.Name, "member", g.config.Member}, args...)...)
 	}
 }

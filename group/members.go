@@ -43,7 +43,7 @@ func (g *Group) register() {
 		select {
 		case <-l.Context().Done():
 			g.setRegistered(false)
-			g.log("membership lost, joining again", "error", context.Cause(l.Context()))
+			g.log(g.life, "membership lost, joining again", "error", context.Cause(l.Context()))
 		case <-g.life.Done():
 			// The partitions are given up at the same time: others wait for their mutexes.
 			_ = l.Unlock(g.final) // which goes on by itself

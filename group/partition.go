@@ -85,7 +85,7 @@ func (g *Group) own(ctx context.Context, p *Partition) {
 	defer end(nil)
 	defer stop()
 	g.mark(p, true)
-	g.log("owns a partition", "partition", p.Index)
+	g.log(ctx, "owns a partition", "partition", p.Index)
 	for failures := 0; held.Err() == nil; failures++ {
 		began := time.Now()
 		err := g.f(held, p)
@@ -94,16 +94,16 @@ func (g *Group) own(ctx context.Context, p *Partition) {
 		if !early {
 			break
 		}
-		g.log("the function has returned early; it is called again", "partition", p.Index, "error", err)
+		g.log(ctx, "the function has returned early; it is called again", "partition", p.Index, "error", err)
 		if time.Since(began) > pauses.Cap {
 			failures = 0
 		}
 		call.Sleep(held, pauses.Jittered(failures))
 	}
-	g.log("leaves a partition", "partition", p.Index, "cause", context.Cause(held))
+	g.log(ctx, "leaves a partition", "partition", p.Index, "cause", context.Cause(held))
 	g.mark(p, false)
 	if err := g.release(p); err != nil && !errors.Is(err, concurrency.ErrLockLost) {
-		g.log("releasing a partition goes on in the background", "partition", p.Index, "error", err)
+		g.log(ctx, "releasing a partition goes on in the background", "partition", p.Index, "error", err)
 	}
 }
 

@@ -133,7 +133,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 		case !m.again(err):
 			return m.ended(err)
 		}
-		m.trouble(err)
+		m.trouble(ctx, err)
 		if !call.Sleep(ctx, pauses.Jittered(failures)) {
 			return context.Cause(ctx)
 		}
@@ -179,8 +179,8 @@ func (m *Mirror) round(ctx context.Context) error {
 		if !etcd.HistoryLost(err) {
 			return err
 		}
-		m.log("the source's history is lost; the target is compared and completed", "error", err)
-		m.trouble(err)
+		m.log(ctx, "the source's history is lost; the target is compared and completed", "error", err)
+		m.trouble(ctx, err)
 		g.Complete = false
 	}
 }
@@ -274,25 +274,26 @@ func (m *Mirror) reached(revision int64) {
 }
 
 // follows notes what keeps the watch of the source from getting on.
-func (m *Mirror) follows(err error) {
+func (m *Mirror) follows(ctx context.Context, err error) {
 	if err != nil {
-		m.trouble(err)
+		m.trouble(ctx, err)
 	}
 }
 
 // trouble notes why there is no progress.
-func (m *Mirror) trouble(err error) {
+func (m *Mirror) trouble(ctx context.Context, err error) {
 	m.mu.Lock()
 	first := m.status.Err == nil
 	m.status.Err = err
 	m.mu.Unlock()
 	if first {
-		m.log("no progress", "error", err)
+		m.log(ctx, "no progress", "error", err)
 	}
 }
 
-func (m *Mirror) log(text string, args ...any) {
+// log writes a line; ctx is that of Run or Verify.
+func (m *Mirror) log(ctx context.Context, text string, args ...any) {
 	if m.config.Logger != nil {
-		m.config.Logger.Warn("mirror: "+text, append([]any{"mirror", m.config.Name}, args...)...)
+		m.config.Logger.WarnContext(ctx, "mirror: "+text, append([]any{"mirror", m.config.Name}, args...)...)
 	}
 }

@@ -51,7 +51,7 @@ func (m *Mirror) askProgress(ctx context.Context, f *follow.Follower) {
 		case <-ctx.Done():
 			return
 		}
-		m.follows(f.Trouble())
+		m.follows(ctx, f.Trouble())
 		if m.asks() {
 			f.RequestProgress()
 		}

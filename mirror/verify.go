@@ -122,10 +122,10 @@ func (m *Mirror) verifyOften(ctx context.Context) {
 		case errors.Is(err, ErrCopying), ctx.Err() != nil:
 			continue
 		case err != nil:
-			m.log("the comparison has failed", "error", err)
+			m.log(ctx, "the comparison has failed", "error", err)
 			continue
 		case !r.Equal():
-			m.log("the target differs from the source", "missing", r.Missing, "extra", r.Extra, "different", r.Different, "examples", r.Examples)
+			m.log(ctx, "the target differs from the source", "missing", r.Missing, "extra", r.Extra, "different", r.Different, "examples", r.Examples)
 		}
 		m.mu.Lock()
 		m.status.Verified = r

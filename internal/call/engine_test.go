@@ -103,7 +103,7 @@ func (c *counter) AttemptEnds(_ Observation, err *Error) {
 	}
 }
 
-func (c *counter) Retrying(op string, attempt int, _ time.Duration, err *Error) {
+func (c *counter) Retrying(_ context.Context, op string, attempt int, _ time.Duration, err *Error) {
 	c.count(func(n *counts) { n.retries = append(n.retries, retried{op, attempt, err}) })
 }
 

@@ -16,12 +16,12 @@ import (
 // unobserved is an Observer that does nothing.
 type unobserved struct{}
 
-func (unobserved) Connected(balance.Connected)                              {}
-func (unobserved) Disconnected(balance.Disconnected)                        {}
-func (unobserved) AttemptBegins(context.Context, Attempt) (o Observation)   { return o }
-func (unobserved) AttemptEnds(Observation, *Error)                          {}
-func (unobserved) Retrying(op string, n int, pause time.Duration, e *Error) {}
-func (unobserved) Authenticated()                                           {}
+func (unobserved) Connected(balance.Connected)                                                 {}
+func (unobserved) Disconnected(balance.Disconnected)                                           {}
+func (unobserved) AttemptBegins(context.Context, Attempt) (o Observation)                      { return o }
+func (unobserved) AttemptEnds(Observation, *Error)                                             {}
+func (unobserved) Retrying(c context.Context, op string, n int, pause time.Duration, e *Error) {}
+func (unobserved) Authenticated()                                                              {}
 
 // silent, unreachable, leaderless and tokenless are faults of members.
 func silent(m *peertest.Member) {

@@ -17,8 +17,9 @@ type Observer interface {
 	// for an answer; it must not be modified.
 	AttemptBegins(ctx context.Context, a Attempt) Observation
 	AttemptEnds(o Observation, err *Error)
-	// Retrying is called before the pause that precedes another attempt.
-	Retrying(op string, attempt int, pause time.Duration, err *Error)
+	// Retrying is called before the pause that precedes another attempt. ctx is the
+	// request's.
+	Retrying(ctx context.Context, op string, attempt int, pause time.Duration, err *Error)
 	// Authenticated is called each time the server issues a token.
 	Authenticated()
 }
@@ -38,6 +39,7 @@ type Attempt struct {
 // zero value belongs to an attempt that only the counters see.
 type Observation struct {
 	Attempt Attempt
+	Context context.Context // the request's
 	Began   time.Time
 	Ended   func(took time.Duration, err *Error)
 	// Headers are sent with the request.

@@ -63,7 +63,7 @@ func (e *Engine) RetryFor(ctx context.Context, r Request, p Patience, attempt fu
 			return false, failed.ofAll(maybe)
 		}
 		pause := backoff.Jitter(p.Pause, p.Spread)
-		e.observer.Retrying(r.Method.Op, attempts, pause, failed)
+		e.observer.Retrying(ctx, r.Method.Op, attempts, pause, failed)
 		if end := e.pause(ctx, pause, failed); end != nil {
 			return false, end.ofAll(maybe)
 		}

@@ -59,9 +59,9 @@ func (silent) Disconnected(balance.Disconnected) {}
 func (silent) AttemptBegins(context.Context, call.Attempt) call.Observation {
 	return call.Observation{}
 }
-func (silent) AttemptEnds(call.Observation, *call.Error)        {}
-func (silent) Retrying(string, int, time.Duration, *call.Error) {}
-func (silent) Authenticated()                                   {}
+func (silent) AttemptEnds(call.Observation, *call.Error)                         {}
+func (silent) Retrying(context.Context, string, int, time.Duration, *call.Error) {}
+func (silent) Authenticated()                                                    {}
 
 // single answers a read that was sent alone.
 func (g gated) single(value string) {

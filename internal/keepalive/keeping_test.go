@@ -141,6 +141,6 @@ func (ignore) Disconnected(balance.Disconnected) {}
 func (ignore) AttemptBegins(context.Context, call.Attempt) call.Observation {
 	return call.Observation{}
 }
-func (ignore) AttemptEnds(call.Observation, *call.Error)        {}
-func (ignore) Retrying(string, int, time.Duration, *call.Error) {}
-func (ignore) Authenticated()                                   {}
+func (ignore) AttemptEnds(call.Observation, *call.Error)                         {}
+func (ignore) Retrying(context.Context, string, int, time.Duration, *call.Error) {}
+func (ignore) Authenticated()                                                    {}
