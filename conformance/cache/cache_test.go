@@ -286,26 +286,21 @@ func TestPartition(t *testing.T) {
 	proxy.Silence(true)
 	proxy.Reset()
 	later := put(t, direct, scope+"a", "2")
-	for _, f := range []cache.Freshness{cache.Linearizable, cache.AtLeast(later), cache.Within(time.Millisecond)} {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		if r, err := ca.Get(ctx, scope+"a", f); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%+v: %s, %v", f, pair(r), err)
-		}
-		cancel()
-	}
+	fails(t, ca, cache.Linearizable, cache.AtLeast(later), cache.Within(time.Millisecond))
 	for _, f := range []cache.Freshness{cache.Local, cache.AtLeast(last), cache.Within(time.Hour)} {
 		if r := get(t, ca, scope+"a", f); string(r.KV.Value) != "1" {
 			t.Errorf("%+v: %s", f, pair(r))
 		}
 	}
-	if st := ca.Stats(); st.State != cache.StateStale || st.Err == nil || st.Since.IsZero() {
-		t.Errorf("state %v since %v: %v", st.State, st.Since, st.Err)
+	if st := ca.Stats(); !isStale(st) || st.FreshAt.IsZero() {
+		t.Errorf("%+v", st)
 	}
 	proxy.Silence(false)
 	proxy.Reset()
 	if r := get(t, ca, scope+"a", cache.AtLeast(later)); string(r.KV.Value) != "2" {
 		t.Errorf("after the partition: %s", pair(r))
 	}
+	await(t, ca, "live", isLive)
 }
 
 // A cache that has not read anything waits, and says why.

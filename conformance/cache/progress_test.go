@@ -54,4 +54,7 @@ func TestDistrustProgress(t *testing.T) {
 	if sn := snapshot(t, ca, cache.Local); sn.Revision() >= revision {
 		t.Errorf("the cache is at %d", sn.Revision())
 	}
+	if st := ca.Stats(); st.Fallbacks == 0 {
+		t.Errorf("%+v", st)
+	}
 }

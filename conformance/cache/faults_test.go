@@ -1,0 +1,144 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/cache"
+	"silly.store/etcd/etcdtest"
+)
+
+// await waits until the cache says what it should of itself.
+func await(t testing.TB, ca *cache.Cache, what string, is func(cache.Stats) bool) cache.Stats {
+	t.Helper()
+	ctx := within(t, waits)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for st := ca.Stats(); ; st = ca.Stats() {
+		if is(st) {
+			return st
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("the cache is not %s: %+v", what, st)
+		}
+	}
+}
+
+func isStale(st cache.Stats) bool {
+	return st.State == cache.StateStale && st.Err != nil && !st.Since.IsZero()
+}
+
+func isLive(st cache.Stats) bool {
+	return st.State == cache.StateLive && st.Err == nil && st.Since.IsZero()
+}
+
+// fails checks that reads which need the store end with their context.
+func fails(t testing.TB, ca *cache.Cache, all ...cache.Freshness) {
+	t.Helper()
+	for _, f := range all {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if r, err := ca.Get(ctx, scope+"a", f); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v: %s, %v", f, pair(r), err)
+		}
+		cancel()
+	}
+}
+
+// While no member is there, the cache serves what it has, and says that it is stale, since
+// when and why. When they are back it goes on, without reading its range again.
+func TestAllMembersRestart(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
+	direct := connect(t, etcd.Config{Endpoints: cluster.Endpoints()})
+	last := put(t, direct, scope+"a", "1")
+	ca := caching(t, connect(t, etcd.Config{Endpoints: cluster.Endpoints()}))
+	get(t, ca, scope+"a", cache.Linearizable)
+	held := snapshot(t, ca, cache.Local)
+	await(t, ca, "live", isLive)
+	for _, m := range cluster.Members() {
+		if err := m.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	down := await(t, ca, "stale", isStale)
+	if r := get(t, ca, scope+"a", cache.AtLeast(last)); string(r.KV.Value) != "1" || r.FromServer {
+		t.Errorf("while no member is there: %+v", r)
+	}
+	if _, presence := ca.Peek(scope + "a"); presence != cache.Present {
+		t.Errorf("Peek, while no member is there: %v", presence)
+	}
+	fails(t, ca, cache.Linearizable, cache.AtLeast(last+1), cache.Within(time.Nanosecond))
+	for _, m := range cluster.Members() {
+		if err := m.Launch(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later := put(t, direct, scope+"a", "2")
+	if r := get(t, ca, scope+"a", cache.AtLeast(later)); string(r.KV.Value) != "2" {
+		t.Errorf("afterwards: %+v", r)
+	}
+	up := await(t, ca, "live", isLive)
+	if up.Epoch != down.Epoch || up.Resyncs != 0 || up.Revision < later {
+		t.Errorf("%+v", up)
+	}
+	if kv, _ := held.Get(scope + "a"); string(kv.Value) != "1" {
+		t.Errorf("the snapshot has changed: %s", kv.Value)
+	}
+}
+
+// A compaction while the watch is away: readers keep the old state, and then see the new one
+// at once; a subscriber gets the differences, deletions too.
+func TestCompactionWhileAway(t *testing.T) {
+	t.Parallel()
+	s := etcdtest.Start(t)
+	direct := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
+	for _, key := range []string{"a", "b", "c"} {
+		put(t, direct, scope+key, "1")
+	}
+	ca := caching(t, connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}))
+	sub := ca.Subscribe("")
+	next := func() (out string) {
+		u, err := sub.Next(within(t, waits))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for ch := range u.Changes() {
+			out += fmt.Sprintf("%s %v>%v ", ch.Key(), ch.Old != nil, ch.New != nil)
+		}
+		return out
+	}
+	next()
+	get(t, ca, scope+"a", cache.Linearizable)
+	before := await(t, ca, "live", isLive)
+	proxy.Silence(true)
+	proxy.Reset()
+	await(t, ca, "stale", isStale)
+	drop(t, direct, scope+"a")
+	put(t, direct, scope+"b", "2")
+	drop(t, direct, scope+"c")
+	last := put(t, direct, scope+"c", "again")
+	if _, err := direct.Compact(t.Context(), etcd.CompactRequest{Revision: last}); err != nil {
+		t.Fatal(err)
+	}
+	if sn := snapshot(t, ca, cache.Local); sn.Len() != 3 || sn.Revision() != before.Revision {
+		t.Errorf("while it is away: %d keys of %d", sn.Len(), sn.Revision())
+	}
+	proxy.Silence(false)
+	proxy.Reset()
+	if got := next(); got != "in/a true>false in/b true>true in/c true>false in/c false>true " {
+		t.Errorf("the subscriber has seen: %s", got)
+	}
+	if r := get(t, ca, scope+"c", cache.AtLeast(last)); string(r.KV.Value) != "again" {
+		t.Errorf("afterwards: %+v", r)
+	}
+	if st := await(t, ca, "live", isLive); st.Resyncs != 1 || st.Epoch != before.Epoch || st.Keys != 2 {
+		t.Errorf("%+v", st)
+	}
+}
