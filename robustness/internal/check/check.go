@@ -1,6 +1,6 @@
 // Package check judges histories: each invariant is a pure function of a
 // [history.Run]. Those of locks are L1 to L8, those
-// of exact writes X1, S1 and S2, of queues Q1, of groups G1; there is no I6.
+// of exact writes X1, S1 and S2, of queues Q1, of groups G1, and of caches C1 to C9; there is no I6.
 package check
 
 import (
@@ -85,6 +85,15 @@ var invariants = map[string]func(*history.Run, *truth, *Finding){
 	"S2":  numbers,
 	"Q1":  items,
 	"G1":  partitions,
+	"C1":  cacheAnswers,
+	"C2":  cacheForwards,
+	"C3":  cacheLinearizable,
+	"C4":  cacheAtLeast,
+	"C5":  cacheWithin,
+	"C6":  subscribers,
+	"C7":  catches,
+	"C8":  usage,
+	"C9":  usage,
 }
 
 // Meaning describes each invariant in one line.
@@ -114,12 +123,22 @@ var Meaning = map[string]string{
 	"S2":  "a sequence gives no number twice",
 	"Q1":  "an item that was added is acknowledged once or still there; one claim of it at a time, and only that acknowledges it",
 	"G1":  "a partition has one owner at a time; when quiet, all are owned and the shares are even",
+	"C1":  "an answer of a cache is the store's state at the revision that it states, whole ranges included",
+	"C2":  "the revisions of a cache never run backwards, from whatever goroutine and however it is read",
+	"C3":  "a linearizable answer of a cache has every write acknowledged, and every answer given, before the call",
+	"C4":  "an answer that shall be of a revision or later is",
+	"C5":  "an answer that shall be at most so old is",
+	"C6":  "a subscription's changes lead from state to state of the store, and to the last one",
+	"C7":  "a cache catches up within 2 s after a fault; its calls end within 50 ms of their deadline",
+	"C8":  "a cache holds no more than it may, and keeps no more for a subscriber that has stopped",
+	"C9":  "a cache that was closed leaves nothing behind",
 }
 
 // Names lists the invariants in the order of reports, the truth first.
 var Names = []string{
 	Truth, "I1", "I2", "I3", "I4", "I5", "I7", "I8", "I9", "I10", "I11", "I12",
 	"L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "X1", "S1", "S2", "Q1", "G1",
+	"C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9",
 }
 
 // Judge checks the run's invariants, the truth first.
@@ -158,6 +177,7 @@ func Short(r *history.Run) []string {
 		{history.Grants, grants(r), r.Least.Grants},
 		{"items", len(r.Claimed), r.Least.Items},
 		{"calls for partitions", len(r.Owned), r.Least.Owned},
+		{"answers of caches", len(r.Reads), r.Least.Reads},
 		{history.Authentications, int(r.Counts[history.Authentications]), r.Least.Authentications},
 		{history.Batches, int(r.Counts[history.Batches]), r.Least.Batches},
 	} {

@@ -43,6 +43,10 @@ type Run struct {
 	// taken what they could, and Shares who owned what then.
 	Drained []Rest   `json:",omitempty"`
 	Shares  []Shared `json:",omitempty"`
+	// Reads, Subscribers and Catches are those of caches.
+	Reads       []CacheRead   `json:",omitempty"`
+	Subscribers []*Subscriber `json:",omitempty"`
+	Catches     []Catch       `json:",omitempty"`
 	// LockTTL is that of the leases that locks, claims and members are on.
 	LockTTL time.Duration `json:",omitempty"`
 	Faults  []Fault
@@ -98,8 +102,8 @@ type Amount struct {
 	Faults, Calls, Events, Leases int
 	Authentications, Batches      int
 	// Grants counts successful attempts to hold something, Items what workers were given,
-	// Owned the calls of a group's function.
-	Grants, Items, Owned int
+	// Owned the calls of a group's function, Reads the answers of caches.
+	Grants, Items, Owned, Reads int
 }
 
 // Kind is what a call does.
@@ -272,7 +276,7 @@ type Refusal struct {
 // Usage is the resource use of a client before and after, with its bound.
 type Usage struct {
 	What string // "heap bytes", "goroutines", "descriptors", "server's watchers"
-	// Invariant is I9 or I10.
+	// Invariant is I9, I10, C8 or C9.
 	Invariant     string
 	Before, After float64
 	// Most is the bound of After.

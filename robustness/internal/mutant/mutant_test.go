@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "silly.store/etcd/cache"
 	_ "silly.store/etcd/group" // and with it the client, so that a change of the client invalidates a cached test result
 	_ "silly.store/etcd/queue"
 	"silly.store/etcd/robustness/internal/check"
@@ -132,7 +133,7 @@ func (p *source) compile(m *Mutant) error {
 // clientPackages returns the packages of the client's module by import path.
 func clientPackages(t *testing.T) map[string]*source {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles", client, client+"/group", client+"/queue", client+"/sequence", client+"/stm")
+	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles", client, client+"/cache", client+"/group", client+"/queue", client+"/sequence", client+"/stm")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 // All returns the mutants. Each one's Time is the shortest in which its scenario
 // finds the fault reliably; a test takes the time that it takes.
 func All() []Mutant {
-	return slices.Concat(writeMutants, readMutants, sharedMutants, watchMutants, leaseMutants, connMutants, otherMutants, lockMutants, exactMutants, queueMutants)
+	return slices.Concat(writeMutants, readMutants, sharedMutants, watchMutants, leaseMutants, connMutants, otherMutants, lockMutants, exactMutants, queueMutants, cacheMutants)
 }
 
 // writeMutants break the outcome that writes report.

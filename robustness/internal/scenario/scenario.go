@@ -40,7 +40,7 @@ type Scenario struct {
 
 // All returns the scenarios in the order of their numbers.
 func All() []Scenario {
-	all := slices.Concat(memberScenarios, linkScenarios, watchScenarios, leaseScenarios, authScenarios, replaceScenarios, coalescedScenarios, otherScenarios, lockScenarios, exactScenarios, queueScenarios)
+	all := slices.Concat(memberScenarios, linkScenarios, watchScenarios, leaseScenarios, authScenarios, replaceScenarios, coalescedScenarios, otherScenarios, lockScenarios, exactScenarios, queueScenarios, cacheScenarios)
 	slices.SortFunc(all, func(a, b Scenario) int { return a.Number - b.Number })
 	return all
 }
@@ -71,6 +71,6 @@ func (s *Scenario) least(d time.Duration) history.Amount {
 	return history.Amount{
 		Faults: scale(s.Least.Faults), Calls: scale(s.Least.Calls), Events: scale(s.Least.Events), Leases: scale(s.Least.Leases),
 		Authentications: scale(s.Least.Authentications), Batches: scale(s.Least.Batches),
-		Grants: scale(s.Least.Grants), Items: scale(s.Least.Items), Owned: scale(s.Least.Owned),
+		Grants: scale(s.Least.Grants), Items: scale(s.Least.Items), Owned: scale(s.Least.Owned), Reads: scale(s.Least.Reads),
 	}
 }

@@ -191,10 +191,15 @@ func delivered(log *history.Watch) int64 {
 // churn makes a number of callers put and delete a few keys, so that watches of
 // single keys have events.
 func (w *world) churn(callers int, pace time.Duration) []history.Filter {
+	return w.churnBy(w.stores[0], callers, pace)
+}
+
+// churnBy is churn by the callers of one client.
+func (w *world) churnBy(s store.Store, callers int, pace time.Duration) []history.Filter {
 	const keys = 20
 	key := func(i int) string { return fmt.Sprintf("w/%02d", i) }
 	for range callers {
-		c := &caller{w: w, s: w.stores[0], random: w.random(), process: int(w.process.Add(1))}
+		c := &caller{w: w, s: s, random: w.random(), process: int(w.process.Add(1))}
 		w.loads.Go(func() {
 			for w.sleep(rand.N(2*pace + 1)) {
 				switch c.random.IntN(12) {

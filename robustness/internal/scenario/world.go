@@ -69,6 +69,9 @@ type world struct {
 	// that have joined when the loads have ended.
 	jobs    []jobClient
 	members []*member
+	// caches are those of a load of caches.
+	caches       []*cached
+	cachesBefore holding // what there was of caches before the load
 	// observing are the observers of elections; unobserve ends them.
 	observing sync.WaitGroup
 	unobserve func()
@@ -295,6 +298,7 @@ func (w *world) drain() {
 	w.finalRevision = revision
 	close(w.final)
 	w.watches.Wait()
+	w.settleCaches()
 	hashes, err := w.hashes(ctx, revision)
 	if err != nil {
 		w.failed("%v", err)

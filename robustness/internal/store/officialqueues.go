@@ -101,6 +101,8 @@ func (j *officialJob) Done(ctx context.Context, key, effect string) error {
 
 func (j *officialJob) Back(context.Context, time.Duration) error { return ErrUnsupported }
 
+func (s *official) cache(string, int64) (Cache, error) { return nil, ErrUnsupported }
+
 func (s *official) join(context.Context, string, string, int, time.Duration, func(context.Context, history.Owned)) (Membership, error) {
 	return nil, ErrUnsupported
 }

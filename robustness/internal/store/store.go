@@ -51,6 +51,7 @@ type Store interface {
 	locks(ttl time.Duration) (Locks, error)
 	exact(ctx context.Context, ttl time.Duration) (Exact, error)
 	jobs(name string, ttl time.Duration) (Jobs, error)
+	cache(prefix string, maxBytes int64) (Cache, error)
 	join(ctx context.Context, name, member string, partitions int, ttl time.Duration, f func(context.Context, history.Owned)) (Membership, error)
 }
 
