@@ -42,13 +42,14 @@ type core struct {
 //
 // The error names the field that is wrong; errors.Is finds ErrInvalidConfig.
 func New(config Config) (*Client, error) {
-	return newClient(config, transport.Dial, config.lookUp())
+	return newClient(config, transport.Dial, (*Config).lookUp)
 }
 
 // dialFunc is transport.Dial, or what a test has in its place.
 type dialFunc func(context.Context, transport.Target, transport.Options) (transport.Conn, error)
 
-func newClient(config Config, dial dialFunc, resolve balance.Resolver) (*Client, error) {
+// newClient makes a client. lookUp makes what looks up the hosts of endpoints.
+func newClient(config Config, dial dialFunc, lookUp func(*Config) balance.Resolver) (*Client, error) {
 	files, err := config.useTLSFiles()
 	var parsed []balance.Endpoint
 	if err == nil {
@@ -57,15 +58,17 @@ func newClient(config Config, dial dialFunc, resolve balance.Resolver) (*Client,
 	if err != nil {
 		return nil, invalidConfig("New", err)
 	}
+	c := &Client{core: &core{}, space: everywhere}
+	config.guard(&c.observer)
+	c.observer.hooks, c.observer.log = config.Hooks, config.Logger
 	options := transport.Options{
 		DialContext: config.DialContext,
+		Panicked:    c.observer.panicked,
 		MaxMessage:  config.MaxResponseBytes,
 		UserAgent:   userAgent,
 	}
-	c := &Client{core: &core{observer: observer{log: config.Logger}}, space: everywhere}
-	c.observer.hooks = c.observer.guarded(config.Hooks)
 	engine := config.engine()
-	engine.Endpoints, engine.Resolve, engine.Observer = config.first(parsed), resolve, &c.observer
+	engine.Endpoints, engine.Resolve, engine.Observer = config.first(parsed), lookUp(&config), &c.observer
 	engine.OnHistoryReset = func(revision int64) { c.watches.historyReset(revision) }
 	engine.Dial = func(ctx context.Context, target transport.Target) (transport.Conn, error) {
 		if target.Network == networkSRV {
@@ -106,8 +109,9 @@ func (c *Config) engine() call.Config {
 }
 
 // Close ends the client: calls that wait fail with ErrClosed, connections are
-// closed, and when Close returns no goroutine of the client is left. It may be
-// called again. It does not revoke leases and its error is always nil. Close of a view,
+// closed, and when Close returns no goroutine of the client is left, but for calls of
+// Config.DialContext and Config.Credentials that go on after the end of their contexts. It
+// may be called again. It does not revoke leases and its error is always nil. Close of a view,
 // see [Client.Namespace], does nothing.
 func (c *Client) Close() error {
 	if c.view {

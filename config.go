@@ -81,8 +81,9 @@ type Config struct {
 	// JWT), in place of Username and Password: for passwords that change and tokens that
 	// expire. The client calls it when it first needs them and whenever the server no
 	// longer accepts the last result, in one goroutine at a time; calls wait for it. Its
-	// context ends after Timeout (10 s if there is none) and with Close, which waits for
-	// it. The result is never logged. After an error the client calls it again 0.2 s to
+	// context ends after Timeout (10 s if there is none) and with Close. A call that goes on
+	// for longer is left behind, and the next one waits until it has returned. The result is
+	// never logged. A panic is an error. After an error the client calls it again 0.2 s to
 	// 5 s later; calls fail until then, with ErrNoCredentials and that error, and watches
 	// and leases that need a new token wait. (With a Username and Password that the
 	// server no longer accepts, a watch ends with ErrAuthFailed.)
@@ -157,7 +158,10 @@ type Config struct {
 	// not looked up, or "unix" and a path, as in the endpoint. The client uses it for
 	// every endpoint: given, set by SetEndpoints, discovered or learned by Sync. TLS,
 	// for the endpoint's host, runs over the returned connection. Its context ends when
-	// connecting takes too long, and with Close. Several calls may run at once.
+	// connecting takes too long, and with Close. Several calls may run at once. A call that
+	// goes on after that is left behind, and its connection closed; after 64 such calls it is
+	// not called until one returns. A panic of it, or of the connection's methods, is an
+	// error.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 

@@ -66,7 +66,7 @@ func (b *begun) end(err error, resp any) {
 	if r.Endpoint == "" && r.Err != nil {
 		r.Endpoint = r.Err.Endpoint
 	}
-	defer b.o.caught(b.ctx, "Call")
+	defer b.o.caught(b.ctx, "Hooks.Call")
 	b.ended(r)
 }
 
@@ -102,63 +102,4 @@ func infoOf(op string, req wireRequest) CallInfo {
 		info.Key = w.Key
 	}
 	return info
-}
-
-// caught keeps a panic of a hook from ending the process. It is to be deferred.
-func (o *observer) caught(ctx context.Context, hook string) {
-	if r := recover(); r != nil {
-		o.hookPanicked(ctx, hook, r)
-	}
-}
-
-// guarded are hooks whose panics are caught.
-func (o *observer) guarded(h Hooks) Hooks {
-	return Hooks{
-		Call: guardCall(o, h.Call), Attempt: guardAttempt(o, h.Attempt),
-		Retry:          guard(o, "Retry", h.Retry),
-		Connected:      guard(o, "Connected", h.Connected),
-		Disconnected:   guard(o, "Disconnected", h.Disconnected),
-		WatchDelivered: guard(o, "WatchDelivered", h.WatchDelivered),
-		WatchStale:     guard(o, "WatchStale", h.WatchStale),
-		WatchResumed:   guard(o, "WatchResumed", h.WatchResumed),
-		WatchEnded:     guard(o, "WatchEnded", h.WatchEnded),
-		LeaseGranted:   guard(o, "LeaseGranted", h.LeaseGranted),
-		LeaseRenewed:   guard(o, "LeaseRenewed", h.LeaseRenewed),
-		LeaseLost:      guard(o, "LeaseLost", h.LeaseLost),
-	}
-}
-
-func guard[T any](o *observer, name string, f func(T)) func(T) {
-	if f == nil {
-		return nil
-	}
-	return func(info T) {
-		defer o.caught(noCall, name)
-		f(info)
-	}
-}
-
-func guardCall(o *observer, f func(context.Context, CallInfo) (context.Context, func(CallResult))) func(context.Context, CallInfo) (context.Context, func(CallResult)) {
-	if f == nil {
-		return nil
-	}
-	return func(ctx context.Context, info CallInfo) (own context.Context, ended func(CallResult)) {
-		own = ctx
-		defer o.caught(ctx, "Call")
-		got, ended := f(ctx, info)
-		if got == nil {
-			got = ctx
-		}
-		return got, ended
-	}
-}
-
-func guardAttempt(o *observer, f func(context.Context, AttemptInfo) func(AttemptResult)) func(context.Context, AttemptInfo) func(AttemptResult) {
-	if f == nil {
-		return nil
-	}
-	return func(ctx context.Context, a AttemptInfo) (ended func(AttemptResult)) {
-		defer o.caught(ctx, "Attempt")
-		return f(ctx, a)
-	}
 }

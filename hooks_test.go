@@ -106,7 +106,7 @@ func TestHooksMayPanic(t *testing.T) {
 			t.Error(err)
 		}
 		synctest.Wait() // the hooks of the connection
-		if c.Stats().HookPanics < 3 || !strings.Contains(log.String(), "hook panicked") {
+		if c.Stats().HookPanics < 3 || !strings.Contains(log.String(), "callback panicked") {
 			t.Errorf("%d panics; the log says\n%s", c.Stats().HookPanics, log)
 		}
 	})

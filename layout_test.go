@@ -26,6 +26,7 @@ var layout = []struct {
 }{
 	{packages: "./internal/wire/...", only: internal("wire")},
 	{packages: "./internal/backoff/...", only: internal("backoff")},
+	{packages: "./internal/callback/...", only: internal("callback")},
 	{packages: "./internal/transport/...", only: internal("transport")},
 	{packages: "./internal/balance/...", only: internal("balance", "backoff", "transport")},
 	{packages: "./internal/rpc/...", only: internal("rpc", "balance", "backoff", "transport")},
@@ -68,7 +69,7 @@ func internal(names ...string) (list []string) {
 		list = append(list, module+"/internal/"+name+"/...")
 	}
 	if slices.Contains(names, "transport") {
-		list = append(list, "golang.org/x/net/http2/hpack")
+		list = append(list, module+"/internal/callback", "golang.org/x/net/http2/hpack")
 	}
 	return list
 }

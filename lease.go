@@ -492,7 +492,7 @@ func (l *Lease) Deadline() time.Time { return l.client.leases.Deadline(&l.entry)
 // OnRenewal has f called with the answer to each renewal of the lease from now on,
 // [Client.KeepAliveOnce] and [KeepAliveStream] included. f must not block: answers for
 // other leases wait for it. It may be called from several goroutines at a time, and may
-// use the client.
+// use the client. A panic of f is caught, written to the log and counted in [Stats].
 //
 // stop ends that, and so does the end of the lease, see [Lease.Done]. It does not wait
 // for a call of f that is under way. stop may be called again.
@@ -503,6 +503,7 @@ func (l *Lease) OnRenewal(f func(KeepAliveResponse)) (stop func()) {
 		return func() {}
 	}
 	return l.client.leases.OnRenewal(&l.entry, func(r keepalive.Renewal) {
+		defer l.client.observer.caught(noCall, "Lease.OnRenewal")
 		f(KeepAliveResponse{Header: ResponseHeader(r.Header), ID: LeaseID(r.ID), TTL: r.TTL})
 	})
 }

@@ -3,13 +3,13 @@ package etcd
 import (
 	"context"
 	"log/slog"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"silly.store/etcd/internal/balance"
 	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/callback"
 	"silly.store/etcd/internal/keepalive"
 	"silly.store/etcd/internal/transport"
 )
@@ -75,7 +75,7 @@ func (o *observer) AttemptBegins(ctx context.Context, a call.Attempt) call.Obser
 	observation.Headers = *info.headers
 	if ended != nil {
 		observation.Ended = func(took time.Duration, err *call.Error) {
-			defer o.caught(ctx, "Attempt")
+			defer o.caught(ctx, "Hooks.Attempt")
 			ended(AttemptResult{Duration: took, Err: publicOrNil(err)})
 		}
 	}
@@ -92,10 +92,13 @@ func (o *observer) noteAttempts(ctx context.Context, a *call.Attempt) {
 	}
 }
 
-// hookPanicked notes that a hook has panicked.
-func (o *observer) hookPanicked(ctx context.Context, hook string, r any) {
+// panicked is a callback.Report, for what belongs to no call.
+func (o *observer) panicked(e *callback.Error) { o.panickedIn(noCall, e) }
+
+// panickedIn notes that a function of the user has panicked.
+func (o *observer) panickedIn(ctx context.Context, e *callback.Error) {
 	o.hookPanics.Add(1)
-	o.write(ctx, slog.LevelError, "hook panicked", slog.String("hook", hook), slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+	o.write(ctx, slog.LevelError, "callback panicked", slog.String("callback", e.Callback), slog.Any("panic", e.Value), slog.String("stack", e.Stack))
 }
 
 // AttemptEnds implements call.Observer.

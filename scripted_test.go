@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"silly.store/etcd/internal/balance"
 	"silly.store/etcd/internal/peertest"
 	"silly.store/etcd/internal/transport"
 )
@@ -19,7 +20,7 @@ func scripted(t testing.TB, cluster *peertest.Cluster, config Config) *Client {
 	}
 	c, err := newClient(config, func(ctx context.Context, target transport.Target, _ transport.Options) (transport.Conn, error) {
 		return cluster.Dial(ctx, target)
-	}, nil)
+	}, func(*Config) balance.Resolver { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -206,14 +206,10 @@ func (c *Config) lookUp() balance.Resolver {
 	return func(ctx context.Context, host string) ([]netip.Addr, error) { return r.LookupNetIP(ctx, "ip", host) }
 }
 
-// resolver asks DNS. It is the user's, with what its Dial returns checked.
+// resolver asks DNS.
 func (c *Config) resolver() *net.Resolver {
-	r := c.Resolver
-	switch {
-	case r == nil:
+	if c.Resolver == nil {
 		return net.DefaultResolver
-	case r.Dial == nil:
-		return r
 	}
-	return &net.Resolver{PreferGo: r.PreferGo, StrictErrors: r.StrictErrors, Dial: transport.Checked("Config.Resolver.Dial", r.Dial)}
+	return c.Resolver
 }

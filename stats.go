@@ -40,7 +40,8 @@ type Stats struct {
 	Leases               int
 	Renewals, LeasesLost int64
 
-	// HookPanics counts panics of [Hooks], which the client has caught.
+	// HookPanics counts panics of [Hooks], and of the other functions and connections that
+	// the client was given, which it has caught.
 	HookPanics int64
 
 	// Endpoints are the members' endpoints, in the order in which they were given.

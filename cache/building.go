@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"hash/maphash"
 	"iter"
+	"sync/atomic"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/callback"
 	"silly.store/etcd/internal/cowtree"
 	"silly.store/etcd/internal/follow"
 )
@@ -25,15 +27,26 @@ type building struct {
 	most     int64  // bytes
 	keep     func(*etcd.KeyValue) bool
 	sums     *sums // nil: nobody checks
+	panicked atomic.Pointer[callback.Error]
 }
 
 func newBuilding(c *Config) *building {
 	b := &building{
 		tree: emptyPairs().Edit(), index: index{seed: maphash.MakeSeed()}, position: 1,
-		most: c.maxBytes(), keep: c.KeepValue,
+		most: c.maxBytes(),
+	}
+	report := callback.Report(func(e *callback.Error) { b.panicked.CompareAndSwap(nil, e) })
+	if c.KeepValue != nil {
+		b.keep = func(kv *etcd.KeyValue) bool {
+			defer report.Recover("Config.KeepValue", nil)
+			return c.KeepValue(kv)
+		}
 	}
 	if c.OnMutation != nil {
-		b.sums = newSums(c.OnMutation)
+		b.sums = newSums(func(key string) {
+			defer report.Recover("Config.OnMutation", nil)
+			c.OnMutation(key)
+		})
 	}
 	return b
 }
@@ -59,7 +72,7 @@ func (b *building) All() iter.Seq[*etcd.KeyValue] {
 
 func (b *building) Len() int { return b.tree.Len() }
 
-// apply takes changes. Its error is ErrCacheTooLarge.
+// apply takes changes. Its error ends the cache: ErrCacheTooLarge or ErrPanicked.
 func (b *building) apply(changes []follow.Change) error {
 	for _, ch := range changes {
 		if ch.New != nil {
@@ -67,6 +80,9 @@ func (b *building) apply(changes []follow.Change) error {
 		} else {
 			b.delete(ch.Old.Key)
 		}
+	}
+	if e := b.panicked.Load(); e != nil {
+		return fmt.Errorf("cache: %w: %w", ErrPanicked, e)
 	}
 	if b.bytes > b.most {
 		return fmt.Errorf("cache: %d keys take about %d bytes, MaxBytes is %d: %w", b.tree.Len(), b.bytes, b.most, ErrCacheTooLarge)

@@ -57,7 +57,7 @@ type published struct {
 	bytes    int64
 	replaced int64 // bytes of all pairs that have been replaced so far
 	at       time.Time
-	ended    error // nil, ErrClosed or ErrCacheTooLarge
+	ended    error // nil, ErrClosed or one of isEnd
 }
 
 func (p *published) ready() bool { return p.epoch > 0 && p.ended == nil }
@@ -123,7 +123,7 @@ func (ca *Cache) write() {
 			return
 		}
 		ca.report(err)
-		if errors.Is(err, ErrCacheTooLarge) {
+		if isEnd(err) {
 			ca.giveBack(err)
 			return
 		}
@@ -153,7 +153,10 @@ func (ca *Cache) markClosed() {
 	ca.current.Store(&last)
 }
 
-// giveBack ends a cache that is too large. Readers see nothing of it any more.
+// isEnd reports whether building has no state to publish any more.
+func isEnd(err error) bool { return errors.Is(err, ErrCacheTooLarge) || errors.Is(err, ErrPanicked) }
+
+// giveBack ends a cache for a reason of isEnd. Readers see nothing of it any more.
 func (ca *Cache) giveBack(err error) {
 	before := ca.current.Load()
 	ca.current.Store(&published{
@@ -182,7 +185,7 @@ func (ca *Cache) advance() error {
 			err = ca.take(&b, step)
 		}
 	}
-	if errors.Is(err, ErrCacheTooLarge) {
+	if isEnd(err) {
 		return err
 	}
 	ca.publish(&b)
@@ -249,8 +252,8 @@ func (ca *Cache) report(err error) {
 // Ready waits until the cache has read its range, and is not behind an answer that it had
 // the server give meanwhile.
 //
-// The error is that of ctx, with what keeps the cache from reading, ErrCacheTooLarge or
-// ErrClosed.
+// The error is that of ctx, with what keeps the cache from reading, ErrCacheTooLarge, ErrPanicked
+// or ErrClosed.
 func (ca *Cache) Ready(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext

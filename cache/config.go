@@ -32,7 +32,8 @@ type Config struct {
 	MaxBytes int64
 	// KeepValue says whether the cache keeps the value of a pair; nil: it keeps all. Use it to
 	// leave large values out. [Cache.Get] reads such a value from the server. It is called
-	// by one goroutine, must not keep the pair, and must always say the same of one pair.
+	// by one goroutine, must not keep the pair, and must always say the same of one pair. A panic
+	// ends the cache with ErrPanicked, and the text names the place; so does one of OnMutation.
 	KeepValue func(*etcd.KeyValue) bool
 	// NoFallback has [Cache.Get] wait where it would ask the server in the cache's place, and
 	// fail where the cache has ended. Use it to protect a cluster from the reads of many

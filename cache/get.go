@@ -90,7 +90,7 @@ func (ca *Cache) peek(key string) (*version, Presence) {
 //
 // Errors: ErrOutOfScope, ErrClosed, that of ctx, ErrInvalidRequest for a Freshness that
 // makes no sense, ErrFutureRevision for [AtLeast] and [Exact], ErrCompacted for [Exact],
-// ErrCacheTooLarge with Config.NoFallback, and those of every call (see [etcd.Error]) where a
+// ErrCacheTooLarge and ErrPanicked with Config.NoFallback, and those of every call (see [etcd.Error]) where a
 // request is made.
 //
 // etcd: KV/Range (since 3.0), Watch/Watch for progress (since 3.5.13)
@@ -146,7 +146,7 @@ func (ca *Cache) here(ctx context.Context, f Freshness) (Snapshot, error) {
 // mayAsk reports whether the server can answer where the cache has failed with err.
 func (ca *Cache) mayAsk(err error) bool {
 	var gone notKept
-	return errors.Is(err, errBehind) || errors.Is(err, ErrCacheTooLarge) || errors.As(err, &gone)
+	return errors.Is(err, errBehind) || isEnd(err) || errors.As(err, &gone)
 }
 
 // found is the answer of a state.

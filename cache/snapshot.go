@@ -25,7 +25,7 @@ type Snapshot struct {
 //
 // A cache that has not read its range yet makes it wait.
 //
-// Errors: ErrClosed, ErrCacheTooLarge, that of ctx, ErrInvalidRequest and ErrFutureRevision as
+// Errors: ErrClosed, ErrCacheTooLarge, ErrPanicked, that of ctx, ErrInvalidRequest and ErrFutureRevision as
 // for Get, ErrCompacted where the cache does not keep an [Exact] revision, and those of
 // every call (see [etcd.Error]) where a request is made.
 func (ca *Cache) Snapshot(ctx context.Context, f Freshness) (*Snapshot, error) {

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -95,7 +94,7 @@ func (ca *Cache) Stats() Stats {
 	}
 	watch, watched := ca.follower.WatchState()
 	switch {
-	case errors.Is(p.ended, ErrCacheTooLarge):
+	case isEnd(p.ended):
 		s.State, s.Err = StateEnded, p.ended
 	case p.ended != nil || ca.stopped.Load():
 		s.State = StateClosed

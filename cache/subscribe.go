@@ -46,7 +46,7 @@ func (ca *Cache) Subscribe(prefix string) *Subscription {
 // of whole revisions of the store.
 //
 // An error of ctx leaves the subscription as it is. Other errors are ErrClosed,
-// ErrCacheTooLarge, and [etcd.ErrClosed] after the client's Close.
+// ErrCacheTooLarge, ErrPanicked, and [etcd.ErrClosed] after the client's Close.
 func (s *Subscription) Next(ctx context.Context) (*Update, error) {
 	if ctx == nil {
 		return nil, errNilContext

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/callback"
 )
 
 // TypedConfig says how a [Typed] decodes.
@@ -143,20 +144,18 @@ func (t *Typed[T]) decode(kv *etcd.KeyValue) (result *outcome) {
 		t.failures.Add(1)
 		return &outcome{err: &DecodeError{Key: kv.Key, ModRevision: kv.ModRevision, Err: err}}
 	}
-	done := false
+	err := errors.New("the decoder ended its goroutine")
+	var value T
 	defer func() {
-		if r := recover(); r != nil {
-			result = fail(fmt.Errorf("the decoder panicked: %v", r))
-		} else if !done {
-			result = fail(errors.New("the decoder ended its goroutine"))
+		if err != nil {
+			result = fail(err)
+		} else {
+			result = &outcome{value: &value}
 		}
 	}()
-	value, err := t.config.Decode(*kv)
-	done = true
-	if err != nil {
-		return fail(err)
-	}
-	return &outcome{value: &value}
+	defer callback.Report(nil).Recover("TypedConfig.Decode", &err)
+	value, err = t.config.Decode(*kv)
+	return result
 }
 
 // read is what a version is as a value.

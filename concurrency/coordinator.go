@@ -11,6 +11,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/callback"
 )
 
 // Config configures a [Coordinator]. The zero value is valid.
@@ -80,6 +81,7 @@ func (c Config) filled() (Config, error) {
 	if c.Logger != nil && c.Logger.Handler() == nil {
 		return c, errors.New("Logger has no handler; make it with slog.New")
 	}
+	c.Logger = callback.Logger(c.Logger, nil)
 	return c, nil
 }
 

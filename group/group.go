@@ -14,6 +14,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/internal/callback"
 )
 
 // Config says which group it is, and who joins. Name and Partitions are required, and must be
@@ -62,6 +63,7 @@ func (c Config) filled() (Config, error) {
 	case c.Logger != nil && c.Logger.Handler() == nil:
 		return c, errors.New("Config.Logger has no handler; make it with slog.New")
 	}
+	c.Logger = callback.Logger(c.Logger, nil)
 	if c.Member == "" {
 		c.Member = rand.Text()
 	}
@@ -112,7 +114,8 @@ type Group struct {
 // Join makes this process a member, and calls f for each partition that it owns, in a
 // goroutine of its own, with a context that ends when the partition moves, the lock may be
 // lost, or the member leaves. f returns when its context ends. If it returns before, it is
-// called again after a pause of up to 5 s.
+// called again after a pause of up to 5 s. A panic of f counts as an error that it returns; the
+// log has the stack.
 //
 // Join waits until the member is registered; ctx bounds that wait, not the membership. A
 // member that has crashed keeps its name for the TTL of its lease: Join waits for that.

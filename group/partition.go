@@ -9,6 +9,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/callback"
 )
 
 // Partition is one holding of a partition. It is safe for concurrent use.
@@ -88,7 +89,7 @@ func (g *Group) own(ctx context.Context, p *Partition) {
 	g.log(ctx, "owns a partition", "partition", p.Index)
 	for failures := 0; held.Err() == nil; failures++ {
 		began := time.Now()
-		err := g.f(held, p)
+		err := g.panicked(p).Run("the function of Join", func() error { return g.f(held, p) })
 		early := held.Err() == nil
 		g.returned(early)
 		if !early {
@@ -104,6 +105,16 @@ func (g *Group) own(ctx context.Context, p *Partition) {
 	g.mark(p, false)
 	if err := g.release(p); err != nil && !errors.Is(err, concurrency.ErrLockLost) {
 		g.log(ctx, "releasing a partition goes on in the background", "partition", p.Index, "error", err)
+	}
+}
+
+// panicked logs a panic of the function.
+func (g *Group) panicked(p *Partition) callback.Report {
+	return func(e *callback.Error) {
+		if log := g.config.Logger; log != nil {
+			log.Error("the function has panicked", "group", g.config.Name, "member", g.config.Member, "partition", p.Index,
+				"panic", e.Value, "stack", e.Stack)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"silly.store/etcd/internal/callback"
 )
 
 // Config configures a [Mirror].
@@ -45,6 +47,7 @@ func (c Config) filled() (Config, error) {
 	case c.Logger != nil && c.Logger.Handler() == nil:
 		return c, invalid("Config.Logger has no handler; make it with slog.New")
 	}
+	c.Logger = callback.Logger(c.Logger, nil)
 	if c.DestPrefix == "" {
 		c.DestPrefix = c.Prefix
 	}

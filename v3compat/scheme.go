@@ -2,6 +2,8 @@ package v3compat
 
 import (
 	"crypto/tls"
+	"net"
+	"strconv"
 	"strings"
 )
 
@@ -59,13 +61,31 @@ func (s schemes) own(endpoint string) string {
 	case s == asTheyAre:
 		return endpoint
 	case scheme == "http" && s == secure:
-		return "https://" + rest
+		return "https://" + dialed(rest)
 	case scheme == "unix" && s == secure:
 		return "unixs:" + rest
 	case scheme == "http" || scheme == "https":
-		return scheme + "://" + rest
+		return scheme + "://" + dialed(rest)
+	case scheme == "":
+		return dialed(rest)
 	}
 	return endpoint
+}
+
+// dialed is the address that a dial of address goes to: without a host, this machine, and a
+// service in place of a port is looked up. An etcd.Client takes neither.
+func dialed(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	if n, err := net.LookupPort("tcp", port); err == nil && port != "" {
+		port = strconv.Itoa(n)
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // ownAll is own for a list, which may name an address more than once.

@@ -27,6 +27,9 @@ func TestSchemes(t *testing.T) {
 		{[]string{"unix:///s", "unixs://t"}, config, []string{"unixs:///s", "unixs://t"}, true},
 		{[]string{"a:1", "http://a:1", "https://a:1"}, config, []string{"a:1"}, true},
 		{[]string{"http://a:1", "a:1"}, config, []string{"http://a:1"}, false},
+		{[]string{":2379", "http://:1/", "https://:2"}, nil, []string{"localhost:2379", "http://localhost:1", "https://localhost:2"}, false},
+		{[]string{":2379", "http://:1/"}, config, []string{"localhost:2379", "https://localhost:1"}, true},
+		{[]string{"a:https", "b:none", "[::1]:https", "a", "a:", ""}, nil, []string{"a:443", "b:none", "[::1]:443", "a", "a:", ""}, false},
 		{[]string{"unix:a:1"}, nil, []string{"unix:a:1"}, false},
 		{[]string{"unixs:s", "unix:t"}, nil, []string{"unixs:s", "unixs:t"}, true},
 	} {

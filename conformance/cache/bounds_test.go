@@ -117,6 +117,46 @@ func TestKeepValue(t *testing.T) {
 	}
 }
 
+// A panic of Config.KeepValue or OnMutation ends the cache with an error that names it. Get
+// asks the server then.
+func TestFunctionsMayPanic(t *testing.T) {
+	t.Parallel()
+	s := etcdtest.Start(t)
+	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	put(t, c, scope+"a", "1")
+	for name, config := range map[string]cache.Config{
+		"KeepValue":  {KeepValue: func(kv *etcd.KeyValue) bool { return string(kv.Value) == "1" || panics() }},
+		"OnMutation": {OnMutation: func(string) { panics() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config.Key, config.Prefix = scope, true
+			ca := cachingOf(t, c, config)
+			sub := ca.Subscribe("")
+			if _, err := sub.Next(within(t, 30*time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if name == "OnMutation" {
+				kv, _ := ca.Peek(scope + "a")
+				kv.Value[0] = '0'
+			}
+			put(t, c, scope+"a", "2")
+			_, err := sub.Next(within(t, 30*time.Second))
+			if !errors.Is(err, cache.ErrPanicked) || !strings.Contains(err.Error(), "Config."+name+" panicked at bounds_test.go:") {
+				t.Errorf("got %v", err)
+			}
+			if st := ca.Stats(); st.State != cache.StateEnded {
+				t.Errorf("%+v", st)
+			}
+			if r := get(t, ca, scope+"a", cache.Linearizable); !r.FromServer || string(r.KV.Value) != "2" {
+				t.Errorf("%+v", r)
+			}
+			put(t, c, scope+"a", "1")
+		})
+	}
+}
+
+func panics() bool { panic("oh") }
+
 // States of the past: those of the cache, those of the server, those that are gone or do not
 // exist yet.
 func TestExact(t *testing.T) {

@@ -10,11 +10,12 @@ import (
 	"silly.store/etcd"
 )
 
-// Invalid results of the user's functions do not crash the process, and the error
+// Invalid results and panics of the user's functions do not crash the process, and the error
 // of the call names the function.
 func TestCallbacksReturnNothing(t *testing.T) {
 	t.Parallel()
 	noConn := func(context.Context, string, string) (net.Conn, error) { return nil, nil }
+	realDial := new(net.Dialer).DialContext
 	for name, test := range map[string]struct {
 		config   etcd.Config
 		sentinel error
@@ -33,6 +34,27 @@ func TestCallbacksReturnNothing(t *testing.T) {
 		"Resolver.Dial for SRV records": {
 			etcd.Config{DiscoverySRV: "etcd.test", Resolver: &net.Resolver{PreferGo: true, Dial: noConn}}, etcd.ErrUnavailable,
 			"Config.Resolver.Dial returned neither a connection nor an error",
+		},
+		"DialContext, a panic": {
+			etcd.Config{DialContext: func(context.Context, string, string) (net.Conn, error) { panic("no cable") }}, etcd.ErrUnavailable,
+			"Config.DialContext panicked at callbacks_test.go:",
+		},
+		"a connection that panics": {
+			etcd.Config{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				nc, err := realDial(ctx, network, address)
+				return panickyConn{nc}, err
+			}}, etcd.ErrUnavailable,
+			"the connection of Config.DialContext panicked at callbacks_test.go:",
+		},
+		"Resolver.Dial, a panic": {
+			etcd.Config{DiscoverySRV: "etcd.test", Resolver: &net.Resolver{
+				PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { panic("no cable") },
+			}}, etcd.ErrUnavailable,
+			"Config.Resolver.Dial panicked at callbacks_test.go:",
+		},
+		"Credentials, a panic": {
+			etcd.Config{Credentials: func(context.Context) (etcd.Credentials, error) { panic("no vault") }}, etcd.ErrNoCredentials,
+			"Config.Credentials panicked at callbacks_test.go:",
 		},
 		"Credentials": {
 			etcd.Config{Credentials: func(context.Context) (etcd.Credentials, error) { return etcd.Credentials{}, nil }}, etcd.ErrNoCredentials,
@@ -62,3 +84,7 @@ func TestCallbacksReturnNothing(t *testing.T) {
 	_, err := etcd.New(etcd.Config{Endpoints: shared.Endpoints(), Logger: new(slog.Logger)})
 	refused(t, err, etcd.ErrInvalidConfig, "Config.Logger has no handler")
 }
+
+type panickyConn struct{ net.Conn }
+
+func (panickyConn) Read([]byte) (int, error) { panic("no cable") }

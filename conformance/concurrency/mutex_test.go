@@ -255,3 +255,31 @@ func TestManyNamesBelow(t *testing.T) {
 	}
 	waiters(t, c, name, 100)
 }
+
+// A panic of a function is that of the caller's goroutine, and what was held is given up.
+func TestFunctionsMayPanic(t *testing.T) {
+	t.Parallel()
+	co, c, name := fresh(t), connect(t, etcd.Config{}), ownName(t)
+	ctx := within(t, 60*time.Second)
+	for what, call := range map[string]func() error{
+		"Do": func() error {
+			return co.Mutex(name, concurrency.MutexConfig{}).Do(ctx, func(context.Context, *concurrency.Lock) error { panic("oh") })
+		},
+		"Run": func() error {
+			return co.Election(name, concurrency.ElectionConfig{Restart: true}).Run(ctx, func(context.Context, *concurrency.Leadership) error { panic("oh") })
+		},
+		"Once": func() error {
+			return second(co.Once(ctx, name, func(context.Context) ([]byte, []etcd.Op, error) { panic("oh") }))
+		},
+	} {
+		func() {
+			defer func() {
+				if r := recover(); r != "oh" {
+					t.Errorf("%s: recovered %v", what, r)
+				}
+			}()
+			t.Errorf("%s returned %v", what, call())
+		}()
+		noKeys(t, c, name)
+	}
+}

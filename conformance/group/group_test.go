@@ -1,8 +1,13 @@
 package group
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -257,4 +262,57 @@ func TestBadInput(t *testing.T) {
 	if _, err := group.Join(t.Context(), co, good, nil); !errors.Is(err, etcd.ErrInvalidConfig) {
 		t.Errorf("no function: %v", err)
 	}
+}
+
+// A panic of the function, and the end of its goroutine, are errors that it returns.
+func TestFunctionMayPanic(t *testing.T) {
+	t.Parallel()
+	log := &lockedBuffer{}
+	calls, again := 0, make(chan struct{})
+	g, err := group.Join(within(t, patience), coordinate(t, connect(t, etcd.Config{})),
+		group.Config{Name: ownName(t), Partitions: 1, Settle: -1, Logger: slog.New(slog.NewTextHandler(log, nil))},
+		func(ctx context.Context, _ *group.Partition) error {
+			switch calls++; calls {
+			case 1:
+				panic("no luck")
+			case 2:
+				runtime.Goexit()
+			}
+			close(again)
+			<-ctx.Done()
+			return nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-again
+	if n := g.Stats(); n.Failed != 2 || n.Owned != 1 {
+		t.Errorf("%+v", n)
+	}
+	if err := g.Leave(within(t, patience)); err != nil {
+		t.Errorf("Leave: %v", err)
+	}
+	for _, text := range []string{"the function has panicked", "TestFunctionMayPanic", "the function of Join panicked at group_test.go:", "the function of Join ended its goroutine"} {
+		if !strings.Contains(log.String(), text) {
+			t.Errorf("the log does not say %q:\n%s", text, log.String())
+		}
+	}
+}
+
+// lockedBuffer is a bytes.Buffer for several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

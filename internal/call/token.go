@@ -256,7 +256,7 @@ func (t *tokens) ask() (Credentials, *Error) {
 	credentials, err := t.source(ctx)
 	if err != nil {
 		return credentials, &Error{
-			Op: rpc.Authenticate.Op, Code: transport.Unauthenticated, Message: "Config.Credentials failed: " + err.Error(),
+			Op: rpc.Authenticate.Op, Code: transport.Unauthenticated, Message: err.Error(),
 			Transient: true, Sentinel: ErrNoCredentials, Cause: err,
 		}
 	}

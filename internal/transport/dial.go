@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"silly.store/etcd/internal/callback"
 )
 
 // Dial connects to target and returns once the server's SETTINGS have arrived, so
@@ -44,11 +46,11 @@ func Dial(ctx context.Context, target Target, opts Options) (Conn, error) {
 func handshake(socket net.Conn, target Target, opts Options) (*conn, error) {
 	nc := socket
 	if target.TLS != nil {
-		tc, err := tlsHandshake(socket, target)
+		tc, err := tlsHandshake(socket, target, opts.Panicked)
 		if err != nil {
 			return nil, err
 		}
-		nc = tc
+		nc = &userConn{tc, "a function of Config.TLS", opts.Panicked} // session tickets call some
 	}
 	if _, err := nc.Write(appendPreface(nil, opts)); err != nil {
 		return nil, firstReadError(nil, err, target)
@@ -71,7 +73,7 @@ func handshake(socket net.Conn, target Target, opts Options) (*conn, error) {
 	}
 }
 
-func tlsHandshake(socket net.Conn, target Target) (*tls.Conn, error) {
+func tlsHandshake(socket net.Conn, target Target, panicked callback.Report) (*tls.Conn, error) {
 	config := target.TLS.Clone()
 	config.NextProtos = []string{"h2"}
 	config.GetClientCertificate = checkedCertificate(config.GetClientCertificate)
@@ -79,7 +81,7 @@ func tlsHandshake(socket net.Conn, target Target) (*tls.Conn, error) {
 		config.MinVersion = tls.VersionTLS12
 	}
 	tc := tls.Client(socket, config)
-	if err := tc.Handshake(); err != nil {
+	if err := shakeHands(tc, panicked); err != nil {
 		switch {
 		case gaveUp(err):
 			return nil, fmt.Errorf("connected, but the server did not answer the TLS handshake: %w", err)
@@ -92,6 +94,12 @@ func tlsHandshake(socket net.Conn, target Target) (*tls.Conn, error) {
 		return nil, misconfigured(nil, "TLS server does not offer HTTP/2 (ALPN %q); is this etcd's client URL?", proto)
 	}
 	return tc, nil
+}
+
+// shakeHands makes the TLS handshake, which calls functions of the user's configuration.
+func shakeHands(tc *tls.Conn, panicked callback.Report) (err error) {
+	defer panicked.Recover("a function of Config.TLS", &err)
+	return tc.Handshake()
 }
 
 // checkedCertificate wraps the user's get, which may be nil, and checks its result:

@@ -36,9 +36,7 @@ func connectFaulty(t *testing.T, take func(n int) int) (*conn, *peer, *faultyCon
 	f := &faultyConn{Conn: client, take: take}
 	greeted := make(chan error, 1)
 	go func() { greeted <- p.greet() }()
-	c, err := Dial(context.Background(), Target{Authority: "peer:1"}, Options{
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return f, nil },
-	})
+	c, err := Dial(context.Background(), Target{Authority: "peer:1"}, Options{DialContext: dialTo(f)})
 	if err != nil {
 		t.Fatal(err)
 	}

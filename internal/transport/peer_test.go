@@ -127,10 +127,12 @@ func connect(t testing.TB, l link, opts Options, settings ...setting) (*conn, *p
 	return c.(*conn), p
 }
 
-// dialTo is a DialContext that hands out nc.
-func dialTo(nc net.Conn) func(context.Context, string, string) (net.Conn, error) {
-	return func(context.Context, string, string) (net.Conn, error) { return nc, nil }
+// dialTo is a user's DialContext that hands out nc.
+func dialTo(nc net.Conn) DialFunc {
+	return ofUser(func(context.Context, string, string) (net.Conn, error) { return nc, nil })
 }
+
+func ofUser(dial DialFunc) DialFunc { return Checked("Config.DialContext", nil, dial) }
 
 // greet reads the client's preface and sends SETTINGS.
 func (p *peer) greet(settings ...setting) error {

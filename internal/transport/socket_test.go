@@ -5,9 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"silly.store/etcd/internal/callback"
 )
 
 // brokenConn counts wrongly, or knows no deadlines.
@@ -69,6 +74,18 @@ func TestDialContextReturnsNonsense(t *testing.T) {
 		{name: "writes a half", conn: func(real net.Conn) net.Conn {
 			return &brokenConn{Conn: real, write: count(func(b []byte) int { return len(b) / 2 })}
 		}, text: "short write"},
+		{name: "nothing, with a panic", conn: func(net.Conn) net.Conn { panic("no cable") },
+			text: "Config.DialContext panicked at socket_test.go:"},
+		{name: "reads with a panic", conn: func(real net.Conn) net.Conn {
+			return &brokenConn{Conn: real, read: func([]byte) (int, error) { panic("no cable") }}
+		}, text: "the connection of Config.DialContext panicked at socket_test.go:"},
+		{name: "writes with a panic", conn: func(real net.Conn) net.Conn {
+			return &brokenConn{Conn: real, write: func([]byte) (int, error) { panic("no cable") }}
+		}, text: "no cable"},
+		{name: "panics in every method", conn: func(net.Conn) net.Conn { return struct{ net.Conn }{} },
+			text: "the connection of Config.DialContext panicked"},
+		{name: "ends its goroutine", conn: func(net.Conn) net.Conn { runtime.Goexit(); return nil },
+			text: "Config.DialContext ended its goroutine"},
 	} {
 		for _, secure := range []*tls.Config{nil, {ServerName: "etcd.test"}} {
 			name := c.name
@@ -80,13 +97,13 @@ func TestDialContextReturnsNonsense(t *testing.T) {
 				target.TLS = secure
 				ctx, cancel := context.WithTimeout(context.Background(), patience)
 				defer cancel()
-				_, err := Dial(ctx, target, Options{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				_, err := Dial(ctx, target, Options{DialContext: ofUser(func(ctx context.Context, network, address string) (net.Conn, error) {
 					real, err := new(net.Dialer).DialContext(ctx, network, address)
 					if err == nil {
 						t.Cleanup(func() { _ = real.Close() })
 					}
 					return c.conn(real), err
-				}})
+				})})
 				want{code: Unavailable, outcome: NotSent, text: c.text}.check(t, err)
 				if got := errors.Is(err, ErrMisconfigured); got != c.misconfigured {
 					t.Errorf("misconfigured is %v for: %v", got, err)
@@ -182,4 +199,102 @@ func TestGetClientCertificateReturnsNothing(t *testing.T) {
 		}
 		_ = c.Close()
 	}
+}
+
+// A connection that panics once it is in use ends, and its requests with it.
+func TestConnThatPanicsLater(t *testing.T) {
+	client, server := net.Pipe()
+	p := newPeer(t, link{}, server)
+	greeted := make(chan error, 1)
+	go func() { greeted <- p.greet() }()
+	broken := &brokenConn{Conn: client}
+	real := broken.Conn.Write
+	var wrong atomic.Bool
+	broken.write = func(b []byte) (int, error) {
+		if wrong.Load() {
+			panic("no cable")
+		}
+		return real(b)
+	}
+	var reported atomic.Pointer[callback.Error]
+	dial := Checked("Config.DialContext", func(e *callback.Error) { reported.Store(e) }, func(context.Context, string, string) (net.Conn, error) { return broken, nil })
+	c, err := Dial(t.Context(), Target{Network: "tcp", Address: "peer", Authority: "peer"}, Options{DialContext: dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := <-greeted; err != nil {
+		t.Fatal(err)
+	}
+	wrong.Store(true)
+	_, err = c.Call(t.Context(), Request{Path: "/p/M"})
+	want{code: Unavailable, outcome: MaybeSent, text: "the connection of Config.DialContext panicked at socket_test.go"}.check(t, err)
+	if e := reported.Load(); e == nil || e.Value != "no cable" || !strings.Contains(e.Stack, "socket_test.go") {
+		t.Errorf("reported: %+v", e)
+	}
+}
+
+// A function of the TLS configuration that panics, in the handshake or later, fails the
+// connection.
+func TestTLSFunctionsThatPanic(t *testing.T) {
+	server := newAuthority(t).issue("etcd.test", time.Now().Add(time.Hour))
+	for name, set := range map[string]func(*tls.Config){
+		"VerifyConnection":                        func(c *tls.Config) { c.VerifyConnection = func(tls.ConnectionState) error { panic("no trust") } },
+		"ClientSessionCache":                      func(c *tls.Config) { c.ClientSessionCache = &panickyCache{get: true} },
+		"ClientSessionCache, after the handshake": func(c *tls.Config) { c.ClientSessionCache = &panickyCache{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := serve(t, "tcp", func(nc net.Conn) {
+				h2(t, tls.Server(nc, &tls.Config{Certificates: []tls.Certificate{server}, NextProtos: []string{"h2"}}))
+			})
+			target.TLS = &tls.Config{InsecureSkipVerify: true, ServerName: "etcd.test", MinVersion: tls.VersionTLS12}
+			set(target.TLS)
+			_, err := Dial(t.Context(), target, Options{})
+			want{code: Unavailable, outcome: NotSent, text: "a function of Config.TLS panicked at socket_test.go"}.check(t, err)
+		})
+	}
+}
+
+// panickyCache panics when the client asks it for a session, or when a session's ticket arrives.
+type panickyCache struct{ get bool }
+
+func (c *panickyCache) Get(string) (*tls.ClientSessionState, bool) {
+	if c.get {
+		panic("no trust")
+	}
+	return nil, false
+}
+
+func (*panickyCache) Put(string, *tls.ClientSessionState) { panic("no trust") }
+
+// A function that does not heed its context is left behind, so many times and no more. Its
+// connection is closed when it comes.
+func TestDialContextIgnoresItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		returns, closed := make(chan struct{}), make(chan struct{}, mostLeft)
+		var calls atomic.Int64
+		dial := ofUser(func(context.Context, string, string) (net.Conn, error) {
+			calls.Add(1)
+			<-returns
+			client, server := net.Pipe()
+			context.AfterFunc(t.Context(), func() { _ = server.Close() })
+			go func() { _, _ = server.Read(make([]byte, 1)); closed <- struct{}{} }()
+			return client, nil
+		})
+		for range mostLeft {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, err := Dial(ctx, Target{}, Options{DialContext: dial})
+			cancel()
+			want{code: DeadlineExceeded, outcome: NotSent, text: "Config.DialContext has not returned"}.check(t, err)
+		}
+		_, err := Dial(t.Context(), Target{}, Options{DialContext: dial})
+		want{code: Unavailable, outcome: NotSent, text: "Config.DialContext is not called again: 64 calls have not returned"}.check(t, err)
+		if n := calls.Load(); n != mostLeft {
+			t.Errorf("%d calls", n)
+		}
+		close(returns)
+		for range mostLeft {
+			<-closed
+		}
+	})
 }

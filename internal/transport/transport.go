@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"time"
+
+	"silly.store/etcd/internal/callback"
 )
 
 // Conn is the seam below which the wire lives: one connection to one member.
@@ -154,8 +156,10 @@ type Target struct {
 
 // Options tune a connection. The zero value is usable.
 type Options struct {
-	// DialContext replaces net.Dialer's when not nil.
+	// DialContext replaces net.Dialer's when not nil. One of the user is [Checked].
 	DialContext DialFunc
+	// Panicked hears of panics of functions in Target.TLS.
+	Panicked callback.Report
 	// MaxMessage is the largest message that is accepted, in bytes; 0 means 2 GiB - 1.
 	MaxMessage int
 	// StreamWindow is how many bytes of unread messages a stream takes before
