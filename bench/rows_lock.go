@@ -175,21 +175,24 @@ func waitAll(ctx context.Context, r *round) (*waiterSet, error) {
 			return nil, err
 		}
 	}
-	all := make([]contender, n)
-	heap, goroutines := liveHeap(), runtime.NumGoroutine()
-	for i := range all {
-		all[i] = first.another()
-	}
+	all, begin := make([]contender, n), make(chan struct{})
 	var failed sync.Once
 	failure := make(chan error, 1)
+	endless := context.WithoutCancel(ctx)
 	for i, name := range names {
 		go func() { // until the process ends
-			err := all[i].cycle(context.WithoutCancel(ctx), name)
+			<-begin
+			err := all[i].cycle(endless, name)
 			failed.Do(func() {
 				failure <- fmt.Errorf("a wait has ended: %w", errors.Join(err, errors.New("nobody has released it")))
 			})
 		}()
 	}
+	heap, goroutines := liveHeap(), runtime.NumGoroutine()
+	for i := range all {
+		all[i] = first.another()
+	}
+	close(begin)
 	if err := queued(ctx, r, names); err != nil {
 		return nil, err
 	}
@@ -200,7 +203,7 @@ func waitAll(ctx context.Context, r *round) (*waiterSet, error) {
 	}
 	return &waiterSet{
 		bytes:      (liveHeap() - heap) / float64(n),
-		goroutines: float64(runtime.NumGoroutine()-goroutines-n) / float64(n),
+		goroutines: float64(runtime.NumGoroutine()-goroutines) / float64(n),
 	}, nil
 }
 

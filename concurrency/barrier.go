@@ -123,7 +123,7 @@ func (b *Barrier) Wait(ctx context.Context) error {
 		}
 		o := outset{revision: resp.Header.Revision}
 		if _, there := resp.First(); there {
-			o.before = map[string]int64{key: 1}
+			o.before = []blocker{{key, 1}}
 		}
 		return o, nil
 	})
@@ -137,7 +137,7 @@ func (b *Barrier) Wait(ctx context.Context) error {
 func (co *Coordinator) awaitDeletions(ctx context.Context, at hubKey, read func(context.Context) (outset, error)) error {
 	ctx, cancel := joined(ctx, co.life)
 	defer cancel()
-	m := co.hubs.come(at, "")
+	m := co.hubs.come(at, "", nil)
 	defer m.leave(false)
 	for failures, waited := 0, false; ; {
 		o, err := read(ctx)

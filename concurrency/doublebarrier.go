@@ -174,10 +174,10 @@ func (r *Round) Leave(ctx context.Context) error {
 		if err != nil {
 			return outset{}, err
 		}
-		o := outset{revision: resp.Header.Revision, before: make(map[string]int64)}
+		o := outset{revision: resp.Header.Revision}
 		for i := range resp.KVs {
 			if kv := &resp.KVs[i]; string(kv.Value) == r.mark {
-				o.before[kv.Key] = 1
+				o.before = append(o.before, blocker{kv.Key, 1})
 			}
 		}
 		return o, nil

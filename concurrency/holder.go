@@ -11,16 +11,16 @@ import (
 // for a moment, and a watch would cost more than they do.
 const heldUnwatched = 500 * time.Millisecond
 
-// hold makes a member that has read the keys at the revision one that holds; lost is called
-// when its key is deleted. It returns false if it is deleted already.
-func (m *member) hold(created, revision int64, lost func()) bool {
+// hold makes a member that has read the keys at the revision one that holds; l is lost when
+// its key is deleted. It returns false if it is deleted already.
+func (m *member) hold(created, revision int64, l *Lock) bool {
 	hs := m.hub.of
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if m.gone {
 		return false
 	}
-	m.created, m.held = created, lost
+	m.created, m.held = created, l
 	if !m.in && !m.enterLocked(outset{revision: revision}) {
 		m.stale = true
 	}
@@ -33,7 +33,7 @@ func (m *member) guard() {
 	h := m.hub
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
-	if _, there := h.members[m]; !there || m.gone || m.watching || h.of.closed {
+	if m.pos < 0 || m.gone || m.watching || h.of.closed {
 		return
 	}
 	if h.start == 0 && m.in {
@@ -45,6 +45,9 @@ func (m *member) guard() {
 	if h.stop != nil {
 		signal(h.nudge)
 		return
+	}
+	if h.nudge == nil {
+		h.nudge = make(chan struct{}, 1)
 	}
 	ctx, cancel := context.WithCancel(h.of.co.life)
 	h.stop = cancel
@@ -71,14 +74,33 @@ func (h *hub) serve(ctx context.Context) {
 			continue
 		}
 		failures = 0
+		if h.takeReading() {
+			h.read(ctx, nil)
+			h.giveReading()
+			continue
+		}
 		select {
 		case <-h.nudge:
 		case <-ctx.Done():
-		case h.reading <- struct{}{}:
-			h.read(ctx)
-			<-h.reading
 		}
 	}
+}
+
+// takeReading has the caller read the watch, unless somebody does.
+func (h *hub) takeReading() bool {
+	h.of.mu.Lock()
+	defer h.of.mu.Unlock()
+	if h.reading {
+		return false
+	}
+	h.reading = true
+	return true
+}
+
+func (h *hub) giveReading() {
+	h.of.mu.Lock()
+	defer h.of.mu.Unlock()
+	h.passLocked(true)
 }
 
 // recheck reads the keys of holders that may have missed a deletion. It returns false when
@@ -102,7 +124,7 @@ func (h *hub) recheck(ctx context.Context) bool {
 func (h *hub) staleHolder() *member {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
-	for m := range h.members {
+	for _, m := range h.members {
 		if m.watching && m.stale && !m.gone {
 			return m
 		}
@@ -121,6 +143,6 @@ func (m *member) rechecked(created, revision int64) {
 	lost := m.gone
 	h.of.mu.Unlock()
 	if lost {
-		m.held()
+		m.held.deleted()
 	}
 }

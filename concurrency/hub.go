@@ -38,48 +38,19 @@ type hub struct {
 	hubKey
 	of *hubs
 
-	// reading is of capacity 1. A value in it is the right to read the watch.
-	reading chan struct{}
-	// nudge is of capacity 1: a holder must be looked at.
-	nudge chan struct{}
-
 	// hubs.mu guards the fields below.
 
 	start   int64         // the watch's first revision; 0: there is no watch and none is needed
 	at      int64         // the last revision with a deletion that it has brought
 	watch   *etcd.Watcher // nil: it is to be opened at start
-	members map[*member]struct{}
-	index   map[string][]*member // by the keys that they wait for, own keys included
+	reading bool          // one of its members, or the goroutine for holders, reads the watch
+	members []*member
 	idle    *time.Timer
 	holders int                // members that are watched without waiting
 	stop    context.CancelFunc // of the goroutine that reads for holders; nil: there is none
-}
-
-// member is a contender in a hub. Its fields are guarded by hubs.mu.
-type member struct {
-	hub  *hub
-	key  string        // its own; its deletion is the end of its place or holding
-	in   bool          // it has joined, and is in the index
-	wake chan struct{} // capacity 1: something has happened; nil while it does not wait
-
-	// from is where the hub was when the member came. missed are deletions since then that
-	// have come before it joined.
-	from   int64
-	missed []deletion
-
-	seen   int64            // the revision at which it has read the keys
-	before map[string]int64 // the weights of the keys that it waits for
-	sum    int64            // of these
-	budget int64            // what sum may be
-
-	gone  bool  // its own key was deleted
-	stale bool  // the watch has ended or moved: it must read the keys again
-	err   error // the watch cannot go on
-
-	// Of one that holds.
-	created  int64  // its key's create revision
-	held     func() // called when its key is deleted
-	watching bool   // it counts as one of holders
+	// nudge is of capacity 1: a holder must be looked at, or nobody reads. nil until there is
+	// a holder.
+	nudge chan struct{}
 }
 
 type deletion struct {
@@ -87,17 +58,14 @@ type deletion struct {
 	revision int64
 }
 
-// come makes a member of the hub for the key. Call it before the request whose
-// answer it will join with.
-func (hs *hubs) come(of hubKey, own string) *member {
+// come makes a member of the hub for the key, whose wait ends with the session if there is
+// one. Call it before the request whose answer it will join with.
+func (hs *hubs) come(of hubKey, own string, s *Session) *member {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	h := hs.all[of]
 	if h == nil {
-		h = &hub{
-			hubKey: of, of: hs, reading: make(chan struct{}, 1), nudge: make(chan struct{}, 1),
-			members: make(map[*member]struct{}), index: make(map[string][]*member),
-		}
+		h = &hub{hubKey: of, of: hs}
 		if hs.all == nil {
 			hs.all = make(map[hubKey]*hub)
 		}
@@ -107,189 +75,62 @@ func (hs *hubs) come(of hubKey, own string) *member {
 		h.idle.Stop()
 		h.idle = nil
 	}
-	m := &member{hub: h, key: own, from: h.at}
-	h.members[m] = struct{}{}
+	m := &member{hub: h, pos: len(h.members), key: own, session: s, from: h.at}
+	h.members = append(h.members, m)
 	return m
-}
-
-// outset is what a member knows of the keys when it joins.
-type outset struct {
-	revision int64 // of the answer that says so
-	before   map[string]int64
-	budget   int64
-}
-
-// join has m wait for the deletions of the keys before it. It returns false when the hub
-// cannot tell all deletions since the outset; the keys must then be read again.
-func (m *member) join(o outset) bool {
-	hs := m.hub.of
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	h := m.hub
-	if h.start == 0 {
-		h.start = o.revision + 1
-	}
-	if m.wake == nil {
-		m.wake = make(chan struct{}, 1)
-	}
-	return m.enterLocked(o)
-}
-
-// enterLocked puts m into the index.
-func (m *member) enterLocked(o outset) bool {
-	h := m.hub
-	if h.start > o.revision+1 || m.from > o.revision {
-		return false
-	}
-	m.in, m.stale, m.seen, m.before, m.budget = true, false, o.revision, o.before, o.budget
-	m.sum = 0
-	for key, weight := range m.before {
-		m.sum += weight
-		h.index[key] = append(h.index[key], m)
-	}
-	h.index[m.key] = append(h.index[m.key], m)
-	missed := m.missed
-	m.missed = nil
-	for _, d := range missed {
-		m.deletedLocked(d)
-	}
-	return true
-}
-
-// again takes m out of the index, before it reads the keys again.
-func (m *member) again() {
-	hs := m.hub.of
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	m.outLocked()
-	m.from, m.missed = m.hub.at, nil
-}
-
-func (m *member) outLocked() {
-	if !m.in {
-		return
-	}
-	m.in = false
-	m.hub.dropLocked(m.key, m)
-	for key := range m.before {
-		m.hub.dropLocked(key, m)
-	}
-	m.before = nil
-}
-
-func (h *hub) dropLocked(key string, m *member) {
-	list := h.index[key]
-	for i, other := range list {
-		if other == m {
-			list[i] = list[len(list)-1]
-			list[len(list)-1] = nil
-			list = list[:len(list)-1]
-			break
-		}
-	}
-	if len(list) == 0 {
-		delete(h.index, key)
-		return
-	}
-	h.index[key] = list
-}
-
-// standing is where a member is.
-type standing uint8
-
-const (
-	standsWaiting standing = iota
-	standsClear            // nothing is before it any more
-	standsGone             // its own key was deleted
-	standsStale            // it must read the keys again
-	standsFailed           // the watch cannot go on; member.err says why
-)
-
-func (m *member) standing() standing {
-	hs := m.hub.of
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	return m.standingLocked()
-}
-
-// failure is why its watch cannot go on.
-func (m *member) failure() error {
-	m.hub.of.mu.Lock()
-	defer m.hub.of.mu.Unlock()
-	return m.err
-}
-
-// standingLocked: the own key's deletion counts before that of others, since both may be of
-// one revision.
-func (m *member) standingLocked() standing {
-	switch {
-	case m.err != nil:
-		return standsFailed
-	case m.gone:
-		return standsGone
-	case m.stale:
-		return standsStale
-	case m.in && m.sum <= m.budget:
-		return standsClear
-	}
-	return standsWaiting
-}
-
-// deletedLocked takes note of a deletion, and reports whether it ends a holding.
-func (m *member) deletedLocked(d deletion) (lost bool) {
-	if d.revision <= m.seen {
-		return false
-	}
-	if d.key == m.key {
-		m.gone = true
-		m.hub.dropLocked(d.key, m)
-		return m.held != nil
-	}
-	if weight, waits := m.before[d.key]; waits {
-		m.sum -= weight
-		delete(m.before, d.key)
-		m.hub.dropLocked(d.key, m)
-	}
-	return false
 }
 
 // applied takes a response of the watch, whole revisions of it, and then wakes whom it
 // concerns.
 func (h *hub) applied(resp *etcd.WatchResponse) {
 	h.of.mu.Lock()
-	var ended []func()
+	var ended []*Lock
 	for i := range resp.Events {
 		kv := &resp.Events[i].KV
 		d := deletion{kv.Key, kv.ModRevision}
 		h.at = d.revision
-		for _, m := range slices.Clone(h.index[d.key]) {
-			if m.deletedLocked(d) {
-				ended = append(ended, m.held)
-			}
-		}
-		for m := range h.members {
-			if !m.in {
+		for _, m := range h.members {
+			switch {
+			case !m.in:
 				m.missed = append(m.missed, d)
+			case m.deletedLocked(d):
+				ended = append(ended, m.held)
 			}
 		}
 	}
 	h.wakeLocked()
 	h.of.mu.Unlock()
-	for _, f := range ended {
-		f()
+	for _, l := range ended {
+		l.deleted()
 	}
 }
 
 // wakeLocked wakes the members that do not only wait, and the goroutine for holders.
 func (h *hub) wakeLocked() {
 	signal(h.nudge)
-	for m := range h.members {
+	for _, m := range h.members {
 		if m.wake != nil && m.standingLocked() != standsWaiting {
 			signal(m.wake)
 		}
 	}
 }
 
+// passLocked has another read the watch if nobody does. reads: the caller does, and ceases.
+func (h *hub) passLocked(reads bool) {
+	h.reading = h.reading && !reads
+	if h.reading {
+		return
+	}
+	for _, m := range h.members {
+		if m.waits && m.wake != nil {
+			signal(m.wake)
+			return
+		}
+	}
+	signal(h.nudge)
+}
+
+// signal wakes who receives from c, if there is a c.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -297,35 +138,14 @@ func signal(c chan struct{}) {
 	}
 }
 
-// await waits until m does not only wait.
-func (m *member) await(ctx context.Context) (standing, error) {
-	h := m.hub
-	for {
-		if st := m.standing(); st != standsWaiting {
-			return st, nil
-		}
-		select {
-		case <-m.wake:
-		case <-ctx.Done():
-			return standsWaiting, context.Cause(ctx)
-		case h.reading <- struct{}{}:
-			opened := h.read(ctx)
-			<-h.reading
-			if opened && m.standing() == standsWaiting {
-				return standsStale, nil // see open
-			}
-		}
-	}
-}
-
 // read takes one response of the watch; the caller has the right to. It reports whether it
-// has opened the watch.
-func (h *hub) read(ctx context.Context) (opened bool) {
+// has opened the watch. The end of s ends it.
+func (h *hub) read(ctx context.Context, s *Session) (opened bool) {
 	h.of.mu.Lock()
 	w, start := h.watch, h.start
 	h.of.mu.Unlock()
 	if w == nil {
-		return start != 0 && h.open(ctx, start)
+		return start != 0 && h.open(ctx, s, start)
 	}
 	resp, err := w.Read(ctx)
 	switch {
@@ -337,7 +157,7 @@ func (h *hub) read(ctx context.Context) (opened bool) {
 	case etcd.HistoryLost(err):
 		h.restart()
 	default:
-		h.fail(err)
+		h.fail(w, err)
 	}
 	return false
 }
@@ -348,7 +168,12 @@ const hubBuffer = 64 << 10
 // open makes the watch. On a busy store it begins behind, and etcd looks after such watches
 // only every 100 ms. The waiter that has opened the watch reads the keys once more, to see a
 // release of that time.
-func (h *hub) open(ctx context.Context, start int64) bool {
+func (h *hub) open(ctx context.Context, s *Session, start int64) bool {
+	if s != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = joined(ctx, s.life)
+		defer cancel()
+	}
 	w, err := h.of.co.client.Watch(ctx, etcd.WatchRequest{
 		Key: h.key, Prefix: !h.exact, NoPut: true, Revision: start, BufferBytes: hubBuffer, NotifyResume: true,
 	})
@@ -366,7 +191,7 @@ func (h *hub) open(ctx context.Context, start int64) bool {
 	case etcd.Temporary(err):
 		pause(ctx, 3)
 	default:
-		h.fail(err)
+		h.fail(nil, err)
 	}
 	return false
 }
@@ -376,7 +201,7 @@ func (h *hub) open(ctx context.Context, start int64) bool {
 func (h *hub) resumed() {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
-	for m := range h.members {
+	for _, m := range h.members {
 		m.stale = m.stale || m.in
 	}
 	h.wakeLocked()
@@ -386,8 +211,12 @@ func (h *hub) resumed() {
 func (h *hub) restart() {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
+	h.restartLocked()
+}
+
+func (h *hub) restartLocked() {
 	h.endLocked()
-	for m := range h.members {
+	for _, m := range h.members {
 		m.stale = m.stale || m.in
 		m.outLocked()
 		m.from, m.missed = 0, nil
@@ -403,12 +232,16 @@ func (h *hub) endLocked() {
 	h.watch, h.start, h.at = nil, 0, 0
 }
 
-// fail ends the waits of all members, because the watch is refused.
-func (h *hub) fail(err error) {
+// fail ends the waits of all members, because the watch w (nil: that which was to be opened)
+// is refused.
+func (h *hub) fail(w *etcd.Watcher, err error) {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
+	if h.watch != w {
+		return // it was ended here
+	}
 	h.endLocked()
-	for m := range h.members {
+	for _, m := range h.members {
 		if m.in && m.held == nil {
 			m.err = err
 		}
@@ -420,25 +253,23 @@ func (h *hub) fail(err error) {
 // hubIdle is how long a hub stays open without members.
 const hubIdle = 30 * time.Second
 
-// leave ends the membership. long: the queue is longer than what a hub is for, so that it
-// would wake this process for nothing.
-func (m *member) leave(long bool) {
-	h := m.hub
-	h.of.mu.Lock()
-	defer h.of.mu.Unlock()
-	if _, there := h.members[m]; !there {
+// emptyLocked closes a hub without members, now or later. long: see leave.
+func (h *hub) emptyLocked(long bool) {
+	if long || h.exact || h.watch == nil {
+		h.closeLocked()
 		return
 	}
-	m.outLocked()
-	delete(h.members, m)
-	m.unwatchLocked()
-	switch {
-	case len(h.members) > 0:
-	case long || h.exact || h.watch == nil:
-		h.closeLocked()
-	default:
-		h.idle = time.AfterFunc(hubIdle, h.closeIdle)
-	}
+	h.idle = time.AfterFunc(hubIdle, h.closeIdle)
+}
+
+// removeLocked takes m off the list of members.
+func (h *hub) removeLocked(m *member) {
+	last := len(h.members) - 1
+	moved := h.members[last]
+	h.members[m.pos], moved.pos = moved, m.pos
+	h.members[last] = nil
+	h.members = h.members[:last]
+	m.pos = -1
 }
 
 func (h *hub) closeIdle() {
@@ -469,5 +300,21 @@ func (hs *hubs) close() {
 		if len(h.members) == 0 {
 			h.closeLocked()
 		}
+	}
+}
+
+// ended ends the waits on a session that has ended. Who reads a watch is not to be woken
+// otherwise than by its end, after which the others read their keys again.
+func (hs *hubs) ended(s *Session) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	for _, h := range hs.all {
+		if !slices.ContainsFunc(h.members, func(m *member) bool { return m.waits && m.session == s }) {
+			continue
+		}
+		if h.reading {
+			h.restartLocked()
+		}
+		h.wakeLocked()
 	}
 }

@@ -45,14 +45,14 @@ func (w *world) delete(key string) {
 	w.deleted = append(w.deleted, deletion{key, w.revision})
 }
 
-func (w *world) come(x *waiter) { x.m = w.hubs.come(hubKey{key: "q/"}, x.key) }
+func (w *world) come(x *waiter) { x.m = w.hubs.come(hubKey{key: "q/"}, x.key, nil) }
 
 // before is what a read finds before a key.
 func (w *world) before(created int64) outset {
-	o := outset{revision: w.revision, before: make(map[string]int64)}
+	o := outset{revision: w.revision}
 	for key, other := range w.live {
 		if other < created {
-			o.before[key] = 1
+			o.before = append(o.before, blocker{key, 1})
 		}
 	}
 	return o
@@ -204,8 +204,8 @@ func TestHubModel(t *testing.T) {
 // Both keys of a process go at one revision: the own one counts.
 func TestHubOwnDeletionFirst(t *testing.T) {
 	var hs hubs
-	m := hs.come(hubKey{key: "q/"}, "q/own")
-	if !m.join(outset{revision: 5, before: map[string]int64{"q/a": 1}}) {
+	m := hs.come(hubKey{key: "q/"}, "q/own", nil)
+	if !m.join(outset{revision: 5, before: []blocker{{"q/a", 1}}}) {
 		t.Fatal("it has not joined")
 	}
 	var events []etcd.Event
@@ -222,8 +222,8 @@ func TestHubOwnDeletionFirst(t *testing.T) {
 // A semaphore's contender waits until those before it leave room, whoever of them goes.
 func TestHubWeights(t *testing.T) {
 	var hs hubs
-	m := hs.come(hubKey{key: "q/"}, "q/own")
-	m.join(outset{revision: 5, before: map[string]int64{"q/a": 2, "q/b": 1, "q/c": 1}, budget: 2})
+	m := hs.come(hubKey{key: "q/"}, "q/own", nil)
+	m.join(outset{revision: 5, before: []blocker{{"q/a", 2}, {"q/b", 1}, {"q/c", 1}}, budget: 2})
 	for i, test := range []struct {
 		key  string
 		want standing

@@ -108,7 +108,7 @@ func (ls *lingers) take(q *queue) *Lock {
 	g.epoch++
 	epoch := g.epoch
 	ls.mu.Unlock()
-	p.m = ls.co.hubs.come(hubKey{key: q.root}, p.key)
+	p.m = ls.co.hubs.come(hubKey{key: q.root}, p.key, p.s)
 	l := newLock(p)
 	if l == nil { // its session has ended
 		ls.keep(p, false)

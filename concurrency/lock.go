@@ -57,7 +57,7 @@ func newLock(p *place) *Lock {
 	l.life, l.end = context.WithCancelCause(context.Background())
 	l.watch = time.AfterFunc(heldUnwatched, p.m.guard)
 	p.q.co.counters.held.Add(1)
-	if !p.s.hold(l) || !p.m.hold(p.created, p.seen, l.deleted) {
+	if !p.s.hold(l) || !p.m.hold(p.created, p.seen, l) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.leaveLocked(errRequeue)

@@ -190,7 +190,7 @@ func (q *queue) reserve(ctx context.Context) (*place, error) {
 		return nil, err
 	}
 	p := &place{q: q, s: s, slot: slot, key: s.slotKey(q.prefix, slot), lease: s.lease.ID, value: q.value}
-	p.m = q.co.hubs.come(hubKey{key: q.root}, p.key)
+	p.m = q.co.hubs.come(hubKey{key: q.root}, p.key, p.s)
 	return p, nil
 }
 

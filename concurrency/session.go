@@ -124,6 +124,7 @@ func (s *Session) finish(cause error) bool {
 	locks := slices.Collect(maps.Keys(s.locks))
 	s.mu.Unlock()
 	s.end(cause)
+	s.co.hubs.ended(s)
 	s.co.forget(s)
 	for _, l := range locks {
 		_ = l.lose(cause) // the lock keeps it

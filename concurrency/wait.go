@@ -15,29 +15,48 @@ import (
 // front of it only, and must read again when that is gone.
 func (p *place) outset() (o outset, far bool, err error) {
 	o = outset{revision: p.seen}
-	if p.q.limit > 0 {
-		o.before, o.budget, err = p.q.weights(p.list)
+	list := p.list
+	p.list = nil
+	switch {
+	case p.q.limit > 0:
+		o.before, o.budget, err = p.q.weights(list)
 		return o, false, err
-	}
-	if len(p.list) > near {
-		o.before = map[string]int64{p.list[near-1].key: 1}
+	case len(list) > near:
+		o.before = blockers(list[near-1 : near])
 		return o, true, nil
 	}
-	if len(p.list) == 0 {
-		return o, false, nil
-	}
-	o.before = make(map[string]int64, len(p.list))
-	for _, c := range p.list {
-		o.before[c.key] = 1
-	}
+	o.before = blockers(list)
 	return o, false, nil
+}
+
+// blockers are contenders of weight 1. Their keys are copied: each would keep the answer
+// that it has come with.
+func blockers(list []contender) []blocker {
+	if len(list) == 0 {
+		return nil
+	}
+	var keys strings.Builder
+	size := 0
+	for i := range list {
+		size += len(list[i].key)
+	}
+	keys.Grow(size)
+	for i := range list {
+		keys.WriteString(list[i].key)
+	}
+	rest, before := keys.String(), make([]blocker, len(list))
+	for i := range list {
+		n := len(list[i].key)
+		before[i], rest = blocker{rest[:n], 1}, rest[n:]
+	}
+	return before
 }
 
 // weights is what a semaphore's contender waits for: until what those before it have leaves
 // room for it. The first in the queue says what the limit is; others that say something else
 // are about to give up.
-func (q *queue) weights(list []contender) (before map[string]int64, budget int64, err error) {
-	before = make(map[string]int64, len(list))
+func (q *queue) weights(list []contender) (before []blocker, budget int64, err error) {
+	before = blockers(list)
 	for i := range list { // from the newest on
 		weight, limit, ok := parseWeight(list[i].value)
 		if i == len(list)-1 && limit != q.limit {
@@ -46,7 +65,7 @@ func (q *queue) weights(list []contender) (before map[string]int64, budget int64
 		if !ok {
 			weight = q.limit
 		}
-		before[list[i].key] = weight
+		before[i].weight = weight
 	}
 	return before, q.limit - q.weight, nil
 }
@@ -65,8 +84,8 @@ func parseWeight(value []byte) (weight, limit int64, ok bool) {
 
 func (o outset) clear() bool {
 	var sum int64
-	for _, weight := range o.before {
-		sum += weight
+	for _, b := range o.before {
+		sum += b.weight
 	}
 	return sum <= o.budget
 }
@@ -77,27 +96,35 @@ func (p *place) wait(ctx context.Context) error {
 	if err != nil || o.clear() {
 		return err
 	}
-	ctx, cancel := joined(ctx, p.s.life)
-	defer cancel()
-	for failures := 0; ; {
+	for {
 		st, err := p.await(ctx, o, far)
 		switch {
 		case err != nil:
 			return p.lost(err)
+		case st == standsEnded:
+			return p.lost(p.s.Err())
 		case st == standsClear && !far:
 			return nil
 		case st == standsGone:
 			return errRequeue
 		}
-		p.again()
-		for err = p.read(ctx); err != nil; err = p.read(ctx) {
-			if !etcd.Temporary(err) || !pause(ctx, failures) {
-				return p.lost(err)
-			}
-			failures++
+		if err := p.readAgain(ctx); err != nil {
+			return p.lost(err)
 		}
-		failures = 0
 		if o, far, err = p.outset(); err != nil || o.clear() {
+			return err
+		}
+	}
+}
+
+// readAgain reads the keys again, and goes on for passing errors until the session ends.
+func (p *place) readAgain(ctx context.Context) error {
+	ctx, cancel := joined(ctx, p.s.life)
+	defer cancel()
+	p.again()
+	for failures := 0; ; failures++ {
+		err := p.read(ctx)
+		if err == nil || !etcd.Temporary(err) || !pause(ctx, failures) {
 			return err
 		}
 	}
@@ -109,9 +136,7 @@ func (p *place) await(ctx context.Context, o outset, far bool) (standing, error)
 	if far {
 		p.m.leave(true)
 		p.m = nil
-		for key := range o.before {
-			m = p.q.co.hubs.come(hubKey{key: key, exact: true}, p.key)
-		}
+		m = p.q.co.hubs.come(hubKey{key: o.before[0].key, exact: true}, p.key, p.s)
 		defer m.leave(true)
 	}
 	if !m.join(o) {
@@ -127,7 +152,7 @@ func (p *place) await(ctx context.Context, o outset, far bool) (standing, error)
 // again prepares the place for reading the keys again.
 func (p *place) again() {
 	if p.m == nil {
-		p.m = p.q.co.hubs.come(hubKey{key: p.q.root}, p.key)
+		p.m = p.q.co.hubs.come(hubKey{key: p.q.root}, p.key, p.s)
 		return
 	}
 	p.m.again()
