@@ -287,6 +287,36 @@ func TestServerStopped(t *testing.T) {
 	noKeys(t, c, "m")
 }
 
+// Close ends waiting calls also while the server is stopped: who reads the watch for all, and
+// who waits for that one.
+func TestCloseWhileServerStopped(t *testing.T) {
+	t.Parallel()
+	s, c := private(t)
+	co := coordinate(t, c, concurrency.Config{})
+	m := co.Mutex("m", concurrency.MutexConfig{})
+	must[*concurrency.Lock](t)(m.Lock(within(t, 60*time.Second)))
+	var waiting []<-chan result[*concurrency.Lock]
+	for n := range 3 {
+		waiting = append(waiting, async(func() (*concurrency.Lock, error) { return m.Lock(within(t, 60*time.Second)) }))
+		waiters(t, c, "m", 2+n)
+	}
+	eventually(t, "the watch", func() bool { return c.Stats().Watches > 0 })
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	closing, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = co.Close(closing) // the leases are not revoked
+	for _, w := range waiting {
+		if _, err := await(t, w); !errors.Is(err, concurrency.ErrClosed) {
+			t.Errorf("what waited: %v", err)
+		}
+	}
+	if err := s.Continue(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The history is compacted under a wait, and the watch's connection is cut, so that it has to
 // resume from a revision that is gone: it reads the keys again and waits on.
 func TestCompactionUnderWait(t *testing.T) {
