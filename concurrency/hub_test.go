@@ -121,7 +121,7 @@ func (w *world) advance(x *waiter) {
 			w.leave(x)
 		case standsStale:
 			w.again(x)
-		case standsWaiting, standsFailed:
+		case standsWaiting, standsFailed, standsEnded:
 		}
 	}
 }
