@@ -470,7 +470,17 @@ func TestNamespaceAllocatesNothing(t *testing.T) {
 				}
 			})
 		}
-		if outside, inside := count(c, p+"k"), count(view, "k"); inside > outside {
+		// The count is of the whole process, in which a server or a timer allocates now and
+		// then; a call that takes more memory does so in each try.
+		var outside, inside float64
+		for try := range 5 {
+			outside, inside = count(c, p+"k"), count(view, "k")
+			if inside <= outside {
+				break
+			}
+			t.Logf("%s, try %d: %v allocations inside, %v outside", name, try, inside, outside)
+		}
+		if inside > outside {
 			t.Errorf("%s: %v allocations inside, %v outside", name, inside, outside)
 		}
 	}
