@@ -67,6 +67,7 @@ import (
 	"time"
 
 	"silly.store/etcd/internal/backoff"
+	"silly.store/etcd/internal/balance"
 	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/rpc"
 	"silly.store/etcd/internal/transport"
@@ -192,19 +193,24 @@ func (h *watchHub) waitLocked(w *Watcher) {
 
 // open is the opener: it opens streams until no watcher waits for one.
 func (h *watchHub) open() {
+	var revived <-chan struct{} // nil while members can be reached
 	for {
 		batch, kind, pause := h.nextBatch()
 		if batch == nil {
 			return
 		}
-		if pause > 0 && !call.Sleep(h.ctx, pause) {
+		if !h.rest(pause, revived) {
 			h.endAll(batch)
 			return
 		}
 		if batch = h.share(batch); len(batch) == 0 {
 			continue
 		}
+		up := h.engine.Set.Revived()
 		s, err := h.openStream(kind)
+		if revived = nil; unreachable(err) {
+			revived = up
+		}
 		if err != nil {
 			h.failed(err)
 			h.requeue(batch, err)
@@ -212,6 +218,29 @@ func (h *watchHub) open() {
 		}
 		h.start(s, batch)
 	}
+}
+
+// rest waits before the next stream, no longer than until a member that could not be reached
+// is back. It returns false when the hub is closed meanwhile.
+func (h *watchHub) rest(pause time.Duration, revived <-chan struct{}) bool {
+	if pause <= 0 {
+		return true
+	}
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-revived:
+	case <-h.ctx.Done():
+		return false
+	}
+	return true
+}
+
+// unreachable reports whether err, which may be nil, is that no member can be reached.
+func unreachable(err *call.Error) bool {
+	var none *balance.UnreachableError
+	return err != nil && errors.As(err.Cause, &none)
 }
 
 // nextBatch takes watchers that will share a stream out of those that wait, with the
@@ -337,6 +366,9 @@ func (h *watchHub) failedLocked(err *call.Error) {
 		h.failures = 0
 	}
 	h.lastErr, h.failedAt, h.notBefore = err, now, now.Add(watchBackoff.Jittered(h.failures))
+	if unreachable(err) { // the dials have a backoff of their own
+		h.notBefore = now.Add(max(watchBackoff.Jittered(0), time.Until(h.engine.Set.NextTry(balance.Watch))))
+	}
 	h.failures++
 }
 

@@ -24,7 +24,11 @@ type dialRace struct {
 
 // run returns a Picked without a connection when none could be had.
 func (r *dialRace) run(ctx context.Context) (Picked, error) {
-	r.candidates = r.order()
+	r.candidates = r.view.dialOrder(r.lane)
+	s := r.s
+	s.mu.Lock()
+	stagger := s.staggerLocked()
+	s.mu.Unlock()
 	timer := time.NewTimer(stagger)
 	defer timer.Stop()
 	for next := true; ; { // next: the next candidate may start
@@ -54,21 +58,28 @@ func (r *dialRace) run(ctx context.Context) (Picked, error) {
 	}
 }
 
-// order is the order in which members are tried: that of preference, those that
-// are aside last.
-func (r *dialRace) order() []*member {
-	v := r.view
+// dialOrder is the order in which members are dialed: that of preference, but first those
+// that are being dialed already, then those that are up in another lane, and last those that
+// are aside.
+func (v *view) dialOrder(lane Lane) []*member {
 	at := v.randomIndex()
-	first, last := make([]*member, 0, len(v.order)), []*member(nil)
-	for i := range v.order {
-		m := v.at(at, i)
-		if m.isAside() {
-			last = append(last, m)
-		} else {
-			first = append(first, m)
-		}
+	order := make([]*member, len(v.order))
+	for i := range order {
+		order[i] = v.at(at, i)
 	}
-	return append(first, last...)
+	rank := func(m *member) int {
+		switch {
+		case m.isAside():
+			return 3
+		case m.links[lane].due.Load() == notDue && m.links[lane].current() == nil:
+			return 0
+		case m.isUpBeside(lane):
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(order, func(a, b *member) int { return rank(a) - rank(b) })
+	return order
 }
 
 // step starts the next dial, if next or when one has failed, and takes a

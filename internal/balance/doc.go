@@ -20,6 +20,10 @@
 //   - A connection that ends within a second counts as a failed dial only if it has
 //     answered nothing. Otherwise a way that is cut again and again would be avoided for
 //     longer than it takes to use it.
+//   - A first call makes one connection. Up begins a dial and Pick joins it; a further lane
+//     goes to the member that is up.
+//   - After an outage, in which no member could be reached, all clients come back at once.
+//     Each dials what it needs, and the other members over four seconds (outage.go).
 //   - The lanes of a member that is down wait for one another: a failed dial of one puts
 //     the others off too, so three lanes cost no more than one while it lasts.
 //   - A new connection is checked with an empty Txn when there are several endpoints. A

@@ -223,6 +223,9 @@ func (s *Set) tendLink(m *member, lane Lane) {
 	}
 	beside := isSuspect
 	if _, fit := s.view.Load().anyFit(lane, nil); fit {
+		if int64(s.now()) < m.links[lane].spareDue.Load() {
+			return
+		}
 		beside = nil
 	}
 	_, _ = s.connect(m, lane, beside) // when closed, the pick that follows says so

@@ -37,6 +37,8 @@ type link struct {
 	// due is when the next dial may start, on Set.now's clock. It is notBefore for
 	// readers without the lock.
 	due atomic.Int64
+	// spareDue is the same for a dial that no call needs now: see outage.go.
+	spareDue atomic.Int64
 
 	// The fields below are guarded by Set.mu.
 
@@ -82,6 +84,20 @@ func (l *link) up() transport.Conn {
 		return c
 	}
 	return nil
+}
+
+// isUpBeside reports whether the member has no connection of the lane, and one of another
+// lane that nothing speaks against.
+func (m *member) isUpBeside(lane Lane) bool {
+	if m.links[lane].current() != nil {
+		return false
+	}
+	for i := range m.links {
+		if c := m.links[i].up(); c != nil && !c.Quiet() {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *link) current() transport.Conn {

@@ -93,6 +93,8 @@ type Set struct {
 	closed  bool
 	adHoc   []*member     // see PickNamed
 	settled chan struct{} // closed, and replaced, when a dial has ended
+
+	outage outage
 }
 
 // New makes a set; it connects to nothing.
@@ -107,6 +109,7 @@ func New(c Config) *Set {
 		dial: c.Dial, resolve: c.Resolve, check: c.Check, probe: c.Probe, dialTimeout: c.DialTimeout, observer: c.Observer,
 		epoch: time.Now(), settled: make(chan struct{}),
 	}
+	s.outage.revived = make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.view.Store(newViewLocked(c.Endpoints, nil))
 	return s
@@ -132,13 +135,18 @@ func (m *member) picked(c transport.Conn, lane Lane) Picked {
 func (s *Set) Up(lane Lane) (Picked, bool) {
 	v := s.view.Load()
 	m := v.random()
-	switch c := m.fit(lane); {
-	case c == nil:
-		s.tend(m, lane)
-	case !c.Quiet():
+	c := m.fit(lane)
+	if c != nil && !c.Quiet() {
 		return m.picked(c, lane), true
 	}
-	return v.anyFit(lane, nil)
+	p, ok := v.anyFit(lane, nil)
+	if c == nil {
+		if !ok && !m.isAside() {
+			m = v.dialOrder(lane)[0] // the dial that a pick joins
+		}
+		s.tend(m, lane)
+	}
+	return p, ok
 }
 
 // Pick brings up members, a random one first and the next when that takes long,
@@ -286,6 +294,7 @@ func (s *Set) run(m *member, target transport.Target, l *link, d *dial, why purp
 	if s.closed {
 		r.err = closedError() // not what the end of s.ctx made of it
 	}
+	outage := s.inOutageLocked()
 	if old := m.settleLocked(l, r); old != nil {
 		s.routines.Go(func() { s.drain(old) })
 	}
@@ -296,6 +305,9 @@ func (s *Set) run(m *member, target transport.Target, l *link, d *dial, why purp
 	d.conn = l.current()
 	l.dialing = nil
 	l.due.Store(int64(l.notBefore.Sub(s.epoch)))
+	if r.conn != nil {
+		s.cameUpLocked(m, outage)
+	}
 	close(s.settled)
 	s.settled = make(chan struct{})
 	s.mu.Unlock()
