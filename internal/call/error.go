@@ -154,10 +154,12 @@ func (e *Error) classifyLocal(m *rpc.Method, te *transport.Error) {
 	case errors.Is(te, transport.ErrTooLarge):
 		e.Sentinel = ErrResponseTooLarge
 		e.Message = te.Message + " (Config.MaxResponseBytes); " + cmp.Or(m.Smaller, "raise it")
-	case errors.Is(te, transport.ErrHeadersTooLarge), errors.Is(te, transport.ErrRequestTooLarge):
+	case everywhere(te, transport.ErrHeadersTooLarge), everywhere(te, transport.ErrRequestTooLarge):
 		e.Sentinel = ErrRequestTooLarge
-	case errors.Is(te, transport.ErrBusy):
+	case everywhere(te, transport.ErrBusy):
 		e.Sentinel, e.Transient = ErrTooManyRequests, true
+	case everywhere(te, transport.ErrProxyFailed):
+		e.Sentinel, e.Transient = ErrUnavailable, true
 	case misconfigured(te):
 		e.Sentinel = ErrBadEndpoint
 		if errors.Is(te, ErrForeignCluster) {

@@ -133,13 +133,16 @@ func (e *Error) outOfTime() bool {
 
 // misconfigured reports whether waiting cannot help. It returns false if at least
 // one of several failed endpoints is merely down.
-func misconfigured(err error) bool {
+func misconfigured(err error) bool { return everywhere(err, transport.ErrMisconfigured) }
+
+// everywhere reports whether err is of a kind, at each of several failed endpoints.
+func everywhere(err, kind error) bool {
 	var u *balance.UnreachableError
 	if !errors.As(err, &u) {
-		return errors.Is(err, transport.ErrMisconfigured)
+		return errors.Is(err, kind)
 	}
 	for _, f := range u.Failures {
-		if !errors.Is(f.Err, transport.ErrMisconfigured) {
+		if !errors.Is(f.Err, kind) {
 			return false
 		}
 	}

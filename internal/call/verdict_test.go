@@ -375,6 +375,7 @@ func TestVerdicts(t *testing.T) {
 			failure("connection silent", &transport.Error{Code: transport.Unavailable, Cause: transport.ErrSilent}),
 			failure("stream cancelled by the server", &transport.Error{Code: transport.Canceled, Message: "server reset the stream"}),
 			failure("server asks for calm", &transport.Error{Code: transport.ResourceExhausted, Message: "server reset the stream"}),
+			failure("a proxy has failed", &transport.Error{Code: transport.Unknown, Cause: transport.ErrProxyFailed}),
 			k.broken,
 		}, []string{
 			"mayRetry: " + butWrites, "mayMove: " + movesReads, "mayMove elsewhere: " + movesReads, "movable", "Passing", "Silent",
@@ -396,6 +397,9 @@ func TestVerdicts(t *testing.T) {
 		{[]kind{
 			noConnection("down", notSent(io.EOF)),
 			noConnection("misconfigured and down", notSent(transport.ErrMisconfigured), notSent(io.EOF)),
+			noConnection("a proxy that has failed", notSent(transport.ErrProxyFailed)),
+			noConnection("a busy proxy, and down", notSent(transport.ErrBusy), notSent(io.EOF)),
+			noConnection("a proxy with a limit, and down", notSent(transport.ErrRequestTooLarge), notSent(io.EOF)),
 		}, []string{"mayRetry: " + all, "mayMove elsewhere: " + movesUnseen, "movable", "Passing", "Silent"}},
 		{[]kind{noConnection("misconfigured endpoint", notSent(transport.ErrMisconfigured))}, []string{
 			"misconfigured", "mayMove elsewhere: " + movesUnseen, "movable", "speaksAgainstMember", "Hopeless",
@@ -466,7 +470,7 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 	for _, name := range functionsOf(t, "verdict.go") {
-		if _, ok := verdicts[name]; !ok && name != "misconfigured" {
+		if _, ok := verdicts[name]; !ok && name != "misconfigured" && name != "everywhere" {
 			t.Errorf("the table does not hold %s", name)
 		}
 	}

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -89,10 +88,7 @@ func speaksHTTP2(socket net.Conn, opts Options) bool {
 
 // notHTTP2 recognizes the first bytes of other kinds of servers.
 func (t Target) notHTTP2(first []byte) string {
-	switch {
-	case bytes.HasPrefix(first, []byte("HTTP/")):
-		return "server answers in HTTP/1, not in gRPC's HTTP/2; is this etcd's client URL (not its metrics or peer URL, nor a proxy)?"
-	case len(first) >= 3 && first[0] == 0x15 && first[1] == 0x03:
+	if len(first) >= 3 && first[0] == 0x15 && first[1] == 0x03 {
 		return t.wantsTLS()
 	}
 	return ""

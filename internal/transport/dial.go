@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -136,9 +137,12 @@ func (f *frameReader) expectSettings(target Target) error {
 		if err := f.fill(); err != nil {
 			return firstReadError(f.buf[f.r:f.w], err, target)
 		}
-		if target.notHTTP2(f.buf[f.r:f.w]) != "" {
+		if have := f.buf[f.r:f.w]; isHTTP1(have) || target.notHTTP2(have) != "" {
 			break
 		}
+	}
+	if isHTTP1(f.buf[f.r:f.w]) {
+		return answerInHTTP1(f.statusLine())
 	}
 	have := f.buf[f.r:f.w]
 	if text := target.notHTTP2(have); text != "" {
@@ -156,11 +160,27 @@ func (f *frameReader) expectSettings(target Target) error {
 	return nil
 }
 
+// statusLine reads the first line of an answer in HTTP/1, as far as there is one.
+func (f *frameReader) statusLine() []byte {
+	for f.w-f.r < defaultMaxFrameSize && bytes.IndexByte(f.buf[f.r:f.w], '\n') < 0 {
+		if err := f.fill(); err != nil {
+			break
+		}
+	}
+	line, _, _ := bytes.Cut(f.buf[f.r:f.w], []byte("\n"))
+	return line
+}
+
 // dialError converts err to an *Error. The context's end takes precedence over the
 // I/O error that it caused.
 func dialError(ctx context.Context, err error) *Error {
 	if ctx.Err() == nil {
-		return &Error{Code: Unavailable, Outcome: NotSent, Cause: err}
+		code := Unavailable
+		var answer *httpAnswer
+		if errors.As(err, &answer) {
+			code = answer.code
+		}
+		return &Error{Code: code, Outcome: NotSent, Cause: err}
 	}
 	out := contextError(ctx, NotSent)
 	if cause := context.Cause(ctx); cause != ctx.Err() {

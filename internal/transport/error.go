@@ -126,6 +126,8 @@ var (
 	ErrRequestTooLarge = errors.New("request too large for a proxy")
 	// ErrBusy: a proxy between client and server takes no more requests for now.
 	ErrBusy = errors.New("too many requests for a proxy")
+	// ErrProxyFailed: a proxy between client and server has failed, and may do better soon.
+	ErrProxyFailed = errors.New("proxy has failed")
 	// ErrTimeout: the call's own time limit passed, not its context's.
 	ErrTimeout = errors.New("no answer in time")
 )

@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -32,24 +34,53 @@ var proxyStatuses = map[int]proxyStatus{
 	504: {Unavailable, "etcd did not answer a proxy in time (nginx: grpc_read_timeout)", MaybeSent, nil},
 }
 
-// statusOf is what an HTTP status means. Only of a proxy's 5xx, or what makes no sense,
-// it is not known whether etcd has seen the request.
+// statusOf is what an HTTP status means. The codes are gRPC's for statuses. Only of a proxy's
+// 5xx, or what makes no sense, it is not known whether etcd has seen the request.
 func statusOf(status int) proxyStatus {
 	if s, ok := proxyStatuses[status]; ok {
 		return s
 	}
-	s := proxyStatus{code: Unknown, hint: isURL}
 	switch {
-	case status >= 500 || status < 300:
-	case status < 400:
-		s.hint, s.outcome, s.cause = "a proxy or web server sends requests elsewhere; "+isURL, NotSent, ErrMisconfigured
-	default:
-		s.outcome, s.cause = NotSent, ErrMisconfigured
+	case status == 501 || status == 505 || status == 511: // of a proxy that will not learn it
+		return proxyStatus{Unknown, isURL, NotSent, ErrMisconfigured}
+	case status >= 500 && status < 600:
+		return proxyStatus{Unknown, "a proxy has failed, or " + isURL, MaybeSent, ErrProxyFailed}
+	case status == 400:
+		return proxyStatus{Internal, isURL, NotSent, ErrMisconfigured}
+	case status >= 400 && status < 500:
+		return proxyStatus{Unknown, isURL, NotSent, ErrMisconfigured}
+	case status >= 300 && status < 400:
+		return proxyStatus{Unknown, "a proxy or web server sends requests elsewhere; " + isURL, NotSent, ErrMisconfigured}
 	}
-	if status == 400 {
-		s.code = Internal
+	return proxyStatus{Unknown, isURL, MaybeSent, ErrMisconfigured}
+}
+
+// httpAnswer is the error of a connection that a server or proxy has answered in HTTP/1.
+type httpAnswer struct {
+	*explained
+	code Code
+}
+
+// isHTTP1 reports whether an answer begins as those of HTTP/1 do.
+func isHTTP1(first []byte) bool { return bytes.HasPrefix(first, []byte("HTTP/")) }
+
+// answerInHTTP1 is the error for an answer in HTTP/1 that begins with line.
+func answerInHTTP1(line []byte) error {
+	const wrong = "not in gRPC's HTTP/2; is this etcd's client URL (not its metrics or peer URL, nor a proxy)?"
+	version, rest, _ := strings.Cut(string(line), " ")
+	status, err := strconv.Atoi(rest[:min(3, len(rest))])
+	if err != nil {
+		return misconfigured(nil, "server answers in HTTP/1, %s", wrong)
 	}
-	return s
+	s := statusOf(status)
+	if s.hint == isURL || status == 404 {
+		return misconfigured(nil, "server answers in HTTP/1, with status %d, %s", status, wrong)
+	}
+	kinds := []error{s.cause}
+	if s.cause == nil {
+		kinds = nil
+	}
+	return &httpAnswer{&explained{fmt.Sprintf("HTTP status %d (%s) to the connection: %s", status, version, s.hint), kinds}, s.code}
 }
 
 // notGRPC is the error of a response that is no gRPC response; nil when it is one. It
