@@ -75,9 +75,9 @@ func (c *Client) openKeepAlive(ctx context.Context, req KeepAliveRequest) (*Keep
 }
 
 // Write asks for a renewal of a lease: the one that the stream was opened for when
-// req.ID is 0. It does not wait for the answer.
+// req.ID is 0. It does not wait for the answer. After an error nothing was asked.
 //
-// Errors: ErrInvalidRequest, ErrStreamClosed, and why the stream has ended.
+// Errors: ErrInvalidRequest, that of ctx, ErrStreamClosed, and why the stream has ended.
 func (s *KeepAliveStream) Write(ctx context.Context, req KeepAliveRequest) error {
 	if ctx == nil {
 		return invalid(rpc.KeepAlive.Op, errNilContext)
@@ -114,7 +114,8 @@ func (s *KeepAliveStream) withdraw(r *requestedRenewal) {
 	s.asked = slices.DeleteFunc(s.asked, func(other *requestedRenewal) bool { return other == r })
 }
 
-// Read waits for the next answer. ErrLeaseNotFound is about one lease; the stream
+// Read waits for the next answer; one that is there is returned also when ctx has ended.
+// ErrLeaseNotFound is about one lease; the stream
 // goes on. After any other error but that of ctx it has ended.
 //
 // Errors: ErrLeaseNotFound, ErrPermissionDenied, ErrStreamClosed after Close,

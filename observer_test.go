@@ -47,7 +47,7 @@ func TestLogLinesHaveTheCallsContext(t *testing.T) {
 		if _, err := c.Get(ctx, GetRequest{Key: "k"}); !errors.Is(err, ErrServerStopped) {
 			t.Fatal(err)
 		}
-		for _, text := range []string{"attempt failed", "retrying", "hook panicked"} {
+		for _, text := range []string{"attempt failed", "retrying", "callback panicked"} {
 			if got := logged.values[text]; got != "the trace" {
 				t.Errorf("%q has the value %v", text, got)
 			}

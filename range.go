@@ -284,6 +284,9 @@ func (s *scan) stream() (more bool, err *call.Error) {
 // takes long.
 func (s *scan) nextPiece(reading context.Context, stream *call.Stream, late *time.Timer) (more bool, failed *call.Error) {
 	ctx := s.ctx
+	if ctx.Err() != nil { // pieces that are there would hide it
+		return true, call.Abandoned(ctx, rpc.RangeStream, stream.Endpoint()) //nolint:contextcheck // as below
+	}
 	late.Reset(pieceLate)
 	reply, err := stream.Recv(reading)
 	late.Stop() // the time that the loop's body takes does not count

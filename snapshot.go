@@ -141,6 +141,11 @@ func (s *Snapshot) Read(p []byte) (int, error) {
 		s.piece, s.err = nil, s.streamClosed()
 	}
 	for s.err == nil && len(s.piece) == 0 && len(p) > 0 {
+		if s.ctx.Err() != nil { // pieces that are there would hide it
+			s.err = public(call.Abandoned(s.ctx, s.method, s.Endpoint()))
+			s.stream.Close()
+			break
+		}
 		_, err := s.receive()
 		if err != nil {
 			s.err = s.end(err)

@@ -244,3 +244,32 @@ func TestServerEndsBeforeClient(t *testing.T) {
 	}
 	p.roundTrip(conn)
 }
+
+// Nothing is sent for a context that has ended.
+func TestEndedContextSendsNothing(t *testing.T) {
+	conn, p := connect(t, tcpLink, Options{})
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	s, err := conn.Open(t.Context(), Request{Path: "/test.S/Bidi"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := p.until(frameHeaders).streamID
+	for what, do := range map[string]func() error{
+		"Call": func() error { _, err := conn.Call(over, Request{Path: "/test.S/M"}); return err },
+		"Open": func() error { _, err := conn.Open(over, Request{Path: "/test.S/Bidi"}); return err },
+		"Send": func() error { return s.Send(over, []byte("x")) },
+	} {
+		err := do()
+		t.Log(what)
+		want{code: Canceled, outcome: NotSent, cause: context.Canceled}.check(t, err)
+	}
+	if err := s.Send(t.Context(), []byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	if f := p.until(frameData); f.streamID != id || f.payload[len(f.payload)-1] != 'y' {
+		t.Errorf("the peer got %q on stream %d", f.payload, f.streamID)
+	}
+	s.Close()
+	p.roundTrip(conn)
+}

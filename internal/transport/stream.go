@@ -113,6 +113,9 @@ var errStreamEnded = errors.New("stream has ended")
 const maxQueuedSend = 256 << 10
 
 func (s *stream) Send(ctx context.Context, msgs ...[]byte) error {
+	if ctx.Err() != nil {
+		return contextError(ctx, NotSent)
+	}
 	c := s.conn
 	for {
 		c.mu.Lock()
