@@ -46,6 +46,12 @@ show("txn", {success = {{get = {key = "k"}}, {get = {key = "k", limit = -1}}}})
 show("txn", {failure = {{txn = {success = {{delete = {key = "\0", fromkey = true}}}}}}})
 print((select(2, client:lock("x", "p", "u"))))
 print((select(2, client:lock(0, "p", "u"))))
+print(pcall(client.lock, client, 1, nil, "u"))
+print(pcall(client.unlock, client, "p"))
+print(pcall(require "silly.sync.waitgroup".new().fork, nil))
+local group, mutex = require "silly.sync.waitgroup".new(), require "silly.sync.mutex".new()
+print(pcall(group.fork, group))
+print(pcall(mutex.lock, mutex))
 
 print(pcall(etcd.newclient, {endpoints = {"127.0.0.1:1", "a b"}}))
 print(pcall(etcd.newclient, {endpoints = {"127.0.0.1:1", "127.0.0.1:1"}}))
@@ -91,18 +97,23 @@ txn: success[2].limit is negative: -1
 txn: failure[1].success[1].key "\x00" is the first that there is, so that every key would be deleted; set all in its place if that is meant
 code = INVALID_ARGUMENT desc = lock: the lease must be an integer, not the string "x"
 code = INVALID_ARGUMENT desc = lock: the lease is 0, which is none
-false	script:43: newclient: endpoints[2] "a b" cannot be parsed: there is a character in its host that no host has; write host:port or https://host:port
-false	script:44: newclient: endpoints[2] "127.0.0.1:1" is the same as endpoints[1]
-false	script:45: newclient: endpoints[1] has a user or password in it; set user and password instead
-false	script:46: newclient: password is empty, but user is set; users without a password authenticate with a client certificate and need neither
-false	script:47: newclient: key is empty, but cert "c.pem" needs its private key
-false	script:48: newclient: ca: open /none.pem: no such file or directory
-false	script:49: newclient: timeout must be at least 0.001, not 0.0001
-false	script:50: newclient: timeout must be at least 0.001, not 5e-09
-false	script:51: newclient: retry_sleep must be at least 1, not 0.5
-false	script:52: newclient: coalesce must be one of reads, all, off, not "some"
-false	script:53: newclient: dsn has a path behind the hosts, which means nothing; a unix socket is written etcd:///path
-false	script:54: newclient: dsn: parameter timeout is "5"; write a duration like 500ms or 5s
-false	script:55: newclient: dsn: parameter tls is neither true nor false; certificates are always verified
+false	script:42: lock: prefix must be a string, not nil
+false	script:43: unlock: uuid must be a string, not no value
+false	script:44: fork: no waitgroup before it; call it with a colon, like object:fork(…)
+false	script:46: bad argument #1 to (anonymous) (a function expected, got no value)
+false	script:47: bad argument #1 to (anonymous) (a key expected, got nil)
+false	script:49: newclient: endpoints[2] "a b" cannot be parsed: there is a character in its host that no host has; write host:port or https://host:port
+false	script:50: newclient: endpoints[2] "127.0.0.1:1" is the same as endpoints[1]
+false	script:51: newclient: endpoints[1] has a user or password in it; set user and password instead
+false	script:52: newclient: password is empty, but user is set; users without a password authenticate with a client certificate and need neither
+false	script:53: newclient: key is empty, but cert "c.pem" needs its private key
+false	script:54: newclient: ca: open /none.pem: no such file or directory
+false	script:55: newclient: timeout must be at least 0.001, not 0.0001
+false	script:56: newclient: timeout must be at least 0.001, not 5e-09
+false	script:57: newclient: retry_sleep must be at least 1, not 0.5
+false	script:58: newclient: coalesce must be one of reads, all, off, not "some"
+false	script:59: newclient: dsn has a path behind the hosts, which means nothing; a unix socket is written etcd:///path
+false	script:60: newclient: dsn: parameter timeout is "5"; write a duration like 500ms or 5s
+false	script:61: newclient: dsn: parameter tls is neither true nor false; certificates are always verified
 `)
 }

@@ -13,7 +13,7 @@ import (
 // wait for the end of the one before theirs. It returns true, or false and why.
 func (c *client) acquire(L *glua.LState) int {
 	lease, err := ToInteger(L.CheckAny(2))
-	prefix, uuid := L.CheckString(3)+"/", L.CheckString(4)
+	prefix, uuid := checkText(L, "lock", 3, "prefix")+"/", checkText(L, "lock", 4, "uuid")
 	switch {
 	case err != nil:
 		return refuseLock(L, &requestError{"lock", "the lease " + err.Error()})
@@ -32,6 +32,16 @@ func refuseLock(L *glua.LState, err error) int {
 	n := failure(L, "lock", err)
 	L.Replace(-n, glua.LFalse)
 	return n
+}
+
+// checkText is an argument that is a text, or a number that stands for its text.
+func checkText(L *glua.LState, op string, n int, name string) string {
+	switch v := L.Get(n).(type) {
+	case glua.LString, glua.LNumber, Int64:
+		return v.String()
+	}
+	L.RaiseError("%s: %s must be a string, not %s", op, name, typeName(L, n))
+	return ""
 }
 
 func (c *client) waitForLock(ctx context.Context, lease etcd.LeaseID, prefix, key string) error {
@@ -88,7 +98,7 @@ func (c *client) waitForDelete(ctx context.Context, key string, revision int64) 
 
 // unlock gives the lock up, or the place in its queue.
 func (c *client) unlock(L *glua.LState) int {
-	req := etcd.DeleteRequest{Key: L.CheckString(2) + "/" + L.CheckString(3)}
+	req := etcd.DeleteRequest{Key: checkText(L, "unlock", 2, "prefix") + "/" + checkText(L, "unlock", 3, "uuid")}
 	resp, err := call(c, L, func(ctx context.Context) (*etcd.DeleteResponse, error) { return c.etcd.Delete(ctx, req) })
 	if err != nil {
 		return failure(L, "unlock", err)

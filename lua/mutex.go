@@ -36,7 +36,7 @@ func (r *runtime) mutexModule(L *glua.LState) *glua.LTable {
 
 // lock waits until no other task has the key, and returns an object with a method unlock.
 func (m *mutex) lock(L *glua.LState) int {
-	key, t := L.CheckAny(2), m.r.current(L)
+	key, t := L.Get(2), m.r.current(L)
 	if key == glua.LNil {
 		L.ArgError(1, "a key expected, got nil")
 	}

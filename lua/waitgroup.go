@@ -21,7 +21,10 @@ func (r *runtime) waitGroupModule(L *glua.LState) *glua.LTable {
 }
 
 func (g *waitGroup) fork(L *glua.LState) int {
-	f := L.CheckFunction(2)
+	f, ok := L.Get(2).(*glua.LFunction)
+	if !ok {
+		L.ArgError(1, "a function expected, got "+typeName(L, 2))
+	}
 	g.count++
 	return give(L, g.r.fork(f, g.done).thread)
 }

@@ -263,7 +263,7 @@ for i = 1, 3 do
 		order[#order + 1] = i
 		mine:unlock("lock", "task" .. i)
 	end)
-	silly.sleep(50)
+	repeat silly.sleep(1) until client:get {key = "lock/task" .. i}.count == 1
 end
 print(#order, client:unlock("lock", "first").deleted)
 group:wait()

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"testing"
 
@@ -17,13 +18,15 @@ const (
 )
 
 // BenchmarkPuts makes 10,000 puts from 200 tasks, beside the same in Go from 200 goroutines,
-// with both ways of coalescing. The server is a process of its own.
+// with both ways of coalescing. The server is a process of its own, and garbage is collected
+// as in the command.
 func BenchmarkPuts(b *testing.B) {
 	server, err := etcdtest.NewProcess(etcdtest.Config{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = server.Close() })
+	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	for _, coalesce := range []etcd.Coalesce{etcd.CoalesceReads, etcd.CoalesceAll} {
 		b.Run("lua/"+coalesce.String(), func(b *testing.B) {
 			for b.Loop() {
