@@ -18,7 +18,8 @@ type asker struct {
 
 	mu      sync.Mutex // guards the fields below
 	asked   time.Time  // when the question was sent that has no answer yet; zero: there is none
-	short   int        // answers in a row that did not reach what somebody waits for
+	late    bool       // somebody has begun to wait since then
+	short   int        // answers in a row that have reached nothing that somebody waits for
 	pausing bool       // until run asks again
 }
 
@@ -35,29 +36,45 @@ var askPauses = backoff.Backoff{First: 2 * time.Millisecond, Cap: 50 * time.Mill
 func (a *asker) need() {
 	a.mu.Lock()
 	if a.pausing || !a.asked.IsZero() && time.Since(a.asked) < askAgain {
+		a.late = true
 		a.mu.Unlock()
 		return
 	}
-	a.asked = time.Now()
+	a.asked, a.late = time.Now(), false
 	a.mu.Unlock()
 	a.ask()
 }
 
 // published notes that the cache has got on; answered: maybe by an answer to the question.
-// waiting: there are readers that wait for more.
-func (a *asker) published(answered, waiting bool) {
+// woken: readers have what they have waited for, waiting: others wait for more. A question
+// from before they began to wait says nothing of the member, and is asked again at once.
+func (a *asker) published(answered, woken, waiting bool) {
+	if a.note(answered, woken, waiting) {
+		a.ask()
+	}
+}
+
+// note reports whether it is time for another question.
+func (a *asker) note(answered, woken, waiting bool) (ask bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if answered {
-		a.asked = time.Time{}
-	}
-	if !waiting {
+	if woken || !waiting {
 		a.short = 0
 	}
-	if waiting && answered && !a.pausing {
+	if !answered {
+		return false
+	}
+	a.asked = time.Time{}
+	switch {
+	case !waiting || a.pausing:
+	case a.late:
+		a.asked, a.late = time.Now(), false
+		return true
+	default:
 		a.pausing = true
 		call.Signal(a.paused)
 	}
+	return false
 }
 
 // run asks again after each pause, until ctx ends. The cache owns it.

@@ -28,7 +28,7 @@ func TestAsker(t *testing.T) {
 		for range 10 {
 			a.need()
 		}
-		a.published(false, true) // an event
+		a.published(false, false, true) // an event
 		a.need()
 		expect(1, "for many readers")
 		time.Sleep(askAgain)
@@ -36,7 +36,7 @@ func TestAsker(t *testing.T) {
 		expect(2, "when the first one is lost")
 		want := int64(2)
 		for _, pause := range []time.Duration{2, 4, 8, 16, 32, 50, 50} {
-			a.published(true, true)
+			a.published(true, false, true)
 			time.Sleep(pause*time.Millisecond - 1)
 			a.need()
 			expect(want, "before the pause is over")
@@ -44,13 +44,17 @@ func TestAsker(t *testing.T) {
 			want++
 			expect(want, "when the pause is over")
 		}
-		a.published(true, false)
+		a.published(true, true, false)
 		time.Sleep(time.Hour)
 		expect(want, "when nobody waits")
 		a.need()
 		want++
 		expect(want, "when somebody waits again")
-		a.published(true, true)
+		a.need() // the question may be older than what this one waits for
+		a.published(true, true, true)
+		want++
+		expect(want, "for a reader that the answer may be too old for")
+		a.published(true, false, true)
 		cancel()
 		running.Wait()
 		time.Sleep(time.Hour)
@@ -63,16 +67,23 @@ func TestAsker(t *testing.T) {
 func TestAvoidance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a avoidance
-		a.failed()
-		a.failed()
+		a.failed(time.Now())
+		early := time.Now()
+		time.Sleep(time.Second)
+		for range 5 { // held up by the same moment
+			a.failed(early)
+		}
+		if a.now() {
+			t.Error("flights that were away together count one by one")
+		}
 		a.worked()
-		a.failed()
-		a.failed()
+		a.failed(time.Now())
+		a.failed(time.Now())
 		if a.now() {
 			t.Error("the cache is avoided before three failures in a row")
 		}
 		for _, pause := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
-			a.failed()
+			a.failed(time.Now())
 			time.Sleep(pause*time.Second - 1)
 			if !a.now() {
 				t.Errorf("the cache is not avoided for %d seconds", pause)
@@ -83,7 +94,7 @@ func TestAvoidance(t *testing.T) {
 			}
 		}
 		a.worked()
-		a.failed()
+		a.failed(time.Now())
 		if a.now() {
 			t.Error("the cache is avoided although it has caught up since")
 		}

@@ -7,8 +7,10 @@ import (
 	"silly.store/etcd/internal/backoff"
 )
 
-// avoidAfter is after how many flights in a row whose readers have waited in vain no further
-// reader waits for a while: the members do not tell how far the watch is.
+// avoidAfter is after how many flights, one after the other, whose readers have waited in vain
+// no further reader waits for a while: the members do not tell how far the watch is. Flights
+// that were away at the same time count as one, since one moment of a busy machine holds all
+// of them up.
 const avoidAfter = 3
 
 // avoidPauses are how long; some proxies never tell.
@@ -18,6 +20,7 @@ var avoidPauses = backoff.Backoff{First: 10 * time.Second, Cap: 5 * time.Minute}
 type avoidance struct {
 	failures atomic.Int64 // in a row; after a pause one more is enough for the next
 	until    atomic.Int64 // in Unix nanoseconds
+	last     atomic.Int64 // the last failure, likewise
 }
 
 func (a *avoidance) now() bool {
@@ -25,10 +28,11 @@ func (a *avoidance) now() bool {
 	return until != 0 && time.Now().UnixNano() < until
 }
 
-// failed notes that the readers of a flight have waited in vain.
-func (a *avoidance) failed() {
-	if a.now() { // they began to wait before
-		return
+// failed notes that the readers of a flight have waited in vain, which had left at a time.
+func (a *avoidance) failed(left time.Time) {
+	last := a.last.Load()
+	if a.now() || left.UnixNano() < last || !a.last.CompareAndSwap(last, time.Now().UnixNano()) {
+		return // they began to wait before
 	}
 	if n := a.failures.Add(1); n >= avoidAfter {
 		a.until.Store(time.Now().Add(avoidPauses.Span(int(n - avoidAfter))).UnixNano())

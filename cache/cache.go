@@ -85,7 +85,8 @@ func New(c *etcd.Client, config Config) (*Cache, error) {
 		State: ca.building, Pieces: ca.building.apply,
 	})
 	ca.asker = newAsker(ca.follower.RequestProgress)
-	ca.flights.read, ca.flights.launch, ca.flights.closed = ca.readIndex, ca.launch, ca.ctx.Done()
+	ca.flights.read, ca.flights.settle, ca.flights.await = ca.readIndex, ca.settle, ca.catchUp
+	ca.flights.launch, ca.flights.closed = ca.launch, ca.ctx.Done()
 	ca.routines.Go(ca.write)
 	ca.routines.Go(func() { ca.asker.run(ca.ctx) })
 	return ca, nil
@@ -235,7 +236,8 @@ func (ca *Cache) publish(b *batch) {
 	if p.epoch != before.epoch {
 		ca.waiters.wakeAll()
 	}
-	ca.asker.published(b.answered, ca.waiters.wake(p.revision))
+	woken, left := ca.waiters.wake(p.revision)
+	ca.asker.published(b.answered, woken, left)
 	ca.lagging.check(p)
 }
 
@@ -273,7 +275,7 @@ func (ca *Cache) state(ctx context.Context) (*published, error) {
 	if least <= p.revision {
 		return p, nil
 	}
-	if f, err := ca.fresh(ctx); err == nil && f.revision < least { // the store was reset
+	if f, _ := ca.fresh(ctx); f != nil && f.revision < least { // the store was reset
 		ca.floor.CompareAndSwap(known, nil)
 		return p, nil
 	}

@@ -4,33 +4,42 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"silly.store/etcd"
 )
 
 // flight is a linearizable read of the store's revision, which all share that have asked
-// before it left.
+// before it left, and the wait for the cache to be there.
 type flight struct {
-	landed chan struct{} // closed when the fields below are set
+	over chan struct{} // closed when the fields below are set
 
 	left     time.Time
 	before   *published // what was published when it left
-	revision int64
+	revision int64      // of the store; 0: the read has failed
 	term     uint64
-	err      error
+	// now is what was published when the cache was where the flight has found the store. Nil
+	// without an error: the store was reset meanwhile.
+	now *published
+	err error
+}
 
-	inVain atomic.Bool // a reader has waited in vain for the cache to be where it was
+// covered reports whether a state is where the flight has found the store, or of another
+// history.
+func (f *flight) covered(p *published) bool {
+	return p.epoch != f.before.epoch || p.revision >= f.revision
 }
 
 // flights are those of a cache. A reader joins the one that has not left yet: one that has
 // left may have passed the store before the reader's call began.
 type flights struct {
 	read   func(*flight)
-	launch func(func()) bool // runs it in a goroutine; false: the cache is closed
-	closed <-chan struct{}   // with the cache
+	settle func(*flight) bool // is after read, and reports whether the cache is there
+	await  func(*flight)      // waits for that; the next flight does not wait for it
+	launch func(func()) bool  // runs it in a goroutine; false: the cache is closed
+	closed <-chan struct{}    // with the cache
 
 	mu      sync.Mutex // guards the fields below
 	next    *flight    // has not left
@@ -50,7 +59,7 @@ func (fs *flights) join() *flight {
 	if fs.next != nil {
 		return fs.next
 	}
-	f := &flight{landed: make(chan struct{})}
+	f := &flight{over: make(chan struct{})}
 	fs.next = f
 	headway := max(2*fs.trip, leastHeadway) - time.Since(fs.lastOff)
 	switch {
@@ -92,7 +101,7 @@ func (fs *flights) leaveLocked() {
 	if !fs.launch(func() { fs.fly(f) }) {
 		fs.inAir--
 		f.err = ErrClosed
-		close(f.landed)
+		close(f.over)
 	}
 }
 
@@ -104,18 +113,33 @@ func (fs *flights) leaveLate(f *flight) {
 	}
 }
 
-// fly makes the read, and has the next flight leave, if somebody waits for it.
+// fly makes the read, has the next flight leave, if somebody waits for it, and waits for the
+// cache.
 func (fs *flights) fly(f *flight) {
 	f.left = time.Now()
 	fs.read(f)
+	trip := time.Since(f.left)
+	over := f.err != nil || fs.settle(f)
+	if over {
+		close(f.over)
+		runtime.Gosched() // who has the answer may ask again, and share the next flight
+	}
+	fs.landed(trip)
+	if !over {
+		fs.await(f)
+		close(f.over)
+	}
+}
+
+// landed has the next flight leave, if somebody waits for it.
+func (fs *flights) landed(trip time.Duration) {
 	fs.mu.Lock()
+	defer fs.mu.Unlock()
 	fs.inAir--
-	fs.trip = time.Since(f.left)
+	fs.trip = trip
 	if fs.next != nil && fs.inAir == 0 {
 		fs.leaveLocked()
 	}
-	fs.mu.Unlock()
-	close(f.landed)
 }
 
 // roundTrip is how long the last flight took.
@@ -161,16 +185,22 @@ type proof struct {
 	term     uint64
 }
 
-// fresh joins a flight and returns it when it has landed.
+// fresh joins a flight and returns it when it is over. Its error is that of ctx, or that of
+// the flight, which is returned too if it has found a revision.
 func (ca *Cache) fresh(ctx context.Context) (*flight, error) {
 	f := ca.flights.join()
 	select {
-	case <-f.landed:
+	case <-f.over:
 	case <-ctx.Done():
 		return nil, ca.gaveUp(ctx)
 	}
-	if f.err != nil && ca.ctx.Err() != nil {
+	switch {
+	case f.err == nil:
+		return f, nil
+	case ca.ctx.Err() != nil:
 		return nil, ErrClosed
+	case f.revision == 0:
+		return nil, f.err
 	}
 	return f, f.err
 }

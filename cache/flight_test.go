@@ -25,6 +25,7 @@ func newField() *field {
 		}
 		return !f.over
 	}
+	f.flights.settle = func(*flight) bool { return true }
 	f.flights.read = func(fl *flight) {
 		f.mu.Lock()
 		f.left = append(f.left, fl)
@@ -45,7 +46,7 @@ func TestFlightsAreJoinedBeforeTheyLeave(t *testing.T) {
 			t.Errorf("joined: the one that has left %v, two different ones %v; %d have left", first == second, second != third, len(f.left))
 		}
 		f.land <- struct{}{}
-		<-first.landed
+		<-first.over
 		synctest.Wait()
 		if len(f.left) != 2 || f.left[1] != second {
 			t.Errorf("%d have left when the first one has landed", len(f.left))
@@ -55,6 +56,33 @@ func TestFlightsAreJoinedBeforeTheyLeave(t *testing.T) {
 		}
 		f.land <- struct{}{}
 		f.land <- struct{}{}
+		f.routines.Wait()
+	})
+}
+
+// The next flight leaves while those of the one before it wait for the cache.
+func TestFlightsLeaveWhileTheCacheCatchesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newField()
+		caught := make(chan struct{})
+		f.settle, f.await = func(*flight) bool { return false }, func(*flight) { <-caught }
+		first := f.join()
+		f.land <- struct{}{}
+		synctest.Wait()
+		second := f.join()
+		synctest.Wait()
+		if first == second || len(f.left) != 2 {
+			t.Errorf("%d have left", len(f.left))
+		}
+		select {
+		case <-first.over:
+			t.Error("the first one is over before the cache has caught up")
+		default:
+		}
+		f.land <- struct{}{}
+		close(caught)
+		<-first.over
+		<-second.over
 		f.routines.Wait()
 	})
 }
@@ -100,7 +128,7 @@ func TestFlightsOfAClosedCache(t *testing.T) {
 	f := newField()
 	f.over = true
 	fl := f.join()
-	<-fl.landed
+	<-fl.over
 	if !errors.Is(fl.err, ErrClosed) {
 		t.Errorf("error %v", fl.err)
 	}

@@ -142,48 +142,61 @@ func (ca *Cache) at(ctx context.Context, f Freshness) (*published, error) {
 	}
 	for {
 		flight, err := ca.fresh(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if flight.revision < f.revision {
+		switch {
+		case flight != nil && flight.revision < f.revision:
 			return nil, notYet(f, flight.revision)
-		}
-		if ca.fellBack(flight) {
-			return nil, errBehind // the follower will find out too
-		}
-		p, err := ca.caughtUp(ctx, flight)
-		if err != nil || p != nil {
-			return p, err
+		case err != nil:
+			return nil, err
+		case flight.now != nil:
+			return flight.now, nil
 		}
 	}
 }
 
-// caughtUp waits until the cache is where the flight has found the store. It returns nil
-// when the store was reset meanwhile: the flight's revision may be one of the old history.
-func (ca *Cache) caughtUp(ctx context.Context, f *flight) (*published, error) {
-	epoch := f.before.epoch
-	enough := func(p *published) bool { return p.epoch != epoch || p.revision >= f.revision }
+// settle notes what a flight has found, for all who share it. It returns false if the cache is
+// not there yet.
+func (ca *Cache) settle(f *flight) bool {
+	if ca.fellBack(f) {
+		f.err = errBehind // the follower will find out too
+		return true
+	}
 	p := ca.current.Load()
-	if p.ended != nil || !enough(p) {
-		bounded, cancel := context.WithTimeout(ctx, max(leastPatience, 4*ca.flights.roundTrip()))
-		defer cancel()
-		var err error
-		if p, err = ca.reach(bounded, enough, f.revision, true); err != nil {
-			if bounded.Err() != nil && ctx.Err() == nil {
-				err = errBehind
-				if !f.inVain.Swap(true) {
-					ca.avoid.failed()
-				}
-			}
-			return nil, err
-		}
+	if p.ended == nil && !f.covered(p) {
+		return false
 	}
-	if p.epoch != epoch {
-		return nil, nil
+	ca.settleAt(f, p, p.ended)
+	return true
+}
+
+// catchUp waits until the cache is where the flight has found the store.
+func (ca *Cache) catchUp(f *flight) {
+	p, err := ca.reachSoon(f.covered, f.revision, f.left)
+	ca.settleAt(f, p, err)
+}
+
+func (ca *Cache) settleAt(f *flight, p *published, err error) {
+	switch {
+	case err != nil:
+		f.err = err
+	case p.epoch != f.before.epoch: // the flight's revision may be one of the old history
+	default:
+		f.now = p
+		ca.avoid.worked()
+		ca.prove(proof{f.left, p.epoch, f.revision, f.term})
 	}
-	ca.avoid.worked()
-	ca.prove(proof{f.left, epoch, f.revision, f.term})
-	return p, nil
+}
+
+// reachSoon is reach for no longer than it should take, for a flight that has left at a time. It
+// fails with errBehind.
+func (ca *Cache) reachSoon(enough func(*published) bool, revision int64, left time.Time) (*published, error) {
+	bounded, cancel := context.WithTimeout(ca.ctx, max(leastPatience, 4*ca.flights.roundTrip()))
+	defer cancel()
+	p, err := ca.reach(bounded, enough, revision, true)
+	if err != nil && bounded.Err() != nil && ca.ctx.Err() == nil {
+		ca.avoid.failed(left)
+		err = errBehind
+	}
+	return p, err
 }
 
 // fellBack reports whether a flight has found another history of the store than the cache

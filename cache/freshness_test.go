@@ -8,17 +8,17 @@ import (
 
 // A flight that left before a reset proves nothing of the history after it: its revision may
 // be one of the old history, which the new one has passed.
-func TestCaughtUp(t *testing.T) {
+func TestSettledFlights(t *testing.T) {
 	ca := new(Cache)
 	now := &published{epoch: 2, revision: 9}
 	ca.current.Store(now)
 	old := &flight{before: &published{epoch: 1, revision: 5}, revision: 8}
-	if p, err := ca.caughtUp(t.Context(), old); p != nil || err != nil || ca.proof.Load() != nil {
-		t.Errorf("%+v, %v, proof %+v", p, err, ca.proof.Load())
+	if !ca.settle(old) || old.now != nil || old.err != nil || ca.proof.Load() != nil {
+		t.Errorf("%+v, proof %+v", old, ca.proof.Load())
 	}
 	f := &flight{before: &published{epoch: 2, revision: 9}, revision: 9, term: 3, left: time.Now()}
-	if p, err := ca.caughtUp(t.Context(), f); p != now || err != nil || ca.proof.Load() == nil {
-		t.Errorf("%+v, %v, proof %+v", p, err, ca.proof.Load())
+	if !ca.settle(f) || f.now != now || f.err != nil || ca.proof.Load() == nil {
+		t.Errorf("%+v, proof %+v", f, ca.proof.Load())
 	}
 	for want, f := range map[bool]*flight{
 		false: {before: now, revision: 9, term: 3},

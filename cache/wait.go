@@ -74,15 +74,16 @@ func (ws *waiters) goneLocked(w *waiter) {
 	}
 }
 
-// wake wakes those that wait for a revision up to the given one, and reports whether others
-// are left that ask for progress.
-func (ws *waiters) wake(revision int64) (left bool) {
+// wake wakes those that wait for a revision up to the given one. It reports whether any of
+// them had asked for progress, and whether others are left that do.
+func (ws *waiters) wake(revision int64) (woken, left bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
+	before := ws.asks
 	for len(ws.heap) > 0 && ws.heap[0].revision <= revision {
 		ws.popLocked()
 	}
-	return ws.asks > 0
+	return ws.asks < before, ws.asks > 0
 }
 
 func (ws *waiters) wakeAll() {

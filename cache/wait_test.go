@@ -22,7 +22,7 @@ func TestWaiters(t *testing.T) {
 			}
 		}
 		for revision := range int64(100) {
-			left := ws.wake(revision)
+			_, left := ws.wake(revision)
 			later := false
 			for _, w := range all {
 				woken := false

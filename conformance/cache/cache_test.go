@@ -281,8 +281,7 @@ func TestPartition(t *testing.T) {
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
 	ca := caching(t, connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}))
 	last := put(t, direct, scope+"a", "1")
-	get(t, ca, scope+"a", cache.AtLeast(last)) // so the watch stands
-	get(t, ca, scope+"a", cache.Linearizable)
+	current(t, ca, last)
 	proxy.Silence(true)
 	proxy.Reset()
 	later := put(t, direct, scope+"a", "2")
@@ -300,7 +299,7 @@ func TestPartition(t *testing.T) {
 	if r := get(t, ca, scope+"a", cache.AtLeast(later)); string(r.KV.Value) != "2" {
 		t.Errorf("after the partition: %s", pair(r))
 	}
-	await(t, ca, "live", isLive)
+	current(t, ca, later)
 }
 
 // A cache that has not read anything waits, and says why.

@@ -7,28 +7,34 @@ var cacheMutants = []Mutant{
 	{
 		Name: "flight-joined", Fault: "a linearizable read of a cache shares a request that was already sent",
 		File: "cache/flight.go",
-		Old:  "	fs.read(f)\n	fs.mu.Lock()\n",
-		New: `	fs.read(f)
+		Old:  "	trip := time.Since(f.left)\n",
+		New: `	trip := time.Since(f.left)
 	fs.mu.Lock()
 	if n := fs.next; n != nil {
 		n.left, n.before, n.revision, n.term, n.err = f.left, f.before, f.revision, f.term, f.err
 		fs.next = nil
-		close(n.landed)
+		go func() {
+			if n.err == nil && !fs.settle(n) {
+				fs.await(n)
+			}
+			close(n.over)
+		}()
 	}
+	fs.mu.Unlock()
 `,
 		Scenario: "cache-cuts", Time: 6 * time.Second, Invariant: "C3",
 	},
 	{
 		Name: "flight-advances", Fault: "a cache takes the store's revision for its own before it has the events",
 		File: "cache/freshness.go",
-		Old:  "	p := ca.current.Load()\n	if p.ended != nil || !enough(p) {\n",
+		Old:  "	p := ca.current.Load()\n	if p.ended == nil && !f.covered(p) {\n",
 		New: `	p := ca.current.Load()
-	if p.ended == nil && p.epoch == epoch && p.revision < f.revision {
+	if p.ended == nil && !f.covered(p) {
 		early := *p
 		early.revision = f.revision
 		p = &early
 	}
-	if p.ended != nil || !enough(p) {
+	if p.ended == nil && !f.covered(p) {
 `,
 		Scenario: "cache-cuts", Time: 6 * time.Second, Invariant: "C1",
 	},
@@ -102,8 +108,8 @@ var cacheMutants = []Mutant{
 	{
 		Name: "proof-late", Fault: "a proof that the cache is current is dated a second after it",
 		File:     "cache/freshness.go",
-		Old:      "	ca.prove(proof{f.left, epoch, f.revision, f.term})\n",
-		New:      "	ca.prove(proof{time.Now().Add(time.Second), epoch, f.revision, f.term})\n",
+		Old:      "		ca.prove(proof{f.left, p.epoch, f.revision, f.term})\n",
+		New:      "		ca.prove(proof{time.Now().Add(time.Second), p.epoch, f.revision, f.term})\n",
 		Scenario: "cache-cuts", Time: 6 * time.Second, Invariant: "C5",
 	},
 	{

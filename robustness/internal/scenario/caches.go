@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"silly.store/etcd/robustness/internal/history"
@@ -87,14 +88,15 @@ func (w *world) briefCaches(s store.Store) {
 			}
 			over := make(chan struct{})
 			w.subscribe(c, 0, over)
+			var reading sync.WaitGroup
 			for range 2 {
 				r := &cacheReader{c, w.random()}
-				w.observing.Go(func() { r.run(over) })
+				reading.Go(func() { r.run(over) })
 			}
 			w.sleep(time.Duration(random.Int64N(int64(400 * time.Millisecond))))
 			close(over)
 			_ = c.cache.Close() // calls under way fail
-			w.observing.Wait()
+			reading.Wait()
 		}
 	})
 }
