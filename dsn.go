@@ -122,7 +122,7 @@ func splitDSN(s string) (d dsn, err error) {
 		d.user, d.hosts = "", authority
 	}
 	if strings.Contains(d.hosts, "@") {
-		return d, errors.New("DSN has an @ in the user or password; write it as %40")
+		return d, errors.New("DSN has an @ in the user or password; write it as %40. The user stands once, before all hosts")
 	}
 	return d, nil
 }
@@ -164,13 +164,21 @@ func (d *dsn) endpoints(secure bool) ([]string, error) {
 		}
 		return []string{socket + path}, nil
 	}
+	if strings.HasSuffix(d.hosts, ":") && strings.HasPrefix(d.path, "//") {
+		return nil, errors.New("DSN has a scheme inside of the hosts; write it once: etcd://host1:2379,host2:2379")
+	}
 	if d.path != "" && d.path != "/" {
 		return nil, errors.New("DSN has a path behind the hosts, which means nothing; a unix socket is written etcd:///path")
 	}
 	hosts := strings.Split(d.hosts, ",")
 	for i, host := range hosts {
 		e := scheme + withPort(host)
-		if _, err := balance.ParseEndpoint(e, nil); err != nil {
+		switch _, err := balance.ParseEndpoint(e, nil); {
+		case balance.IsList(err):
+			return nil, fmt.Errorf("DSN: host %d of %d holds more than one; write a comma between two", i+1, len(hosts))
+		case host == "":
+			return nil, fmt.Errorf("DSN: host %d of %d has no host; there is a comma too many", i+1, len(hosts))
+		case err != nil:
 			return nil, fmt.Errorf("DSN: host %d of %d %s", i+1, len(hosts), strings.TrimPrefix(err.Error(), strconv.Quote(e)+" "))
 		}
 		hosts[i] = e

@@ -128,7 +128,12 @@ func setEnvEndpoints(c *Config, value string) error {
 	}
 	for i, s := range strings.Split(value, ",") {
 		s = strings.TrimSpace(s)
-		if _, err := balance.ParseEndpoint(s, nil); err != nil {
+		switch _, err := balance.ParseEndpoint(s, nil); {
+		case balance.IsList(err):
+			return fmt.Errorf("(number %d) %q holds more than one endpoint; write a comma between two", i+1, s)
+		case s == "" && len(value) > 0:
+			return fmt.Errorf("(number %d) is empty; there is a comma too many", i+1)
+		case err != nil:
 			return fmt.Errorf("(number %d) %w", i+1, err)
 		}
 		c.Endpoints = append(c.Endpoints, s)

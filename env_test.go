@@ -58,7 +58,9 @@ func environ(s string) []string {
 func TestConfigFromEnvErrors(t *testing.T) {
 	for env, want := range map[string]string{
 		"ETCDCTL_ENDPOINTS=h:1,i":                             `ETCDCTL_ENDPOINTS (number 2) "i" has no port`,
-		"ETCDCTL_ENDPOINTS=h:1,":                              "ETCDCTL_ENDPOINTS (number 2) is empty",
+		"ETCDCTL_ENDPOINTS=h:1,":                              "ETCDCTL_ENDPOINTS (number 2) is empty; there is a comma too many",
+		"ETCDCTL_ENDPOINTS=h:1,i:1;j:1":                       `ETCDCTL_ENDPOINTS (number 2) "i:1;j:1" holds more than one endpoint; write a comma between two`,
+		"ETCDCTL_ENDPOINTS=http:2379":                         `ETCDCTL_ENDPOINTS (number 1) "http:2379" has no host, or is a port`,
 		"ETCDCTL_ENDPOINTS=http://u:sec,secret@h:1":           "ETCDCTL_ENDPOINTS has an @ in it",
 		"ETCDCTL_USER=u":                                      "ETCDCTL_USER is set without a password",
 		"ETCDCTL_USER=u:":                                     "ETCDCTL_USER is set without a password",

@@ -51,10 +51,10 @@ func TestTimeoutsNameTheirBound(t *testing.T) {
 		want  string
 	}{
 		"no answer":     {put, func(m *peertest.Member) { m.Answer(silence) }, "", "etcd: Put via a:1: no answer in time (Config.Timeout is 2s)"},
-		"no connection": {put, func(m *peertest.Member) { m.OnDial(peertest.Ignore) }, "", "no answer in time (Config.Timeout is 2s)"},
-		"no token":      {put, func(m *peertest.Member) { m.Answer(silence) }, "u", "no answer in time (Config.Timeout is 2s)"},
-		"no renewal":    {renew, func(m *peertest.Member) { m.OnDial(peertest.Ignore) }, "", "no answer in time (Config.Timeout is 2s)"},
-		"no stream":     {snapshot, func(m *peertest.Member) { m.OnDial(peertest.Ignore) }, "", "no answer in time (Config.Timeout is 2s)"},
+		"no connection": {put, func(m *peertest.Member) { m.OnDial(peertest.Ignore) }, "", "not sent in time (Config.Timeout is 2s)"},
+		"no token":      {put, func(m *peertest.Member) { m.Answer(silence) }, "u", "not sent in time (Config.Timeout is 2s)"},
+		"no renewal":    {renew, func(m *peertest.Member) { m.OnDial(peertest.Ignore) }, "", "not sent in time (Config.Timeout is 2s)"},
+		"no stream":     {snapshot, func(m *peertest.Member) { m.OnDial(peertest.Ignore) }, "", "not sent in time (Config.Timeout is 2s)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -162,4 +162,42 @@ func TestAttemptsOfNothing(t *testing.T) {
 			t.Errorf("%+v", err)
 		}
 	})
+}
+
+// What a text says of the request fits its outcome: nothing has an answer due that was not
+// sent, and where an earlier attempt may have been applied the text says what became of it.
+func TestTextsFitTheOutcome(t *testing.T) {
+	refused := reply{Err: &transport.Error{Code: transport.Unavailable, Outcome: transport.NotSent, Message: "stream refused"}}
+	unsent := reply{Err: &transport.Error{Code: transport.DeadlineExceeded, Outcome: transport.NotSent, Cause: transport.ErrTimeout}}
+	for name, test := range map[string]struct {
+		replies []reply
+		outcome Outcome
+		says    string
+		not     string
+	}{
+		"lost, then rejected":        {[]reply{lost, noLease}, OutcomeUnknown, "requested lease not found; an earlier attempt: EOF (after 2 attempts); the request may", ""},
+		"lost, then refused":         {[]reply{lost, refused}, OutcomeUnknown, "stream refused; an earlier attempt: EOF (after 3 attempts); the request may", ""},
+		"lost, then not sent":        {[]reply{lost, unsent}, OutcomeUnknown, "not sent in time (Config.Timeout is 10s); last error: EOF (after 3 attempts); the request may", "an earlier attempt"},
+		"lost":                       {[]reply{lost}, OutcomeUnknown, ": EOF (after 3 attempts); the request may", "an earlier attempt"},
+		"refused":                    {[]reply{refused}, OutcomeNotSent, ": stream refused (after 3 attempts)", "may have been"},
+		"refused, then not sent":     {[]reply{refused, refused, refused, refused, unsent}, OutcomeNotSent, "not sent in time", "answer"},
+		"not sent":                   {[]reply{unsent}, OutcomeNotSent, ": not sent in time (Config.Timeout is 10s) (after 3 attempts)", "answer"},
+		"rejected, then no answer":   {[]reply{busy, silence}, OutcomeUnknown, "no answer in time (Config.Timeout is 10s); last error: etcdserver: too many requests", "an earlier attempt"},
+		"no answer, then not sent":   {[]reply{silence, unsent}, OutcomeUnknown, "not sent in time (Config.Timeout is 10s); last error: no answer in time (Config.Timeout is 10s)", ""},
+		"no answer, then no leader ": {[]reply{silence, noLeader}, OutcomeUnknown, "no leader", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, _ := scriptedBy(t, Config{Retry: 2, RetryWrites: AtLeastOnce}, test.replies...)
+				_, err := c.Put(t.Context(), PutRequest{Key: "k"})
+				var e *Error
+				if !errors.As(err, &e) || e.Outcome != test.outcome || !strings.Contains(err.Error(), test.says) || test.not != "" && strings.Contains(err.Error(), test.not) {
+					t.Errorf("%v: %v", e.Outcome, err)
+				}
+				if says := strings.Contains(err.Error(), "may have been applied"); says != MaybeApplied(err) {
+					t.Errorf("MaybeApplied is %v of: %v", !says, err)
+				}
+			})
+		})
+	}
 }

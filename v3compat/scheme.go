@@ -67,9 +67,20 @@ func (s schemes) own(endpoint string) string {
 	case scheme == "http" || scheme == "https":
 		return scheme + "://" + dialed(rest)
 	case scheme == "":
-		return dialed(rest)
+		return s.unambiguous(dialed(rest))
 	}
 	return endpoint
+}
+
+// unambiguous gives an address whose host is named like a scheme the scheme that it has.
+func (s schemes) unambiguous(address string) string {
+	switch host, _, _ := net.SplitHostPort(address); {
+	case host != "http" && host != "https":
+		return address
+	case s == secure:
+		return "https://" + address
+	}
+	return "http://" + address
 }
 
 // dialed is the address that a dial of address goes to: without a host, this machine, and a

@@ -30,6 +30,8 @@ func TestSchemes(t *testing.T) {
 		{[]string{":2379", "http://:1/", "https://:2"}, nil, []string{"localhost:2379", "http://localhost:1", "https://localhost:2"}, false},
 		{[]string{":2379", "http://:1/"}, config, []string{"localhost:2379", "https://localhost:1"}, true},
 		{[]string{"a:https", "b:none", "[::1]:https", "a", "a:", ""}, nil, []string{"a:443", "b:none", "[::1]:443", "a", "a:", ""}, false},
+		{[]string{"http:1", "https:2"}, nil, []string{"http://http:1", "http://https:2"}, false},
+		{[]string{"http:1"}, config, []string{"https://http:1"}, true},
 		{[]string{"unix:a:1"}, nil, []string{"unix:a:1"}, false},
 		{[]string{"unixs:s", "unix:t"}, nil, []string{"unixs:s", "unixs:t"}, true},
 	} {

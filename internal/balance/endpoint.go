@@ -41,10 +41,13 @@ func ParseEndpoint(s string, config *tls.Config) (Endpoint, error) {
 	case strings.TrimSpace(s) != s:
 		return Endpoint{}, fmt.Errorf("%q has spaces around it", s)
 	case isList(s, onSocket):
-		return Endpoint{}, fmt.Errorf("%q holds more than one endpoint; give each as a string of its own", s)
+		return Endpoint{}, &listError{s}
 	}
 	switch scheme {
 	case "":
+		if problem := schemeProblem(s); problem != "" {
+			return Endpoint{}, fmt.Errorf("%q %s", s, problem)
+		}
 		return tcpEndpoint(s, rest, config != nil, config)
 	case "http":
 		return tcpEndpoint(s, rest, false, config)
@@ -58,17 +61,34 @@ func ParseEndpoint(s string, config *tls.Config) (Endpoint, error) {
 	return Endpoint{}, fmt.Errorf("%q has the scheme %q; known are http, https, unix and unixs, or none (host:port)", s, scheme)
 }
 
+// listError is the error for several endpoints in one.
+type listError struct{ s string }
+
+func (e *listError) Error() string {
+	return fmt.Sprintf("%q holds more than one endpoint; give each as a string of its own", e.s)
+}
+
+// IsList reports whether an error of ParseEndpoint is that of several endpoints in one.
+func IsList(err error) bool {
+	_, ok := err.(*listError) //nolint:errorlint // ParseEndpoint wraps none
+	return ok
+}
+
 // cutScheme splits s into its scheme, empty if it has none, and the rest. A slash
 // more or less makes no difference where it leaves one meaning.
 func cutScheme(s string) (scheme, rest string) {
 	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		scheme, rest, found = strings.Cut(s, "//") // https//host:2379
+		found = found && isHTTP(scheme)
+	}
 	if !found {
 		scheme, rest, _ = strings.Cut(s, ":")
 	}
 	scheme = strings.ToLower(scheme)
 	switch scheme {
 	case "http", "https":
-		if found || strings.ContainsAny(rest, "/:") { // http:2379 is a port of the host "http"
+		if found || strings.ContainsAny(rest, "/:") { // http:2379 may be a port of the host "http"
 			return scheme, strings.TrimLeft(rest, "/")
 		}
 	case "unix", "unixs":
@@ -78,6 +98,20 @@ func cutScheme(s string) (scheme, rest string) {
 		return "", s
 	}
 	return scheme, rest
+}
+
+// isHTTP reports whether s is a scheme of HTTP, in any case.
+func isHTTP(s string) bool { return strings.EqualFold(s, "http") || strings.EqualFold(s, "https") }
+
+// schemeProblem is what is wrong with the scheme that s may have been meant to have.
+func schemeProblem(s string) string {
+	if name, rest, _ := strings.Cut(s, "//"); strings.EqualFold(name, "unix") || strings.EqualFold(name, "unixs") {
+		return fmt.Sprintf("has no colon behind %s; write %[1]s:///%s", name, strings.TrimLeft(rest, "/"))
+	}
+	if name, port, _ := strings.Cut(s, ":"); isHTTP(name) && portProblem(port) == "" {
+		return fmt.Sprintf("has no host, or is a port of a host of that name; write %s://host:%s or http://%[1]s:%[2]s", name, port)
+	}
+	return ""
 }
 
 // isList: s is what other programs take for several endpoints. The path of a socket
@@ -115,6 +149,8 @@ func splitHostPort(s string) (host, port, problem string) {
 	switch {
 	case strings.HasPrefix(s, "/"):
 		return "", "", "is a path; write host:port, or unix:///path/of/socket"
+	case isHTTP(s[:max(strings.Index(s, "://"), 0)]):
+		return "", "", "has its scheme twice"
 	case strings.ContainsAny(s, "/?#"):
 		return "", "", "has a path or query; an endpoint is only a host and a port"
 	case strings.HasPrefix(s, "["):
@@ -137,9 +173,7 @@ func splitBrackets(s string) (host, port, problem string) {
 	if !closed {
 		return "", "", "has a bracket [ without its ]; write [::1]:2379"
 	}
-	if address, zone, ok := strings.Cut(host, "%25"); ok && zone != "" {
-		host = address + "%" + zone
-	}
+	host = unescapeZone(host)
 	switch _, err := netip.ParseAddr(host); {
 	case host == "":
 		return "", "", "has no host"
@@ -153,6 +187,14 @@ func splitBrackets(s string) (host, port, problem string) {
 	return host, rest[1:], ""
 }
 
+// unescapeZone has the % of an address's zone as it is, which in URLs is %25.
+func unescapeZone(host string) string {
+	if address, zone, ok := strings.Cut(host, "%25"); ok && zone != "" {
+		return address + "%" + zone
+	}
+	return host
+}
+
 // splitColon splits host:port.
 func splitColon(s string) (host, port, problem string) {
 	at := strings.LastIndexByte(s, ':')
@@ -164,9 +206,12 @@ func splitColon(s string) (host, port, problem string) {
 	switch {
 	case host == "":
 		return "", "", "has no host"
-	case strings.Contains(host, ":") && isIPv6(s, host):
-		return "", "", "has an IPv6 address without brackets; write [::1]:2379"
+	case zoned(host) && port != "": // a zone has no colon, so this is one behind the address
+		return unescapeZone(host), port, ""
 	case strings.Contains(host, ":"):
+		if problem := bracketProblem(s, host, port); problem != "" {
+			return "", "", problem
+		}
 		return "", "", "has more than one colon; write host:port"
 	case strings.ContainsFunc(host, notInHosts):
 		return "", "", "cannot be parsed: there is a character in its host that no host has; write host:port or https://host:port"
@@ -174,11 +219,27 @@ func splitColon(s string) (host, port, problem string) {
 	return host, port, ""
 }
 
-// isIPv6: with its port or without, it is an address.
-func isIPv6(s, host string) bool {
+// zoned reports whether host is an IPv6 address with a zone.
+func zoned(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.Zone() != "" && !strings.Contains(address.Zone(), ":")
+}
+
+// bracketProblem is the problem of s, which may be an IPv6 address, or be one, host, with a
+// port; empty if it is neither.
+func bracketProblem(s, host, port string) string {
 	_, whole := netip.ParseAddr(s)
 	_, before := netip.ParseAddr(host)
-	return whole == nil || before == nil
+	const without = "has an IPv6 address without brackets; write "
+	switch {
+	case whole == nil && before == nil && portProblem(port) == "" && !strings.Contains(s, "%"):
+		return fmt.Sprintf("%s[%s]:%s, or [%s]:2379 if all of it is the address", without, host, port, s)
+	case whole == nil:
+		return fmt.Sprintf("%s[%s]:2379", without, s)
+	case before == nil:
+		return fmt.Sprintf("%s[%s]:%s", without, host, port)
+	}
+	return ""
 }
 
 func notInHosts(r rune) bool {

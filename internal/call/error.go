@@ -129,6 +129,7 @@ func FromTransport(m *rpc.Method, endpoint string, err error) *Error {
 		e.classifyText()
 	case transport.NotSent:
 		e.Outcome = OutcomeNotSent
+		e.Message = strings.Replace(e.Message, textTimeout, textUnsent, 1)
 		e.classifyLocal(m, te)
 	default:
 		e.classifyLocal(m, te)
@@ -205,7 +206,7 @@ func ContextEnded(ctx context.Context, m *rpc.Method, doing string) *Error {
 func timeUp(m *rpc.Method, doing string) *Error {
 	return &Error{
 		Op: m.Op, Outcome: OutcomeNotSent, Write: m.Writes(), Code: transport.DeadlineExceeded,
-		Message: doing + ": " + textTimeout, Cause: transport.ErrTimeout, Sentinel: ErrTimeout, Transient: true,
+		Message: doing + ": " + textUnsent, Cause: transport.ErrTimeout, Sentinel: ErrTimeout, Transient: true,
 	}
 }
 

@@ -43,29 +43,31 @@ type Patience struct {
 
 // RetryFor is Retry with p in place of the configured patience.
 func (e *Engine) RetryFor(ctx context.Context, r Request, p Patience, attempt func() *Error) (already bool, err *Error) {
-	var last *Error // of the previous attempt
-	maybe := false  // an attempt may have been applied
+	var last *Error    // of the previous attempt
+	var unknown *Error // of the last attempt that may have been applied
 	for attempts := 1; ; attempts++ {
 		failed := attempt()
 		if failed == nil {
 			return false, nil
 		}
-		if maybe && r.AlreadyDone != nil && failed.Sentinel == r.AlreadyDone {
+		if unknown != nil && r.AlreadyDone != nil && failed.Sentinel == r.AlreadyDone {
 			return true, nil
 		}
-		maybe = maybe || failed.Outcome == OutcomeUnknown
+		if failed.Outcome == OutcomeUnknown {
+			unknown = failed
+		}
 		failed = e.timed(ctx, r.Method, failed)
 		if failed.Attempts = attempts; failed.untried {
 			failed.Attempts--
 		}
 		failed = failed.After(last)
 		if attempts > p.Retries || !failed.mayRetry(&r, e.atLeastOnce(ctx)) || endsForElection(ctx, &r, failed) {
-			return false, failed.ofAll(maybe)
+			return false, failed.ofAll(unknown)
 		}
 		pause := backoff.Jitter(p.Pause, p.Spread)
 		e.observer.Retrying(ctx, r.Method.Op, attempts, pause, failed)
 		if end := e.pause(ctx, pause, failed); end != nil {
-			return false, end.ofAll(maybe)
+			return false, end.ofAll(unknown)
 		}
 		last = failed
 	}
@@ -105,17 +107,29 @@ func (e *Engine) timed(ctx context.Context, m *rpc.Method, err *Error) *Error {
 		return err
 	}
 	limited := *err
-	limited.Message = strings.Replace(err.Text(), textTimeout, fmt.Sprintf("%s (Config.Timeout is %v)", textTimeout, e.config.Timeout), 1)
+	text, why := err.Text(), textTimeout
+	if err.Outcome == OutcomeNotSent {
+		text, why = strings.Replace(text, textTimeout, textUnsent, 1), textUnsent
+	}
+	limited.Message = strings.Replace(text, why, fmt.Sprintf("%s (Config.Timeout is %v)", why, e.config.Timeout), 1)
 	return &limited
 }
 
+// textUnsent takes the place of textTimeout where nothing was sent that could be answered.
+const textUnsent = "not sent in time"
+
 var textTimeout = transport.ErrTimeout.Error()
 
-// ofAll turns the last attempt's error into that of the request. If an earlier
-// attempt may have been applied, the refusal of the last one does not change that.
-func (e *Error) ofAll(maybe bool) *Error {
-	if maybe {
-		e.Outcome = OutcomeUnknown
+// ofAll turns the last attempt's error into that of the request. If an earlier attempt may
+// have been applied, the refusal of the last one does not change that: unknown is the error of
+// the last such attempt, or nil.
+func (e *Error) ofAll(unknown *Error) *Error {
+	if unknown == nil || e.Outcome == OutcomeUnknown {
+		return e
+	}
+	e.Outcome = OutcomeUnknown
+	if text := unknown.news().Text(); e.Write && !strings.Contains(e.Text(), text) {
+		e.Message = e.Text() + "; an earlier attempt: " + text
 	}
 	return e
 }
