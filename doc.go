@@ -36,11 +36,17 @@
 //
 // # What a context bounds
 //
-// A context bounds the whole of a call with a single answer. It bounds the reading of a
-// [Range] and of a [Snapshot] too, up to their ends. It bounds only the opening of a
-// watch ([Client.Watch], ended by [Watcher.Close]) and of a [KeepAliveStream], and only the
-// request of a lease ([Client.Grant], ended by [Client.Revoke]); their Read and Write
-// methods take contexts for themselves.
+// The context of a call with a single answer bounds all of it. Of the others:
+//
+//	call                            its context bounds        what it made ends with
+//	Client.Range                    the loop over All too     the loop
+//	Maintenance.Snapshot            the reading too           its end, Snapshot.Close
+//	Maintenance.SaveSnapshot        all of it
+//	Client.Watch                    the opening               Watcher.Close
+//	Watcher.Read                    this Read
+//	Client.KeepAlive                the opening               KeepAliveStream.Close
+//	KeepAliveStream.Read, Write     this Read or Write
+//	Client.Grant, Adopt             the request               Lease.Revoke, Client.Close
 //
 // # Authentication
 //

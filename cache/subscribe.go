@@ -45,8 +45,9 @@ func (ca *Cache) Subscribe(prefix string) *Subscription {
 // soon as the cache is ready, also if there are no keys; each further one has changes, and is
 // of whole revisions of the store.
 //
-// An error of ctx leaves the subscription as it is. Other errors are ErrClosed,
-// ErrCacheTooLarge, ErrPanicked, and [etcd.ErrClosed] after the client's Close.
+// An error of ctx leaves the subscription as it is: the next call goes on behind the last
+// update. Other errors end it: ErrClosed, ErrCacheTooLarge, ErrPanicked, and [etcd.ErrClosed]
+// after the client's Close.
 func (s *Subscription) Next(ctx context.Context) (*Update, error) {
 	if ctx == nil {
 		return nil, errNilContext

@@ -166,3 +166,41 @@ func TestSubscribersFollowTheStore(t *testing.T) {
 		}
 	}
 }
+
+// A subscription ends with the cache or its client, for good, and with nothing else.
+func TestSubscriptionsEnd(t *testing.T) {
+	t.Parallel()
+	s := etcdtest.Start(t)
+	for name, test := range map[string]struct {
+		end  func(*etcd.Client, *cache.Cache)
+		want error
+	}{
+		"cache closed":  {func(_ *etcd.Client, ca *cache.Cache) { _ = ca.Close() }, cache.ErrClosed},
+		"client closed": {func(c *etcd.Client, _ *cache.Cache) { _ = c.Close() }, etcd.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+			ca := caching(t, c)
+			sub := ca.Subscribe("")
+			if u := nextUpdate(t, sub); !u.First {
+				t.Error("the first update is not the first")
+			}
+			over, cancel := context.WithCancel(t.Context())
+			cancel()
+			if _, err := sub.Next(over); !errors.Is(err, context.Canceled) {
+				t.Errorf("with an ended context: %v", err)
+			}
+			key := scope + name
+			put(t, c, key, "1")
+			if u := nextUpdate(t, sub); u.First || says(u) == "" {
+				t.Errorf("after an error of ctx: %+v", u)
+			}
+			test.end(c, ca)
+			for range 2 {
+				if _, err := sub.Next(within(t, 20*time.Second)); !errors.Is(err, test.want) {
+					t.Errorf("after the end: %v", err)
+				}
+			}
+		})
+	}
+}

@@ -56,6 +56,7 @@ const given = `package snippets
 
 import (
 	"context"
+	"io"
 	"testing"
 
 	"silly.store/etcd"
@@ -74,6 +75,7 @@ var (
 	put           *etcd.PutResponse
 	ctx           context.Context
 	t             *testing.T
+	out           io.Writer
 	lease         *etcd.Lease
 	old           etcd.KeyValue
 	state, order  []byte
