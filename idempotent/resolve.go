@@ -13,6 +13,7 @@ type pending struct {
 	writer *Writer
 	turn   chan struct{} // capacity 1: a value in it is the right to settle the write
 	write  *write
+	shared *shared // in place of write: one that the caller has left
 
 	done   chan struct{} // closed when the fields below are set
 	result *Result
@@ -35,13 +36,21 @@ func (p *pending) settle(ctx context.Context) error {
 		return nil
 	default:
 	}
-	result, err := p.write.settle(ctx, ErrNotApplied)
+	result, err := p.outcome(ctx)
 	if err != nil && !errors.Is(err, ErrNotApplied) && !errors.Is(err, etcd.ErrCompacted) {
 		return err
 	}
 	p.result, p.err = result, err
 	close(p.done)
 	return nil
+}
+
+// outcome finds out what became of the write.
+func (p *pending) outcome(ctx context.Context) (*Result, error) {
+	if p.shared != nil {
+		return p.shared.outcome(ctx)
+	}
+	return p.write.settle(ctx, ErrNotApplied)
 }
 
 // unknown is the error of a write that is left so.

@@ -23,6 +23,9 @@ type Config struct {
 	// Keep is how long the IDs of [Writer.Once] are remembered at least. At least a second.
 	// 0 means 24 h.
 	Keep time.Duration
+	// Alone gives each write a Txn, and so a revision, for itself. Without it, puts and
+	// deletions of single keys that come while others are under way share a Txn.
+	Alone bool
 }
 
 const (
@@ -67,8 +70,9 @@ type Writer struct {
 	end      context.CancelFunc
 	routines sync.WaitGroup // those that settle writes
 
-	seats  chan struct{} // a value in it is the right to use a lane
-	leases markerLeases
+	seats   chan struct{} // a value in it is the right to use a lane
+	leases  markerLeases
+	sharing sharing
 
 	mu     sync.Mutex // guards the fields below
 	free   []*lane
@@ -116,6 +120,9 @@ func (w *Writer) Client() *etcd.Client { return w.client }
 // Txn applies a transaction exactly once. While the outcome is unknown it makes the request
 // again, so RetryWrites does not matter, until etcd has said what became of it or ctx ends.
 //
+// Without Config.Alone, writes of several callers may be applied in one Txn, at one revision,
+// and ctx then bounds the wait of this call only.
+//
 // The request is etcd's: where its conditions don't hold, Else is applied, and Succeeded of
 // the result is false, without an error. It must not be changed before Txn returns.
 //
@@ -128,12 +135,20 @@ func (w *Writer) Txn(ctx context.Context, req etcd.TxnRequest) (*Result, error) 
 	if err := check("Txn", ctx, &req); err != nil {
 		return nil, err
 	}
+	if size, ok := sharable(&req); ok && !w.config.Alone {
+		return w.share(ctx, &req, size)
+	}
+	return w.alone(ctx, &req)
+}
+
+// alone makes a write on a lane of its own.
+func (w *Writer) alone(ctx context.Context, req *etcd.TxnRequest) (*Result, error) {
 	for {
 		l, err := w.take(ctx)
 		if err != nil {
 			return nil, err
 		}
-		write := l.begin(w.client, &req)
+		write := l.begin(w.client, req)
 		result, err := write.do(ctx)
 		switch {
 		case errors.Is(err, errMoved):

@@ -26,6 +26,13 @@ var exactMutants = []Mutant{
 		Test: "TestRefusedLater", Tests: "idempotent",
 	},
 	{
+		Name: "left-unsent", Fault: "a caller who leaves a shared write under way says that it was not sent",
+		File: "idempotent/shared.go",
+		Old:  "	case waiting:\n		return cause\n",
+		New:  "	case waiting, !last:\n		return cause\n",
+		Test: "TestSharedLeft", Tests: "idempotent",
+	},
+	{
 		Name: "block-twice", Fault: "a sequence takes a block that it has had",
 		File:     "sequence/sequence.go",
 		Old:      "		return before.Version, before.CreateRevision, nil\n",

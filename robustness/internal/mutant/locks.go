@@ -13,14 +13,14 @@ var lockMutants = []Mutant{
 	},
 	{
 		Name: "old-deletions", Fault: "deletions older than what a waiter has read count for it",
-		File:     "concurrency/hub.go",
-		Old:      "if d.revision <= m.seen {",
-		New:      "if false {",
+		File:     "concurrency/member.go",
+		Old:      "if d.revision <= m.seen || m.gone {",
+		New:      "if m.gone {",
 		Scenario: "lock-cuts", Time: 6 * time.Second, Invariant: "L2",
 	},
 	{
 		Name: "own-key-unchecked", Fault: "a contender does not notice that its own key is gone",
-		File:     "concurrency/hub.go",
+		File:     "concurrency/member.go",
 		Old:      "	if d.key == m.key {\n",
 		New:      "	if d.key == m.key && m.hub == nil {\n",
 		Scenario: "lock-deleted", Time: 6 * time.Second, Invariant: "L2",
@@ -42,15 +42,15 @@ var lockMutants = []Mutant{
 	{
 		Name: "direct-predecessor", Fault: "a waiter waits only for its direct predecessor",
 		File:     "concurrency/wait.go",
-		Old:      "	for _, c := range p.list {\n",
-		New:      "	for _, c := range p.list[:1] {\n",
+		Old:      "	o.before = blockers(list)\n",
+		New:      "	o.before = blockers(list[:min(1, len(list))])\n",
 		Scenario: "lock-cuts", Time: 6 * time.Second, Invariant: "L2",
 	},
 	{
 		Name: "first-only", Fault: "a waiter waits only for the first in the queue",
 		File:     "concurrency/wait.go",
-		Old:      "	for _, c := range p.list {\n",
-		New:      "	for _, c := range p.list[len(p.list)-1:] {\n",
+		Old:      "	o.before = blockers(list)\n",
+		New:      "	o.before = blockers(list[max(len(list)-1, 0):])\n",
 		Scenario: "lock-cuts", Time: 6 * time.Second, Invariant: "L3",
 	},
 	{
@@ -77,8 +77,8 @@ var lockMutants = []Mutant{
 	{
 		Name: "weightless", Fault: "a semaphore counts holders, not what they weigh",
 		File:     "concurrency/wait.go",
-		Old:      "		before[list[i].key] = weight\n",
-		New:      "		before[list[i].key] = min(weight, 1)\n",
+		Old:      "		before[i].weight = weight\n",
+		New:      "		before[i].weight = min(weight, 1)\n",
 		Scenario: "lock-cuts", Time: 6 * time.Second, Invariant: "L4",
 	},
 	{
