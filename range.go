@@ -7,7 +7,6 @@ import (
 	"iter"
 	"time"
 
-	"silly.store/etcd/internal/balance"
 	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/rpc"
 	"silly.store/etcd/internal/transport"
@@ -41,8 +40,8 @@ const (
 	// range, so they should not be too small either.
 	pageBytes = 1 << 20
 	maxPage   = 100_000
-	// pieceLate is how long a piece of a stream may take while another member is
-	// better.
+	// pieceLate is how long a piece of a stream, or the first one of a snapshot, may take
+	// while another member is better.
 	pieceLate = 2 * time.Second
 	// streamMissingFor is how long a server's word is taken that it has no
 	// RangeStream.
@@ -258,45 +257,28 @@ func (s *scan) stream() (more bool, err *call.Error) {
 	if req.Serializable {
 		method = rpc.RangeStreamLocal
 	}
-	reading, leave := context.WithCancel(ctx)
-	defer leave()
-	leaveIfBetter := func(conn balance.Picked) {
-		if engine.GiveUpOn(conn, method) {
-			leave()
-		}
-	}
-	stream, failed := engine.Open(ctx, call.Request{Method: method, Message: m.bytes}, call.StreamOptions{
-		CloseSend: true, OnSuspect: leaveIfBetter,
-	})
+	stream, failed := engine.OpenLeaving(ctx, call.Request{Method: method, Message: m.bytes}, pieceLate)
 	if failed != nil {
 		return true, failed
 	}
 	defer stream.Close()
-	late := time.AfterFunc(pieceLate, func() { leaveIfBetter(stream.Conn) })
-	defer late.Stop()
 	for more = true; more && err == nil && !s.over(); {
-		more, err = s.nextPiece(reading, stream, late)
+		more, err = s.nextPiece(stream)
 	}
 	return more && err != nil, err
 }
 
-// nextPiece reads a piece of the stream. late looks for a better member when the piece
-// takes long.
-func (s *scan) nextPiece(reading context.Context, stream *call.Stream, late *time.Timer) (more bool, failed *call.Error) {
-	ctx := s.ctx
-	if ctx.Err() != nil { // pieces that are there would hide it
-		return true, call.Abandoned(ctx, rpc.RangeStream, stream.Endpoint()) //nolint:contextcheck // as below
+// nextPiece reads a piece of the stream.
+func (s *scan) nextPiece(stream *call.Leaving) (more bool, failed *call.Error) {
+	if s.ctx.Err() != nil { // pieces that are there would hide it
+		return true, call.Abandoned(s.ctx, rpc.RangeStream, stream.Endpoint())
 	}
-	late.Reset(pieceLate)
-	reply, err := stream.Recv(reading)
-	late.Stop() // the time that the loop's body takes does not count
+	reply, err := stream.Recv()
 	switch {
 	case err == io.EOF:
 		return false, nil
-	case err != nil && reading.Err() != nil && ctx.Err() == nil:
-		return true, stream.Broken("member stalled during the range stream")
 	case err != nil:
-		return true, stream.Fail(ctx, err) //nolint:contextcheck // the context of the range is the parent of reading
+		return true, stream.Fail(err)
 	}
 	var piece rangeStreamResponse
 	if err := piece.decodeWire(reply); err != nil {

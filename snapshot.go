@@ -35,7 +35,7 @@ type SnapshotRequest struct {
 type Snapshot struct {
 	ctx      context.Context
 	method   *rpc.Method
-	stream   *call.Stream
+	stream   *call.Leaving
 	header   ResponseHeader
 	version  string
 	total    int64
@@ -50,9 +50,11 @@ type Snapshot struct {
 }
 
 // Snapshot reads the database of a member. It returns once the first piece is
-// there; [Snapshot.Read] yields the rest. Until then the client may try another
-// member, unless req names one; afterwards it never does, because the databases of
-// two members are different files, and only the digest at the end would show it.
+// there; [Snapshot.Read] yields the rest. Until then the client tries another member
+// when the first one fails, is silent or takes 2 s, unless req names one. Afterwards it
+// never does, because the databases of two members are different files, and only the
+// digest at the end would show it: a member whose connection is dead ends the snapshot
+// after 10 s of silence, and one that only stops sending does so when ctx ends.
 //
 // ctx bounds the reading too; Config.Timeout does not. Close the Snapshot when
 // done.
@@ -92,7 +94,7 @@ func (m Maintenance) snapshot(ctx context.Context, method *rpc.Method, req Snaps
 
 // openSnapshot opens the stream and waits for its first piece.
 func openSnapshot(ctx context.Context, engine *call.Engine, r call.Request) (*Snapshot, *call.Error) {
-	stream, failed := engine.Open(ctx, r, call.StreamOptions{CloseSend: true})
+	stream, failed := engine.OpenLeaving(ctx, r, pieceLate)
 	if failed != nil {
 		return nil, failed
 	}
@@ -104,8 +106,9 @@ func openSnapshot(ctx context.Context, engine *call.Engine, r call.Request) (*Sn
 		if !errors.As(err, &te) {
 			return nil, s.broken(err)
 		}
-		return nil, stream.Fail(ctx, err)
+		return nil, stream.Fail(err)
 	}
+	stream.Stay()
 	s.header, s.version = first.Header, first.Version
 	s.total = int64(len(s.piece)) + int64(first.RemainingBytes) + sha256.Size
 	return s, nil
@@ -166,7 +169,7 @@ func (s *Snapshot) Read(p []byte) (int, error) {
 
 // receive waits for the next piece.
 func (s *Snapshot) receive() (*snapshotResponse, error) {
-	reply, err := s.stream.Recv(s.ctx)
+	reply, err := s.stream.Recv()
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +197,7 @@ func (s *Snapshot) end(err error) error {
 		return s.streamClosed()
 	}
 	if s.ctx.Err() != nil {
-		return public(s.stream.Fail(s.ctx, err))
+		return public(s.stream.Fail(err))
 	}
 	return public(s.broken(err))
 }
