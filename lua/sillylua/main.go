@@ -36,15 +36,13 @@ var (
 )
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // gcPercent lets the heap grow to five times what the program keeps before garbage is
 // collected. Programs keep little, and each answer is two or three tables, which are soon
-// garbage; at Go's 100 a quarter of the processor's time went into collecting them.
+// garbage; at Go's 100 a quarter of the processor's time went into collecting them. A program
+// with a bound on its memory has Go's 100, so that garbage does not reach the bound.
 const gcPercent = 400
 
 // run is the program, and returns its exit code.
@@ -72,6 +70,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 		defer server.Close()
 		script.Endpoints = server.Endpoints()
+	}
+	if os.Getenv("GOGC") == "" && options.maxMemory == 0 {
+		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := options.bound(ctx)
 	defer stop()
