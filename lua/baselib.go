@@ -153,7 +153,7 @@ func load(L *glua.LState) int {
 	}
 	f, err := L.Load(strings.NewReader(source.String()), strings.TrimLeft(name, "=@"))
 	if err != nil {
-		return refuse(L, glua.LNil, err.Error())
+		return refuse(L, glua.LNil, strings.TrimSpace(err.Error()))
 	}
 	if env, ok := L.Get(4).(*glua.LTable); ok {
 		f.Env = env

@@ -2,6 +2,7 @@ package lua
 
 import (
 	"context"
+	"errors"
 
 	glua "github.com/yuin/gopher-lua"
 
@@ -21,7 +22,10 @@ func (c *client) acquire(L *glua.LState) int {
 		return refuseLock(L, &requestError{"lock", "the lease is 0, which is none"})
 	}
 	c.r.wait(L, taskWaiting, func(ctx context.Context) { err = c.waitForLock(ctx, etcd.LeaseID(lease), prefix, prefix+uuid) })
-	if err != nil {
+	switch {
+	case errors.Is(err, etcd.ErrWatchClosed): // nothing but the end of the script closes this watch
+		return refuseLock(L, closedError(textInterrupted))
+	case err != nil:
 		return refuseLock(L, err)
 	}
 	return give(L, glua.LTrue)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -167,7 +168,7 @@ func exitCode(err error, stderr io.Writer) int {
 		}
 		return exitOK
 	case errors.Is(err, lua.ErrSyntax):
-		fmt.Fprintln(stderr, "sillylua:", err)
+		fmt.Fprintln(stderr, "sillylua:", strings.TrimSpace(err.Error())) // the parser's ends with a line's end
 		return exitUsage
 	}
 	fmt.Fprintln(stderr, "sillylua:", err)

@@ -144,7 +144,8 @@ func TestFileWithArguments(t *testing.T) {
 	}
 }
 
-// An interrupt closes streams, so that their readers go on, and revokes nothing.
+// An interrupt closes streams, so that their readers go on, wakes tasks by an error, and
+// revokes nothing.
 func TestInterrupt(t *testing.T) {
 	server := etcdtest.Start(t)
 	c := connect(t, server)
@@ -159,7 +160,17 @@ local lease = client:grant {TTL = 60}
 client:put {key = "mine", value = "v", lease = lease.ID}
 local stream = client:watch {key = "never"}
 task.fork(function() print("reader", (select(2, stream:read()))) client:put {key = "cleaned", value = "up"} end)
-task.fork(function() client:put {key = "ready", value = ""} end)
+local other = client:grant {TTL = 60}
+assert(client:lock(other.ID, "lock", "held"))
+task.fork(function()
+	client:put {key = "ready", value = ""}
+	print("lock", client:lock(other.ID, "lock", "waiting"))
+	print("unlock", client:unlock("lock", "waiting").deleted, client:unlock("lock", "held").deleted)
+end)
+task.fork(function()
+	print("sleeper", pcall(silly.sleep, 1e9))
+	print("put", client:put {key = "sleeper", value = "cleaned up too"} ~= nil)
+end)
 silly.sleep(1e9)
 print "never"
 `, "--endpoints", server.Endpoints()[0], "-")
@@ -171,12 +182,18 @@ print "never"
 		t.Fatal(err)
 	}
 	got := <-done
-	if got.code != exitOK || got.stderr != "" || got.stdout != "reader\twatch is closed\n" {
-		t.Errorf("exit code %d, printed %q, standard error %q", got.code, got.stdout, got.stderr)
+	if got.code != exitOK || got.stderr != "" {
+		t.Errorf("exit code %d, standard error %q", got.code, got.stderr)
 	}
+	checkOutput(t, got.stdout, `~reader	watch is closed
+~lock	false	interrupted	table: <any>
+~unlock	1	1
+~sleeper	false	interrupted
+~put	true
+`)
 	resp, err := c.Get(t.Context(), etcd.GetRequest{FromKey: true})
-	if err != nil || resp.Count != 3 {
-		t.Errorf("the server has %v, %v; want mine, cleaned and ready", resp, err)
+	if err != nil || resp.Count != 4 {
+		t.Errorf("the server has %v, %v; want mine, cleaned, ready and sleeper", resp, err)
 	}
 }
 
