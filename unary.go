@@ -46,8 +46,8 @@ func (c *Client) request(ctx context.Context, m *rpc.Method, member *balance.End
 		return invalid(m.Op, within(m.Op+"Request", reqErr))
 	}
 	msg := newMessage()
-	msg.bytes = req.appendWire(msg.bytes)
-	reply, err := c.engine.Do(ctx, call.Request{Method: m, Message: msg.bytes, Member: member})
+	tail := msg.encode(req)
+	reply, err := c.engine.Do(ctx, call.Request{Method: m, Message: msg.bytes, Tail: tail, Member: member})
 	msg.release()
 	if err != nil {
 		return public(err)
@@ -121,6 +121,16 @@ var messages = sync.Pool{New: func() any { return new(message) }}
 const maxPooledMessage = 64 << 10
 
 func newMessage() *message { return messages.Get().(*message) }
+
+// encode encodes req, except for a large value at its end, which it returns.
+func (m *message) encode(req wireRequest) (tail []byte) {
+	if put, ok := req.(*putRequest); ok {
+		m.bytes, tail = put.appendHead(m.bytes)
+		return tail
+	}
+	m.bytes = req.appendWire(m.bytes)
+	return nil
+}
 
 func (m *message) release() {
 	if cap(m.bytes) > maxPooledMessage {

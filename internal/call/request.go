@@ -10,6 +10,8 @@ import (
 type Request struct {
 	Method  *rpc.Method
 	Message []byte
+	// Tail is that of transport.Request.
+	Tail []byte
 	// Member is the only member that may get the request; nil means any.
 	Member *balance.Endpoint
 	// Progress tracks a request that several calls share; nil means that the

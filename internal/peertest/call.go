@@ -49,7 +49,7 @@ func (c *Conn) Call(ctx context.Context, req transport.Request) ([]byte, error) 
 	if ctx.Err() != nil {
 		return nil, contextError(ctx, transport.NotSent)
 	}
-	req.Message = slices.Clone(req.Message)
+	req.Message, req.Tail = slices.Concat(req.Message, req.Tail), nil
 	p := &call{conn: c, answer: make(chan result, 1), turned: make(chan struct{}, 1), quiet: make(chan struct{}, 1)}
 	if err := p.begin(ctx, req); err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ func (c *conn) Call(ctx context.Context, req Request) ([]byte, error) {
 	s := c.pool.Get().(*stream)
 	s.init(c, req)
 	s.unary, s.closeSend = true, true
-	s.setPrefix(len(req.Message))
-	s.body = req.Message
+	s.setPrefix(len(req.Message) + len(req.Tail))
+	s.body, s.tail = req.Message, req.Tail
 	s.deadline = Deadline(ctx)
 
 	c.mu.Lock()

@@ -253,7 +253,7 @@ func (c *conn) enqueueLocked(s *stream) {
 func (c *conn) queueOutputLocked(s *stream) {
 	switch {
 	case s.id == 0 || s.done || s.queue != nil || !s.hasOutput():
-	case len(s.head)+len(s.body) == 0:
+	case s.unsent() == 0:
 		c.ready.pushFront(s) // END_STREAM needs no window: not behind those that wait for one
 	default:
 		c.ready.push(s)
@@ -275,8 +275,8 @@ func (c *conn) endLocked(s *stream, err *Error) {
 	}
 	s.done, s.err = true, err
 	c.leftLocked(s)
-	s.head, s.body, s.in = nil, nil, nil
-	s.req.Message = nil
+	s.head, s.body, s.tail, s.in = nil, nil, nil, nil
+	s.req.Message, s.req.Tail = nil, nil
 	s.signalRoom()
 }
 

@@ -37,12 +37,12 @@ type stream struct {
 	next  *stream
 	prev  *stream
 
-	// What is still to be sent: head (a message's prefix), then body.
-	prefix     [messagePrefixLen]byte
-	head, body []byte
-	closeSend  bool // END_STREAM follows head and body
-	endSent    bool
-	sendWindow int64
+	// What is still to be sent: head (a message's prefix), then body, then tail.
+	prefix           [messagePrefixLen]byte
+	head, body, tail []byte
+	closeSend        bool // END_STREAM follows them
+	endSent          bool
+	sendWindow       int64
 
 	recvWindow int64 // what the server may still send
 	unread     int   // bytes of complete messages not yet received by Recv, prefixes included
@@ -84,17 +84,20 @@ func (s *stream) setPrefix(n int) {
 
 // hasOutput: there are bytes or an END_STREAM to send.
 func (s *stream) hasOutput() bool {
-	return len(s.head)+len(s.body) > 0 || s.closeSend && !s.endSent
+	return s.unsent() > 0 || s.closeSend && !s.endSent
 }
+
+// unsent is how many bytes are still to be sent.
+func (s *stream) unsent() int { return len(s.head) + len(s.body) + len(s.tail) }
 
 // take appends the next n bytes to be sent to b.
 func (s *stream) take(b []byte, n int) []byte {
-	k := min(n, len(s.head))
-	b = append(b, s.head[:k]...)
-	s.head = s.head[k:]
-	n -= k
-	b = append(b, s.body[:n]...)
-	s.body = s.body[n:]
+	for _, part := range [...]*[]byte{&s.head, &s.body, &s.tail} {
+		k := min(n, len(*part))
+		b = append(b, (*part)[:k]...)
+		*part = (*part)[k:]
+		n -= k
+	}
 	return b
 }
 

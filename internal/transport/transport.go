@@ -81,6 +81,9 @@ type Request struct {
 	Path string
 	// Message is the encoded message, without gRPC's prefix.
 	Message []byte
+	// Tail follows Message as part of the same message of a Call: a large value that need
+	// not be copied for it. It is used as long as Message.
+	Tail []byte
 	// Token is sent as etcd's auth token when not empty.
 	Token string
 	// Headers are sent besides those that each request has. They differ from request to

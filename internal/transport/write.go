@@ -240,7 +240,7 @@ func (c *conn) appendDataLocked(b []byte, s *stream) []byte {
 	if !s.hasOutput() {
 		return b
 	}
-	left := int64(len(s.head) + len(s.body))
+	left := int64(s.unsent())
 	n := min(left, s.sendWindow, c.sendWindow, int64(c.peer.maxFrameSize))
 	if n > 0 || left == 0 {
 		n = max(n, 0)
