@@ -320,13 +320,13 @@ const tailValue = 8 << 10
 
 // appendHead is appendWire, but leaves out a large value, which is to follow as tail. The
 // fields of a message may come in any order.
-func (m *putRequest) appendHead(b []byte) (head, tail []byte) {
-	if len(m.Value) < tailValue {
-		return m.appendWire(b), nil
+func (w *putRequest) appendHead(b []byte) (head, tail []byte) {
+	if len(w.Value) < tailValue {
+		return w.appendWire(b), nil
 	}
-	rest := *m
+	rest := *w
 	rest.Value = nil
-	return wire.AppendVarint(append(rest.appendWire(b), 0x12), uint64(len(m.Value))), m.Value
+	return wire.AppendVarint(append(rest.appendWire(b), 0x12), uint64(len(w.Value))), w.Value
 }
 
 //etcd:message etcdserverpb.DeleteRangeRequest

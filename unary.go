@@ -56,6 +56,9 @@ func (c *Client) request(ctx context.Context, m *rpc.Method, member *balance.End
 }
 
 func decode(m *rpc.Method, reply []byte, resp wireResponse) error {
+	if r, ok := resp.(*GetResponse); ok {
+		r.reserve(reply)
+	}
 	if err := resp.decodeWire(reply); err != nil {
 		return public(call.Undecodable(m, err))
 	}
