@@ -48,11 +48,16 @@ func (b *DoubleBarrier) Enter(ctx context.Context) (*Round, error) {
 		return nil, invalid("%q: %d participants; it must be from 1 to %d", b.q.name, b.n, maxRound)
 	}
 	r := new(Round)
+	var before *place // of the attempt before
 	l, err := b.q.insist(ctx, func() (*Lock, error) {
+		if err := before.withdraw(ctx); err != nil {
+			return nil, err
+		}
 		p, err := b.q.reserve(ctx)
 		if err != nil {
 			return nil, err
 		}
+		before = p
 		if err = p.enqueue(ctx, false); err == nil {
 			r.mark, err = b.meet(ctx, p)
 		}
@@ -63,6 +68,35 @@ func (b *DoubleBarrier) Enter(ctx context.Context) (*Round, error) {
 	}
 	r.l = l
 	return r, nil
+}
+
+// withdraw deletes the key of a place whose session has ended, if it is still there: with it, a
+// participant that queues again would be in a round twice.
+func (p *place) withdraw(ctx context.Context) error {
+	if p == nil || p.s.Err() == nil || p.q.co.isClosed() {
+		return nil
+	}
+	for failures := 0; ; failures++ {
+		err := p.withdrawOnce(call.WithCopies(ctx, failures))
+		if err == nil || !retriable(err) || !pause(ctx, failures) {
+			return err
+		}
+	}
+}
+
+func (p *place) withdrawOnce(ctx context.Context) error {
+	switch {
+	case p.created != 0:
+		_, err := p.q.co.client.Txn(ctx, etcd.TxnRequest{If: []etcd.Compare{p.guard()}, Then: []etcd.Op{etcd.DeleteRequest{Key: p.key}}})
+		return err
+	case p.doubt: // a copy may put the key until the lease is gone
+		_, err := p.q.co.client.Revoke(ctx, etcd.RevokeRequest{ID: p.lease})
+		if errors.Is(err, etcd.ErrLeaseNotFound) {
+			return nil
+		}
+		return err
+	}
+	return nil
 }
 
 // maxRound is the number of operations that etcd takes in a Txn unless configured.

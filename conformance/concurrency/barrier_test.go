@@ -288,6 +288,30 @@ func TestDoubleBarrierRounds(t *testing.T) {
 	noKeys(t, c, name)
 }
 
+// A participant that has lost its session while its key is still there queues again, and is not
+// in a round twice.
+func TestDoubleBarrierSessionLost(t *testing.T) {
+	t.Parallel()
+	c, name, co := connect(t, etcd.Config{}), ownName(t), fresh(t)
+	one := async(func() (*concurrency.Round, error) { return co.DoubleBarrier(name, 2).Enter(within(t, 30*time.Second)) })
+	waiters(t, c, name, 1)
+	first := keys(t, c, name)[0]
+	must[*concurrency.Session](t)(co.Session(t.Context())).Abandon()
+	eventually(t, "another key in place of the first", func() bool {
+		kvs := keys(t, c, name)
+		return len(kvs) == 1 && kvs[0].Key != first.Key && len(kvs[0].Value) == 0
+	})
+	other := must[*concurrency.Round](t)(fresh(t).DoubleBarrier(name, 2).Enter(within(t, 30*time.Second)))
+	r := must[*concurrency.Round](t)(await(t, one))
+	leaving := async(func() (int, error) { return 0, r.Leave(within(t, 30*time.Second)) })
+	if err := other.Leave(within(t, 30*time.Second)); err != nil {
+		t.Error(err)
+	}
+	if _, err := await(t, leaving); err != nil {
+		t.Error(err)
+	}
+}
+
 // A participant that gives up or whose key is deleted does not hinder the others.
 func TestDoubleBarrierGivesUp(t *testing.T) {
 	t.Parallel()
