@@ -11,24 +11,34 @@ import (
 // hear the end of.
 type begun struct {
 	o     *observer
-	ctx   context.Context // with what the hook has added
 	ended func(CallResult)
 	began time.Time
-	seen  *callSeen
+	seen  *calledContext
 }
 
-// callSeen is what the attempts of a call have shown. It travels in the call's context.
-type callSeen struct {
+// calledContext is the context of a call whose end somebody wants to hear of: the one that
+// Hooks.Call has returned, and what the call's attempts have shown.
+type calledContext struct {
+	context.Context
 	mu       sync.Mutex // guards the fields below
 	attempts int
 	endpoint string
 }
 
-type callSeenKey struct{}
+// calledKey is the key by which a context finds the calledContext above it.
+var calledKey = new(byte)
+
+// Value implements context.Context.
+func (c *calledContext) Value(key any) any {
+	if key == calledKey {
+		return c
+	}
+	return c.Context.Value(key)
+}
 
 // noteAttempt notes an attempt that is made for the caller of ctx.
 func (o *observer) noteAttempt(ctx context.Context, endpoint string) {
-	if seen, ok := ctx.Value(callSeenKey{}).(*callSeen); ok {
+	if seen, ok := ctx.Value(calledKey).(*calledContext); ok {
 		seen.mu.Lock()
 		seen.attempts++
 		seen.endpoint = endpoint
@@ -46,8 +56,8 @@ func (o *observer) begin(ctx context.Context, info CallInfo) (context.Context, b
 	if ended == nil {
 		return ctx, begun{}
 	}
-	b := begun{o: o, ctx: ctx, ended: ended, began: time.Now(), seen: new(callSeen)}
-	return context.WithValue(ctx, callSeenKey{}, b.seen), b
+	b := begun{o: o, ended: ended, began: time.Now(), seen: &calledContext{Context: ctx}}
+	return b.seen, b
 }
 
 // end tells of the end. resp, which may be nil, is the answer if err is nil.
@@ -56,9 +66,10 @@ func (b *begun) end(err error, resp any) {
 		return
 	}
 	r := CallResult{Duration: time.Since(b.began)}
-	errors.As(err, &r.Err)
 	if err == nil {
 		r.Revision, r.Pairs = sizeOf(resp)
+	} else {
+		r.Err, _ = errors.AsType[*Error](err)
 	}
 	b.seen.mu.Lock()
 	r.Attempts, r.Endpoint = b.seen.attempts, b.seen.endpoint
@@ -66,7 +77,7 @@ func (b *begun) end(err error, resp any) {
 	if r.Endpoint == "" && r.Err != nil {
 		r.Endpoint = r.Err.Endpoint
 	}
-	defer b.o.caught(b.ctx, "Hooks.Call")
+	defer b.o.caught(b.seen, "Hooks.Call")
 	b.ended(r)
 }
 

@@ -203,6 +203,29 @@ func TestSetHeaderRefuses(t *testing.T) {
 	})
 }
 
+// A call whose end is heard of costs one allocation, its context; others cost none.
+func TestCallHookAllocations(t *testing.T) {
+	hear := func(CallResult) {}
+	for name, test := range map[string]struct {
+		hook func(context.Context, CallInfo) (context.Context, func(CallResult))
+		want float64
+	}{
+		"nil":   {nil, 0},
+		"empty": {func(ctx context.Context, _ CallInfo) (context.Context, func(CallResult)) { return ctx, nil }, 0},
+		"end":   {func(ctx context.Context, _ CallInfo) (context.Context, func(CallResult)) { return ctx, hear }, 1},
+	} {
+		o := new(observer)
+		o.hooks = o.guarded(Hooks{Call: test.hook})
+		ctx, req, resp := context.Background(), &rangeRequest{Key: "config/color"}, new(GetResponse)
+		if got := testing.AllocsPerRun(100, func() {
+			_, begun := o.begin(ctx, infoOf("Get", req))
+			begun.end(nil, resp)
+		}); got != test.want {
+			t.Errorf("%s: %v allocations, want %v", name, got, test.want)
+		}
+	}
+}
+
 // BenchmarkCallHook is what a call costs more that nobody hears of, one whose hook does
 // nothing, and one whose end is heard of.
 func BenchmarkCallHook(b *testing.B) {

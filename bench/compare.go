@@ -88,7 +88,7 @@ func (b *bench) row(ctx context.Context, r row) (out []*result) {
 	}
 	b.say("%s: server ready after %v", r.name, time.Since(began).Round(time.Millisecond))
 	for _, callers := range r.callers {
-		res := &result{name: r.name, callers: callers}
+		res := &result{name: r.name, callers: callers, ofVariant: r.variant != ""}
 		if res.err = b.line(ctx, r, srv, res); res.err != nil {
 			b.say("%s at %d: %v", r.name, callers, res.err)
 		}
@@ -130,8 +130,8 @@ func (b *bench) line(ctx context.Context, r row, srv *server, res *result) (err 
 			f.addLimit()
 			*sides[i] = append(*sides[i], f)
 		}
-		b.say("%s at %d: round %d of %d: %.0f ops/s, client/v3 %.0f",
-			r.name, res.callers, k+1, b.scale.Rounds, res.ours[k][figOps], res.peer[k][figOps])
+		b.say("%s at %d: round %d of %d: %.0f ops/s, %s %.0f",
+			r.name, res.callers, k+1, b.scale.Rounds, res.ours[k][figOps], clients[1], res.peer[k][figOps])
 	}
 	return nil
 }
@@ -139,6 +139,8 @@ func (b *bench) line(ctx context.Context, r row, srv *server, res *result) (err 
 // clients returns the names of a row's sides.
 func (b *bench) clients(r row) []string {
 	switch {
+	case r.variant != "" && b.first == oursName:
+		return []string{r.variant, oursName}
 	case r.compat && b.first == oursName:
 		return []string{compatName, peerName}
 	case !r.plain:

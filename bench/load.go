@@ -117,6 +117,9 @@ func newLoad(client string, coalesce etcd.Coalesce) (load, error) {
 	case peerName:
 		return &peer{make: clientv3.New}, nil
 	}
+	if v, ok := variants[client]; ok {
+		return &ours{coalesce: coalesce, variant: v}, nil
+	}
 	return nil, fmt.Errorf("no client named %q", client)
 }
 

@@ -13,7 +13,9 @@ import (
 // coalescing.
 type ours struct {
 	coalesce etcd.Coalesce
-	c        *etcd.Client
+	variant  variant
+	whole    *etcd.Client
+	c        *etcd.Client // whole, or the variant's view of it
 
 	once  sync.Once // makes co
 	co    *concurrency.Coordinator
@@ -31,11 +33,19 @@ func (o *ours) open(t target) error {
 	if t.CountDials {
 		c.DialContext = dials.dial
 	}
-	o.c, err = etcd.New(c)
-	return err
+	if o.variant.hooks != nil {
+		if c.Hooks, err = o.variant.hooks(); err != nil {
+			return err
+		}
+	}
+	if o.whole, err = etcd.New(c); err != nil {
+		return err
+	}
+	o.c = o.whole.Namespace(o.variant.namespace)
+	return nil
 }
 
-func (o *ours) close() error { return o.c.Close() }
+func (o *ours) close() error { return o.whole.Close() }
 
 func (o *ours) get(ctx context.Context, key string) error {
 	r, err := o.c.Get(ctx, etcd.GetRequest{Key: key})

@@ -35,11 +35,11 @@ const (
 
 // plotSVG draws every ratio as a bar from 1 on a logarithmic axis, so that double
 // and half are equally long. It leaves out failed rows and those without
-// operations.
+// operations or without client/v3.
 func plotSVG(results []*result) []byte {
 	var lines []*result
 	for _, r := range results {
-		if r.err == nil && r.has(figOps) {
+		if r.err == nil && r.has(figOps) && !r.ofVariant {
 			lines = append(lines, r)
 		}
 	}

@@ -32,6 +32,10 @@ type row struct {
 	// compat: the work is a client/v3 program; "ours" runs it on v3compat.
 	compat bool
 
+	// variant names a variant of our client, which is measured beside our client as it is,
+	// not beside client/v3.
+	variant string
+
 	// prepare fills a fresh server before anything is measured; may be nil. It
 	// runs once, with client/v3.
 	prepare func(ctx context.Context, l load, s scale) error
@@ -67,6 +71,7 @@ func registry() []row {
 		queueRows(),
 		cacheRows(),
 		compatRows(),
+		variantRows(),
 		failoverRows(),
 		herdRows(),
 	)

@@ -15,10 +15,21 @@ type result struct {
 	plain   []figures // ours without coalescing, where the row asks for it
 	err     error
 
+	// ofVariant: ours is a variant of our client, and peer our client without it.
+	ofVariant bool
+
 	// explicit is the operations per second of the same work in Txns of txnSize
 	// neighbouring keys that the program fills itself; 0 without such a row.
 	// sameKeys is the same with the keys of this row.
 	explicit, sameKeys float64
+}
+
+// names are what the report calls the two sides.
+func (r *result) names() (ours, peer string) {
+	if r.ofVariant {
+		return "ours, with", "ours, without"
+	}
+	return oursName, peerName
 }
 
 // has reports whether a figure was measured for our client.
@@ -86,6 +97,9 @@ func (r *result) MarshalJSON() ([]byte, error) {
 	}
 	field("name", r.name)
 	field("callers", r.callers)
+	if r.ofVariant {
+		field("peer", oursName)
+	}
 	if r.err != nil {
 		field("error", r.err.Error())
 	} else {

@@ -38,8 +38,9 @@ func writeTable(w io.Writer, results []*result) error {
 		for _, c := range r.comparisons() {
 			by[c.name] = c
 		}
-		mine := []string{r.name, fmt.Sprint(r.callers), "ours"}
-		theirs := []string{"", "", peerName}
+		ours, peer := r.names()
+		mine := []string{r.name, fmt.Sprint(r.callers), ours}
+		theirs := []string{"", "", peer}
 		ratios := []string{"", "", "ratio"}
 		for _, col := range columns {
 			c := by[col.figure]
@@ -78,8 +79,9 @@ func writeOwnFigures(w io.Writer, results []*result) error {
 			if !c.ownOfTheRow {
 				continue
 			}
-			_, err := fmt.Fprintf(w, "%s at %d: %s: ours %s, %s %s, ratio %s\n", r.name, r.callers,
-				c.name, amount(c.ours, c.hasOurs, ""), peerName, amount(c.peer, c.hasPeer, ""), times(c))
+			ours, peer := r.names()
+			_, err := fmt.Fprintf(w, "%s at %d: %s: %s %s, %s %s, ratio %s\n", r.name, r.callers,
+				c.name, ours, amount(c.ours, c.hasOurs, ""), peer, amount(c.peer, c.hasPeer, ""), times(c))
 			if err != nil {
 				return err
 			}

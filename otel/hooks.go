@@ -5,8 +5,10 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
+	nometric "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	notrace "go.opentelemetry.io/otel/trace/noop"
 
 	"silly.store/etcd"
 )
@@ -15,10 +17,10 @@ import (
 // providers and propagator.
 type Config struct {
 	// Traces provides the tracer; nil means the global provider. Use the noop package's for
-	// metrics alone.
+	// metrics alone: then spans cost nothing.
 	Traces trace.TracerProvider
 	// Metrics provides the meter; nil means the global provider. Use the noop package's for
-	// traces alone.
+	// traces alone: then metrics cost nothing.
 	Metrics metric.MeterProvider
 	// Propagator writes the identity of a span into requests; nil means the global one.
 	Propagator propagation.TextMapPropagator
@@ -42,11 +44,18 @@ func Hooks(config Config) (etcd.Hooks, error) {
 	if config.Propagator == nil {
 		config.Propagator = otel.GetTextMapPropagator()
 	}
-	m, err := newMeter(config.Metrics.Meter(scope))
-	if err != nil {
-		return etcd.Hooks{}, err
+	var spans, measurements etcd.Hooks
+	if _, off := config.Traces.(notrace.TracerProvider); !off {
+		spans = newTracer(&config).hooks()
 	}
-	return etcd.JoinHooks(newTracer(&config).hooks(), m.hooks()), nil
+	if _, off := config.Metrics.(nometric.MeterProvider); !off {
+		m, err := newMeter(config.Metrics.Meter(scope))
+		if err != nil {
+			return etcd.Hooks{}, err
+		}
+		measurements = m.hooks()
+	}
+	return etcd.JoinHooks(spans, measurements), nil
 }
 
 // background is the context of measurements that belong to no call.

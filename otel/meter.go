@@ -15,6 +15,10 @@ type meter struct {
 	call, attempt, lag, margin                             metric.Float64Histogram
 	retries, hedges, unknown, events, resumes, lost, joint metric.Int64Counter
 	connections                                            metric.Int64UpDownCounter
+
+	// What is measured of successes, by method and by attempt.
+	succeeded *known[string, []metric.RecordOption]
+	answered  *known[attemptOf, []metric.RecordOption]
 }
 
 // seconds are the buckets of the database convention.
@@ -44,6 +48,13 @@ func newMeter(in metric.Meter) (*meter, error) {
 		resumes: counter("etcd.client.watch.resumes", "{watch}", "Watches that a member serves again."),
 		lost:    counter("etcd.client.leases.lost", "{lease}", "Leases that ended otherwise than by this client."),
 		joint:   counter("etcd.client.batched_calls", "{call}", "Calls that have shared a request."),
+
+		succeeded: newKnown(func(op string) []metric.RecordOption {
+			return []metric.RecordOption{named(ofCall(op, nil)...)}
+		}),
+		answered: newKnown(func(a attemptOf) []metric.RecordOption {
+			return []metric.RecordOption{named(ofAttempt(a, nil)...)}
+		}),
 	}
 	var err error
 	m.connections, err = in.Int64UpDownCounter("db.client.connection.count", metric.WithUnit("{connection}"), metric.WithDescription("Connections that are up."))
@@ -71,16 +82,22 @@ func (m *meter) hooks() etcd.Hooks {
 }
 
 func (m *meter) calls(ctx context.Context, info etcd.CallInfo) (context.Context, func(etcd.CallResult)) {
+	ok := m.succeeded.of(info.Op)
 	return ctx, func(r etcd.CallResult) {
-		attrs := []attribute.KeyValue{system.String("etcd"), operationName.String(operation(info.Op)), statusCode.String(code(r.Err).String())}
-		if r.Err != nil {
-			attrs = append(attrs, errorType.String(typeOf(r.Err)))
+		if r.Err == nil {
+			m.call.Record(ctx, r.Duration.Seconds(), ok...)
+			return
 		}
-		m.call.Record(ctx, r.Duration.Seconds(), named(attrs...))
-		if r.Err != nil && etcd.MaybeApplied(r.Err) {
+		m.call.Record(ctx, r.Duration.Seconds(), named(append(ofCall(info.Op, r.Err), errorType.String(typeOf(r.Err)))...))
+		if etcd.MaybeApplied(r.Err) {
 			m.unknown.Add(ctx, 1, named(operationName.String(info.Op)))
 		}
 	}
+}
+
+// ofCall are the attributes of a call.
+func ofCall(op string, err *etcd.Error) []attribute.KeyValue {
+	return []attribute.KeyValue{system.String("etcd"), operationName.String(operation(op)), statusCode.String(code(err).String())}
 }
 
 func (m *meter) attempts(ctx context.Context, a etcd.AttemptInfo) func(etcd.AttemptResult) {
@@ -91,8 +108,18 @@ func (m *meter) attempts(ctx context.Context, a etcd.AttemptInfo) func(etcd.Atte
 		m.joint.Add(ctx, int64(a.Calls), named(operationName.String(a.Op)))
 	}
 	return func(r etcd.AttemptResult) {
-		m.attempt.Record(ctx, r.Duration.Seconds(), named(append(server(a.Endpoint), rpcMethod.String(a.Method), rpcStatus.String(code(r.Err).String()))...))
+		of := attemptOf{method: a.Method, endpoint: a.Endpoint}
+		if r.Err == nil {
+			m.attempt.Record(ctx, r.Duration.Seconds(), m.answered.of(of)...)
+			return
+		}
+		m.attempt.Record(ctx, r.Duration.Seconds(), named(ofAttempt(of, r.Err)...))
 	}
+}
+
+// ofAttempt are the attributes of an attempt.
+func ofAttempt(a attemptOf, err *etcd.Error) []attribute.KeyValue {
+	return append(serverAttributes(a.endpoint), rpcMethod.String(a.method), rpcStatus.String(code(err).String()))
 }
 
 func named(attrs ...attribute.KeyValue) metric.MeasurementOption {

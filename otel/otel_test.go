@@ -12,10 +12,12 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	otelcodes "go.opentelemetry.io/otel/codes"
+	nometric "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	notrace "go.opentelemetry.io/otel/trace/noop"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 
@@ -230,5 +232,27 @@ func TestSharedRequestsLink(t *testing.T) {
 	}
 	if shared := c.Stats().BatchedCalls; int64(linked) != shared || shared == 0 {
 		t.Errorf("%d links of %d calls that have shared", linked, shared)
+	}
+}
+
+// A provider of the noop packages switches its half off.
+func TestHalves(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		config            etcdotel.Config
+		attempts, retries bool
+	}{
+		"both":    {etcdotel.Config{}, true, true},
+		"traces":  {etcdotel.Config{Metrics: nometric.NewMeterProvider()}, true, false},
+		"metrics": {etcdotel.Config{Traces: notrace.NewTracerProvider()}, true, true},
+		"nothing": {etcdotel.Config{Traces: notrace.NewTracerProvider(), Metrics: nometric.NewMeterProvider()}, false, false},
+	} {
+		hooks, err := etcdotel.Hooks(test.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (hooks.Attempt != nil) != test.attempts || (hooks.Call != nil) != test.attempts || (hooks.Retry != nil) != test.retries {
+			t.Errorf("%s: %+v", name, hooks)
+		}
 	}
 }

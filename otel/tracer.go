@@ -3,9 +3,7 @@ package etcdotel
 import (
 	"context"
 	"errors"
-	"net"
-	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -16,45 +14,48 @@ import (
 	"silly.store/etcd"
 )
 
-// The attributes, by the conventions for databases and RPC where these have a name.
-const (
-	system        = attribute.Key("db.system.name")
-	operationName = attribute.Key("db.operation.name")
-	batchSize     = attribute.Key("db.operation.batch.size")
-	returnedRows  = attribute.Key("db.response.returned_rows")
-	statusCode    = attribute.Key("db.response.status_code")
-	errorType     = attribute.Key("error.type")
-	serverAddress = attribute.Key("server.address")
-	serverPort    = attribute.Key("server.port")
-	rpcSystem     = attribute.Key("rpc.system.name")
-	rpcMethod     = attribute.Key("rpc.method")
-	rpcStatus     = attribute.Key("rpc.response.status_code")
-	outcome       = attribute.Key("etcd.outcome")
-	attemptCount  = attribute.Key("etcd.attempts")
-	revision      = attribute.Key("etcd.revision")
-	hedge         = attribute.Key("etcd.hedge")
-	shared        = attribute.Key("etcd.shared")
-	keyOf         = attribute.Key("etcd.key")
-)
-
 // tracer makes spans.
 type tracer struct {
 	trace.Tracer
 	propagator propagation.TextMapPropagator
 	key        func(string) string
+
+	calls    *known[string, []trace.SpanStartOption] // by method
+	attempts *known[attemptOf, []trace.SpanStartOption]
+	servers  *known[string, []attribute.KeyValue] // by endpoint
+}
+
+// attemptOf is what the spans of alike attempts have in common.
+type attemptOf struct {
+	method, endpoint string
+	hedge            bool
 }
 
 func newTracer(config *Config) *tracer {
-	return &tracer{config.Traces.Tracer(scope), config.Propagator, config.Key}
+	return &tracer{
+		Tracer: config.Traces.Tracer(scope), propagator: config.Propagator, key: config.Key,
+		calls: newKnown(func(op string) []trace.SpanStartOption {
+			return clientSpan(system.String("etcd"), operationName.String(operation(op)))
+		}),
+		attempts: newKnown(func(a attemptOf) []trace.SpanStartOption {
+			return clientSpan(append(serverAttributes(a.endpoint), rpcSystem.String("grpc"), rpcMethod.String(a.method), hedge.Bool(a.hedge))...)
+		}),
+		servers: newKnown(serverAttributes),
+	}
+}
+
+// clientSpan are the options of a span. Their slice has no room, so that appending to it
+// copies it.
+func clientSpan(attrs ...attribute.KeyValue) []trace.SpanStartOption {
+	return slices.Clip([]trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...)})
 }
 
 func (t *tracer) hooks() etcd.Hooks { return etcd.Hooks{Call: t.call, Attempt: t.attempt} }
 
 func (t *tracer) call(ctx context.Context, info etcd.CallInfo) (context.Context, func(etcd.CallResult)) {
-	ctx, span := t.Start(ctx, operation(info.Op), trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(system.String("etcd"), operationName.String(operation(info.Op))))
-	if !span.IsRecording() {
-		return ctx, func(etcd.CallResult) { span.End() }
+	ctx, span := t.Start(ctx, operation(info.Op), t.calls.of(info.Op)...)
+	if !span.IsRecording() { // its end is nothing either
+		return ctx, nil
 	}
 	if info.Op == "Batch" && info.Operations > 1 {
 		span.SetAttributes(batchSize.Int(info.Operations))
@@ -62,7 +63,7 @@ func (t *tracer) call(ctx context.Context, info etcd.CallInfo) (context.Context,
 	if t.key != nil && info.Key != "" {
 		span.SetAttributes(keyOf.String(t.key(info.Key)))
 	}
-	return ctx, func(r etcd.CallResult) { endCall(span, r) }
+	return ctx, func(r etcd.CallResult) { t.endCall(span, &r) }
 }
 
 // operation is what the conventions call a method.
@@ -73,35 +74,38 @@ func operation(op string) string {
 	return op
 }
 
-func endCall(span trace.Span, r etcd.CallResult) {
-	span.SetAttributes(attemptCount.Int(r.Attempts), statusCode.String(code(r.Err).String()))
-	span.SetAttributes(server(r.Endpoint)...)
+func (t *tracer) endCall(span trace.Span, r *etcd.CallResult) {
+	attrs := append(make([]attribute.KeyValue, 0, 8), attemptCount.Int(r.Attempts), statusCode.String(code(r.Err).String()))
+	attrs = append(attrs, t.servers.of(r.Endpoint)...)
 	if r.Err == nil {
-		span.SetAttributes(revision.Int64(r.Revision), returnedRows.Int(r.Pairs))
+		attrs = append(attrs, revision.Int64(r.Revision), returnedRows.Int(r.Pairs))
 	} else {
-		span.SetAttributes(outcome.String(r.Err.Outcome.String()))
+		attrs = append(attrs, outcome.String(r.Err.Outcome.String()))
 	}
+	span.SetAttributes(attrs...)
 	fail(span, r.Err)
 	span.End()
 }
 
 // attempt makes a span below that of the call. Attempts that nobody has a span for, as those
-// in the background, have none.
+// in the background, have none, and neither do those of calls that are not sampled: these
+// only carry on the identity.
 func (t *tracer) attempt(ctx context.Context, a etcd.AttemptInfo) func(etcd.AttemptResult) {
-	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
-		rpcSystem.String("grpc"), rpcMethod.String(a.Method), hedge.Bool(a.Hedge))}
+	options := t.attempts.of(attemptOf{a.Method, a.Endpoint, a.Hedge})
 	if len(a.Shared) > 0 {
 		links := linksTo(a.Shared) //nolint:contextcheck // those of the calls, not the request's
 		if links == nil {
 			return nil
 		}
 		options = append(options, trace.WithNewRoot(), trace.WithLinks(links...), trace.WithAttributes(shared.Int(a.Calls)))
-	} else if !trace.SpanContextFromContext(ctx).IsValid() {
+	} else if parent := trace.SpanFromContext(ctx); !parent.IsRecording() && !parent.SpanContext().IsSampled() {
+		if parent.SpanContext().IsValid() {
+			t.propagator.Inject(ctx, carrier{a})
+		}
 		return nil
 	}
 	ctx, span := t.Start(ctx, a.Method, options...)
 	t.propagator.Inject(ctx, carrier{a})
-	span.SetAttributes(server(a.Endpoint)...)
 	return func(r etcd.AttemptResult) {
 		span.SetAttributes(rpcStatus.String(code(r.Err).String()))
 		fail(span, r.Err)
@@ -137,52 +141,4 @@ func fail(span trace.Span, err *etcd.Error) {
 	if !errors.Is(err, context.Canceled) {
 		span.SetStatus(otelcodes.Error, err.Message)
 	}
-}
-
-func code(err *etcd.Error) etcd.Code {
-	if err == nil {
-		return etcd.CodeOK
-	}
-	return err.Code
-}
-
-// sentinels have names that say more than their code.
-var sentinels = []struct {
-	err  error
-	name string
-}{
-	{context.Canceled, "context.Canceled"}, {context.DeadlineExceeded, "context.DeadlineExceeded"},
-	{etcd.ErrInvalidRequest, "ErrInvalidRequest"}, {etcd.ErrClosed, "ErrClosed"}, {etcd.ErrUnavailable, "ErrUnavailable"},
-	{etcd.ErrTimeout, "ErrTimeout"}, {etcd.ErrNoLeader, "ErrNoLeader"}, {etcd.ErrLeaderChanged, "ErrLeaderChanged"},
-	{etcd.ErrNoSpace, "ErrNoSpace"}, {etcd.ErrCompacted, "ErrCompacted"}, {etcd.ErrFutureRevision, "ErrFutureRevision"},
-	{etcd.ErrLeaseNotFound, "ErrLeaseNotFound"}, {etcd.ErrKeyNotFound, "ErrKeyNotFound"}, {etcd.ErrRequestTooLarge, "ErrRequestTooLarge"},
-	{etcd.ErrResponseTooLarge, "ErrResponseTooLarge"}, {etcd.ErrTooManyRequests, "ErrTooManyRequests"},
-	{etcd.ErrPermissionDenied, "ErrPermissionDenied"}, {etcd.ErrUnauthenticated, "ErrUnauthenticated"}, {etcd.ErrAuthFailed, "ErrAuthFailed"},
-	{etcd.ErrForeignCluster, "ErrForeignCluster"}, {etcd.ErrCorrupt, "ErrCorrupt"},
-}
-
-// typeOf is error.type: a sentinel's name, or the code's.
-func typeOf(err *etcd.Error) string {
-	for _, s := range sentinels {
-		if errors.Is(err, s.err) {
-			return s.name
-		}
-	}
-	return err.Code.String()
-}
-
-// server is the address of an endpoint, in attributes.
-func server(endpoint string) []attribute.KeyValue {
-	if endpoint == "" {
-		return nil
-	}
-	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
-		endpoint = u.Host
-	}
-	host, port, err := net.SplitHostPort(endpoint)
-	if err != nil {
-		return []attribute.KeyValue{serverAddress.String(endpoint)}
-	}
-	n, _ := strconv.Atoi(port)
-	return []attribute.KeyValue{serverAddress.String(host), serverPort.Int(n)}
 }
