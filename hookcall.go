@@ -11,6 +11,7 @@ import (
 // hear the end of.
 type begun struct {
 	o     *observer
+	ctx   context.Context // the call's, which is seen
 	ended func(CallResult)
 	began time.Time
 	seen  *calledContext
@@ -56,8 +57,8 @@ func (o *observer) begin(ctx context.Context, info CallInfo) (context.Context, b
 	if ended == nil {
 		return ctx, begun{}
 	}
-	b := begun{o: o, ended: ended, began: time.Now(), seen: &calledContext{Context: ctx}}
-	return b.seen, b
+	seen := &calledContext{Context: ctx}
+	return seen, begun{o: o, ctx: seen, ended: ended, began: time.Now(), seen: seen}
 }
 
 // end tells of the end. resp, which may be nil, is the answer if err is nil.
@@ -77,7 +78,7 @@ func (b *begun) end(err error, resp any) {
 	if r.Endpoint == "" && r.Err != nil {
 		r.Endpoint = r.Err.Endpoint
 	}
-	defer b.o.caught(b.seen, "Hooks.Call")
+	defer b.o.caught(b.ctx, "Hooks.Call")
 	b.ended(r)
 }
 
