@@ -26,6 +26,11 @@ func (c *Client) Namespace(prefix string) *Client {
 	return &Client{core: c.core, space: space{prefix: whole, end: prefixEnd(whole)}, view: true}
 }
 
+// Prefix returns what the server's keys have before those of the client: the prefixes of the
+// [Client.Namespace] that it is, of all views around it too, and "" of a client that is no
+// view. The permissions of users name keys with it.
+func (c *Client) Prefix() string { return c.space.prefix }
+
 // space is the part of the keys that a client sees. Requests enter it on their way to the
 // server and responses leave it. Requests are validated before, as their user wrote them,
 // so that errors name keys as the user does, and "" never becomes the key that is prefix.

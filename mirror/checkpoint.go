@@ -155,13 +155,29 @@ func (m *Mirror) meet(ctx context.Context) (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("target: %w", err)
 	}
-	if from.Header.ClusterID == to.Header.ClusterID && overlap(m.config.Prefix, m.config.DestPrefix) {
-		return nil, fmt.Errorf("mirror: %q and %q are of one cluster: %w", m.config.Prefix, m.config.DestPrefix, ErrLoop)
+	key := m.checkpointKey(from.Header.ClusterID)
+	if from.Header.ClusterID == to.Header.ClusterID {
+		if err := m.loop(key); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.findReverse(ctx, to.Header.ClusterID); err != nil {
 		return nil, err
 	}
-	return &guard{target: m.target, key: m.checkpointKey(from.Header.ClusterID)}, nil
+	return &guard{target: m.target, key: key}, nil
+}
+
+// loop is why the mirror would copy what it has written, when both sides are one cluster; nil:
+// it would not. The clients may be views, so only whole keys can be compared.
+func (m *Mirror) loop(checkpoint string) error {
+	source, target := m.source.Prefix()+m.config.Prefix, m.target.Prefix()+m.config.DestPrefix
+	switch checkpoint = m.target.Prefix() + checkpoint; {
+	case overlap(source, target):
+		return fmt.Errorf("mirror: %q and %q are of one cluster: %w", source, target, ErrLoop)
+	case strings.HasPrefix(checkpoint, source):
+		return fmt.Errorf("mirror: the checkpoint %q is among the keys of the source, %q, in one cluster: %w", checkpoint, source, ErrLoop)
+	}
+	return nil
 }
 
 // scopeKey is a key that the mirror may read at the source.

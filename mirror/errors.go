@@ -11,8 +11,8 @@ import (
 var (
 	// ErrSuperseded: another mirror of this name has begun at the target.
 	ErrSuperseded = errors.New("another mirror of this name has begun")
-	// ErrLoop: source and target are one cluster and their ranges overlap, or a mirror in
-	// the other direction exists.
+	// ErrLoop: source and target are one cluster and their ranges overlap, or the checkpoint is
+	// in the source's, or a mirror in the other direction exists.
 	ErrLoop = errors.New("the mirror would copy what it has written")
 	// ErrRunning: Run is called twice.
 	ErrRunning = errors.New("the mirror runs already")
