@@ -63,14 +63,24 @@ func TestSilentMemberCostsReadsLittle(t *testing.T) {
 	}
 }
 
-// A cluster that is slow as a whole gets a read in fifty more, and twenty, at the most.
+// A cluster that is healthy, and one that is slow as a whole, gets a read in fifty more, and
+// twenty, at the most.
 func TestSlowClusterIsHedgedLittle(t *testing.T) {
 	t.Parallel()
 	const callers, each = 20, 20
+	const healthy = 10 * callers * each
 	p := startProxied(t)
 	c := connect(t, etcd.Config{Endpoints: p.endpoints(p.aFollower(t)), Coalesce: etcd.CoalesceOff})
 	read := func() error { _, err := c.Get(within(t, 20*time.Second), etcd.GetRequest{Key: "quiet"}); return err }
 	p.useAll(t, func() { _ = read() })
+	for range healthy {
+		if err := read(); err != nil {
+			t.Error(err)
+		}
+	}
+	if more := c.Stats().Hedges; more > 20+healthy/50 {
+		t.Errorf("%d reads more for %d of a healthy cluster", more, healthy)
+	}
 	for _, proxy := range p.proxies {
 		proxy.Set(etcdtest.ToClient, etcdtest.Fault{Delay: 200 * time.Millisecond})
 	}

@@ -58,6 +58,7 @@ type conn struct {
 	waiting int  // unary calls with NotifyLate
 	napping bool // the reader sleeps; hurry wakes it, see nap.go
 
+	hasWriter bool // the writer has been started
 	// writing: a goroutine holds the write side and with it chunk and rest.
 	writing   bool
 	chunk     []byte // buffer of the write in progress
@@ -117,9 +118,8 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 func (c *conn) start(r *frameReader) {
 	c.watch = stoppedTimer()
 	c.short = stoppedTimer()
-	c.routines.Add(3)
+	c.routines.Add(2)
 	go func() { defer c.routines.Done(); c.read(r) }()
-	go func() { defer c.routines.Done(); c.write() }()
 	go func() { defer c.routines.Done(); c.watchdog() }()
 }
 

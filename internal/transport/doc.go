@@ -7,8 +7,8 @@
 //
 // # Who owns what
 //
-// A connection has three goroutines, all started by [Dial] and waited for by
-// Close:
+// A connection has three goroutines, waited for by Close. [Dial] starts them, except for
+// the writer, which begins when it is needed first:
 //
 //   - the reader owns the read side of the socket and parses frames. It never
 //     blocks on a write.

@@ -8,8 +8,11 @@ import (
 )
 
 const (
-	// readBufferSize is the most that one read of the socket returns. It holds at
-	// least one frame of the maximum size.
+	// firstBufferSize is the most that one read of the socket returns at first: it is all
+	// that a connection with small answers needs, and most of what an idle one costs.
+	firstBufferSize = 2 << 10
+	// readBufferSize replaces it permanently once a read has filled it. It holds at least
+	// one frame of the maximum size.
 	readBufferSize = 32 << 10
 	// bulkBufferSize replaces it permanently once a large message has arrived:
 	// fewer reads, each of more bytes.
@@ -25,7 +28,7 @@ type frameReader struct {
 }
 
 func newFrameReader(nc io.Reader) *frameReader {
-	return &frameReader{nc: nc, buf: make([]byte, readBufferSize)}
+	return &frameReader{nc: nc, buf: make([]byte, firstBufferSize)}
 }
 
 // fill reads once and appends to the unread data.
@@ -33,6 +36,8 @@ func (f *frameReader) fill() error {
 	switch {
 	case f.bulk && len(f.buf) < bulkBufferSize:
 		f.moveTo(make([]byte, bulkBufferSize))
+	case f.full() && len(f.buf) < readBufferSize:
+		f.moveTo(make([]byte, readBufferSize))
 	case f.r == f.w || len(f.buf)-f.w < frameHeaderLen+defaultMaxFrameSize:
 		f.moveTo(f.buf)
 	}

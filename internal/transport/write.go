@@ -24,8 +24,7 @@ func (c *conn) flush() {
 	}
 	c.writing = true
 	if c.inPlace == nil {
-		c.mu.Unlock()
-		c.wake <- struct{}{} // has room: only the owner of the write side sends here
+		c.wakeWriter()
 		return
 	}
 	if len(c.streams) > 1 && c.hasty > 0 {
@@ -59,8 +58,18 @@ func (c *conn) writeInPlace() {
 			break
 		}
 	}
+	c.wakeWriter()
+}
+
+// wakeWriter hands the write side to the writer, which begins with the first time that it
+// is needed. Called with mu held, returns with it released.
+func (c *conn) wakeWriter() {
+	if !c.hasWriter && c.err == nil { // afterwards nothing waits for it
+		c.hasWriter = true
+		c.routines.Go(c.write)
+	}
 	c.mu.Unlock()
-	c.wake <- struct{}{}
+	c.wake <- struct{}{} // has room: only the owner of the write side sends here
 }
 
 // write is the writer: it holds the write side from each wake until nothing is
