@@ -10,7 +10,8 @@
 //		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
 //		grpc.WithTransportCredentials(creds))
 //
-// The target is etcd:///<service>. Without a load balancing policy in the service config, gRPC
+// The target is etcd:///<service>, with the service escaped as in a URL. One with a host, a
+// query or a fragment is refused. Without a load balancing policy in the service config, gRPC
 // uses the first instance only.
 //
 // # While etcd is away

@@ -45,20 +45,43 @@ func NewBuilder(c *etcd.Client, config discovery.WatchConfig) (*Builder, error) 
 func (b *Builder) Scheme() string { return Scheme }
 
 // Build begins to resolve a target. It makes no request before it returns. It is called by
-// gRPC. Its error is that of a target without a service.
+// gRPC. Its error is that of a target that is not etcd:///<service>; errors.Is finds
+// etcd.ErrInvalidConfig.
 func (b *Builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
 	config := b.config
-	if config.Service = target.Endpoint(); config.Service == "" {
-		config.Service = target.URL.Opaque // etcd:search
+	var err error
+	if config.Service, err = serviceOf(target); err != nil {
+		return nil, err
 	}
 	w, err := discovery.Watch(b.client, config)
 	if err != nil {
-		return nil, fmt.Errorf("grpcresolver: target %q, which should be etcd:///<service>: %w", target.String(), err)
+		return nil, misread(target, err)
 	}
 	r := &instances{watcher: w, cc: cc, service: config.Service}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.routine.Go(r.run)
 	return r, nil
+}
+
+// serviceOf is the service that a target names. What would have no effect is refused, above all
+// a host: the instances are found through the Builder's client.
+func serviceOf(target resolver.Target) (string, error) {
+	u := &target.URL
+	switch {
+	case u.Host != "" || u.User != nil:
+		return "", misread(target, fmt.Errorf("it has a host, but the resolver's client has the endpoints of etcd: %w", etcd.ErrInvalidConfig))
+	case u.RawQuery != "" || u.ForceQuery:
+		return "", misread(target, fmt.Errorf("it has a query: %w", etcd.ErrInvalidConfig))
+	case u.Fragment != "":
+		return "", misread(target, fmt.Errorf("it has a fragment: %w", etcd.ErrInvalidConfig))
+	case u.Opaque != "": // etcd:search
+		return u.Opaque, nil
+	}
+	return target.Endpoint(), nil
+}
+
+func misread(target resolver.Target, err error) error {
+	return fmt.Errorf("grpcresolver: target %q, which should be etcd:///<service>: %w", target.URL.Redacted(), err)
 }
 
 // instances is the resolver of one target.
