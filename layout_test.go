@@ -245,3 +245,29 @@ func explain(err error) string {
 	}
 	return err.Error()
 }
+
+// README gives each example a line, and each is a program that its reader sees whole.
+func TestReadmeNamesTheExamples(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs, err := filepath.Glob("examples/*/main.go")
+	if err != nil || len(programs) < 10 && isDir("examples") {
+		t.Fatalf("%q: %v", programs, err)
+	}
+	for _, program := range programs {
+		if !strings.Contains(string(readme), "("+filepath.ToSlash(program)+")") {
+			t.Errorf("README has no line for %s", program)
+		}
+		source, err := os.ReadFile(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"\nfunc main() {", "etcd.New("} {
+			if !strings.Contains(string(source), want) && filepath.Base(filepath.Dir(program)) != "quickstart" {
+				t.Errorf("%s does not have %q", program, strings.TrimSpace(want))
+			}
+		}
+	}
+}

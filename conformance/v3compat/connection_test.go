@@ -3,6 +3,7 @@ package v3compat
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
@@ -46,6 +48,32 @@ func TestHTTPEndpointWithTLS(t *testing.T) {
 		client.SetEndpoints(bare, "http://"+bare, "http://"+bare)
 		if _, err := client.Get(ctx, t.Name()); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// An endpoint without a host is this machine, as for client/v3.
+func TestEndpointWithoutHost(t *testing.T) {
+	t.Parallel()
+	ctx := within(t, 20*time.Second)
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(shared.Endpoints()[0], "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, endpoint := range []string{":" + port, "http://:" + port} {
+		theirs, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = theirs.Close() })
+		ours := connect(t, clientv3.Config{Endpoints: []string{endpoint}})
+		for name, client := range map[string]*clientv3.Client{"client/v3": theirs, "v3compat": ours} {
+			if _, err := client.Get(ctx, t.Name()); err != nil {
+				t.Errorf("%s at %q: %v", name, endpoint, err)
+			}
+			if _, err := client.Status(ctx, endpoint); err != nil {
+				t.Errorf("%s, status of %q: %v", name, endpoint, err)
+			}
 		}
 	}
 }
