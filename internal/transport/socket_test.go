@@ -226,8 +226,9 @@ func TestConnThatPanicsLater(t *testing.T) {
 	if err := <-greeted; err != nil {
 		t.Fatal(err)
 	}
+	p.until(frameSettings) // our acknowledgement
 	wrong.Store(true)
-	_, err = c.Call(t.Context(), Request{Path: "/p/M"})
+	_, err = c.Call(t.Context(), simple)
 	want{code: Unavailable, outcome: MaybeSent, text: "the connection of Config.DialContext panicked at socket_test.go"}.check(t, err)
 	if e := reported.Load(); e == nil || e.Value != "no cable" || !strings.Contains(e.Stack, "socket_test.go") {
 		t.Errorf("reported: %+v", e)
