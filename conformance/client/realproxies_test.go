@@ -74,6 +74,12 @@ func freeAddress(t *testing.T) string {
 // returns its endpoint.
 func nginx(t *testing.T, member, ofHTTP, ofServer string) string {
 	t.Helper()
+	return nginxOf(t, "http2", member, ofHTTP, ofServer)
+}
+
+// nginxOf is nginx with that protocol; "" is HTTP/1.
+func nginxOf(t *testing.T, protocol, member, ofHTTP, ofServer string) string {
+	t.Helper()
 	address := freeAddress(t)
 	proxyProgram(t, "nginx", address, func(file string) []string { return []string{"-c", file, "-e", "stderr"} }, func(dir string) string {
 		return fmt.Sprintf(`
@@ -85,25 +91,29 @@ func nginx(t *testing.T, member, ofHTTP, ofServer string) string {
 				uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
 				%[4]s
 				server {
-					listen %[2]s http2;
+					listen %[2]s %[6]s;
 					%[5]s
 					location / { grpc_pass grpc://%[3]s; grpc_read_timeout 1h; grpc_send_timeout 1h; }
 				}
-			}`, dir, address, member, ofHTTP, ofServer)
+			}`, dir, address, member, ofHTTP, ofServer, protocol)
 	})
 	return "http://" + address
 }
 
-// haproxy runs HAProxy in front of members, and returns its endpoint.
+// haproxy runs HAProxy in front of members, and returns its endpoint. The mode is tcp, http
+// or http1, which is http without HTTP/2.
 func haproxy(t *testing.T, mode string, members ...string) string {
 	t.Helper()
 	address := freeAddress(t)
-	proto := ""
-	if mode == "http" {
+	proto, option := "", ""
+	switch mode {
+	case "http":
 		proto = "proto h2"
+	case "http1":
+		mode, option = "http", " option disable-h2-upgrade\n"
 	}
 	proxyProgram(t, "haproxy", address, func(file string) []string { return []string{"-db", "-f", file} }, func(string) string {
-		config := fmt.Sprintf("defaults\n mode %s\n timeout connect 2s\n timeout client 1h\n timeout server 1h\n timeout tunnel 1h\nlisten etcd\n bind %s %s\n balance roundrobin\n", mode, address, proto)
+		config := fmt.Sprintf("defaults\n mode %s\n timeout connect 2s\n timeout client 1h\n timeout server 1h\n timeout tunnel 1h\nlisten etcd\n bind %s %s\n balance roundrobin\n%s", mode, address, proto, option)
 		for i, m := range members {
 			config += fmt.Sprintf(" server etcd%d %s %s\n", i, m, proto)
 		}
@@ -147,6 +157,14 @@ func TestNginxStatuses(t *testing.T) {
 	mustSay(t, err, "HTTP status 502", "a proxy could not reach etcd")
 }
 
+// A proxy that speaks HTTP/1 alone says so in HTTP/1.
+func TestNginxInHTTP1(t *testing.T) {
+	c := connect(t, etcd.Config{Endpoints: []string{nginxOf(t, "", shared.Addr(), "", "")}})
+	_, err := c.Put(within(t, 10*time.Second), etcd.PutRequest{Key: "k"})
+	wants(t, err, etcd.ErrBadEndpoint, etcd.OutcomeNotSent)
+	mustSay(t, err, "server answers in HTTP/1, with status 400")
+}
+
 func TestHAProxy(t *testing.T) {
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
 	var members []string
@@ -162,6 +180,10 @@ func TestHAProxy(t *testing.T) {
 	_, err := dead.Put(within(t, 20*time.Second), etcd.PutRequest{Key: "k"})
 	wants(t, err, etcd.ErrUnavailable, etcd.OutcomeUnknown)
 	mustSay(t, err, "HTTP status 503", "a proxy has no etcd")
+	old := connect(t, etcd.Config{Endpoints: []string{haproxy(t, "http1", freeAddress(t))}, Retry: -1})
+	_, err = old.Put(within(t, 20*time.Second), etcd.PutRequest{Key: "k"})
+	wants(t, err, etcd.ErrBadEndpoint, etcd.OutcomeNotSent)
+	mustSay(t, err, "server answers in HTTP/1, with status 400")
 	refused := connect(t, etcd.Config{Endpoints: []string{haproxy(t, "tcp", freeAddress(t))}, Retry: -1})
 	_, err = refused.Put(within(t, 20*time.Second), etcd.PutRequest{Key: "k"})
 	wants(t, err, etcd.ErrUnavailable, etcd.OutcomeNotSent)
