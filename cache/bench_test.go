@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,6 +27,9 @@ func filled(b *testing.B, n int) (*written, []string) {
 	w.revision++
 	bt.last.Epoch, bt.last.Revision = 1, w.revision
 	w.ca.publish(&bt)
+	for i := range keys { // a reader's key is not that of the cache
+		keys[i] = strings.Clone(keys[i])
+	}
 	rand.Shuffle(n, func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 	return w, keys
 }

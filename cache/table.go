@@ -17,10 +17,13 @@ type table struct {
 	dead int // of these, keys that do not exist
 }
 
-// slot has a key if its hash is not 0. The version is set before the hash.
+// slot has a key if its hash is not 0. The key and a version are set before the hash, and the
+// key stays. It is here, and not only in the version, so that a reader's processor can load it
+// and the version at the same time: with many keys neither is in its caches.
 type slot struct {
 	hash    atomic.Uint64
 	version atomic.Pointer[version]
+	key     string
 }
 
 // newTable has room for n keys, and some more.
@@ -36,8 +39,8 @@ func (t *table) find(hash uint64, key string) *version {
 		case 0:
 			return nil
 		case hash:
-			if v := t.slots[i].version.Load(); v.kv.Key == key {
-				return v
+			if s := &t.slots[i]; s.key == key {
+				return s.version.Load()
 			}
 		}
 	}
@@ -60,7 +63,7 @@ func (t *table) slot(hash uint64, key string) *slot {
 		case 0:
 			return s
 		case hash:
-			if s.version.Load().kv.Key == key {
+			if s.key == key {
 				return s
 			}
 		}
@@ -80,6 +83,7 @@ func (t *table) put(hash uint64, v *version) {
 	s.version.Store(v)
 	if old == nil {
 		t.used++
+		s.key = v.kv.Key
 		s.hash.Store(hash)
 	}
 }
