@@ -50,6 +50,9 @@ bench-quick: ## The same in under 50 s, ending in one JSON object
 bench-curves: ## Draw 1 to 1024 goroutines, coalesced and not, as bench/coalesce.svg (3 minutes)
 	cd bench && go run . -curves coalesce.svg
 
+bench-caches: ## Draw the rows of caches beside client/v3 as bench/caches.svg (1 minute)
+	cd bench && go run . -rows cache-peek,cache-linearizable,cache-linearizable-busy,cache-update -plot caches.svg
+
 bench-go: ## go test -bench of the hot paths; BENCH=regexp, COUNT=1 (2 minutes)
 	go test $(CODEC_TAGS) -run '^$$' -bench '$(BENCH)' -benchmem -count $(or $(COUNT),1) ./conformance/client ./conformance/codec ./internal/coalesce ./internal/call
 
@@ -229,4 +232,4 @@ define report
 awk '/^ok / {ok++} /^FAIL\t/ {bad++} END {printf "packages: %d passed, %d failed\n", ok, bad; exit bad > 0 || ok == 0}' $(LOG)
 endef
 
-.PHONY: demo bench bench-quick bench-curves bench-go bench-compare test test-short test-slow test-namespace test-matrix compat-etcd compat-kubernetes compat-next robustness robustness-mutants robustness-quick soak fuzz lint vulncheck outdated generate check-generate fmt help
+.PHONY: demo bench bench-quick bench-curves bench-caches bench-go bench-compare test test-short test-slow test-namespace test-matrix compat-etcd compat-kubernetes compat-next robustness robustness-mutants robustness-quick soak fuzz lint vulncheck outdated generate check-generate fmt help

@@ -140,6 +140,11 @@ func (ca *Cache) at(ctx context.Context, f Freshness) (*published, error) {
 	if ca.suffices(p, f) {
 		return p, nil
 	}
+	if f.revision > 0 {
+		if p := ca.soon(ctx, f); p != nil {
+			return p, nil
+		}
+	}
 	for {
 		flight, err := ca.fresh(ctx)
 		switch {
@@ -151,6 +156,20 @@ func (ca *Cache) at(ctx context.Context, f Freshness) (*published, error) {
 			return flight.now, nil
 		}
 	}
+}
+
+// soon waits for a revision that is about to come: whoever asks for one has mostly been told of
+// it by an answer, so that its events are on their way, or the member can say that there are
+// none. That takes no linearizable read. It returns nil if the revision does not come, and then
+// a flight tells why.
+func (ca *Cache) soon(ctx context.Context, f Freshness) *published {
+	bounded, cancel := context.WithTimeout(ctx, max(2*ca.flights.roundTrip(), leastHeadway))
+	defer cancel()
+	p, err := ca.reach(bounded, func(p *published) bool { return ca.suffices(p, f) }, f.revision, true)
+	if err != nil {
+		return nil
+	}
+	return p
 }
 
 // settle notes what a flight has found, for all who share it. It returns false if the cache is

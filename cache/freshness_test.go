@@ -1,9 +1,14 @@
 package cache
 
 import (
+	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/internal/follow"
 )
 
 // A flight that left before a reset proves nothing of the history after it: its revision may
@@ -52,5 +57,40 @@ func TestProof(t *testing.T) {
 		if ca.proved(&published{epoch: 2}, time.Hour) {
 			t.Error("proved for another history")
 		}
+	})
+}
+
+// Whoever asks for a revision that is about to come waits for it, without a request. One that
+// does not come is looked for by a flight.
+func TestSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWritten(Config{})
+		ca := w.ca
+		ca.ctx, ca.follower = t.Context(), new(follow.Follower)
+		asked, flown := 0, 0
+		ca.asker.ask = func() { asked++ }
+		ca.flights.launch = ca.launch
+		ca.flights.read = func(f *flight) {
+			flown++
+			f.before, f.revision = ca.current.Load(), w.revision
+		}
+		ca.flights.settle = ca.settle
+		w.commit(t, w.put("a", "1"))
+		var got *published
+		var err error
+		var reading sync.WaitGroup
+		reading.Go(func() { got, err = ca.at(t.Context(), AtLeast(2)) })
+		synctest.Wait()
+		time.Sleep(leastHeadway / 2)
+		want := w.commit(t, w.put("a", "2"))
+		reading.Wait()
+		if got != want || err != nil || flown != 0 || asked != 1 {
+			t.Errorf("%+v, %v; %d flights, %d questions", got, err, flown, asked)
+		}
+		began := time.Now()
+		if _, err := ca.at(t.Context(), AtLeast(3)); !errors.Is(err, etcd.ErrFutureRevision) || flown != 1 || time.Since(began) != leastHeadway {
+			t.Errorf("after %v: %v; %d flights", time.Since(began), err, flown)
+		}
+		ca.routines.Wait()
 	})
 }
