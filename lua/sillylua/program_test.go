@@ -332,15 +332,22 @@ false	<any>newclient: password is empty, but user is set<any>
 `)
 }
 
+// writeCA writes a CA's certificate to a file, and returns its name.
+func writeCA(t *testing.T, ca *etcdtest.CA) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, ca.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 func TestTLS(t *testing.T) {
 	ca, err := etcdtest.NewCA()
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, ca.PEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := writeCA(t, ca)
 	server := etcdtest.StartConfig(t, etcdtest.Config{TLS: etcdtest.ServerTLS, CA: ca})
 	checkOutput(t, expect(t, `
 local etcd = require "silly.store.etcd"
