@@ -23,7 +23,7 @@ type Hooks struct {
 	// context that it returns, which must be ctx or derived from it, is that of the call's
 	// attempts; nil stands for ctx. The function that it returns, if not nil, is called
 	// when the method returns. A Watch, a Range and a Snapshot are calls until they are
-	// open; a loop over [Range.All] that reads more is a call of its own, "Range" too.
+	// open; a loop over [Range.All] that reads more is a separate call, "Range" too.
 	// Renewals of leases in the background are no calls.
 	Call func(ctx context.Context, c CallInfo) (context.Context, func(CallResult))
 

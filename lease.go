@@ -419,7 +419,7 @@ func (l *Lease) Context(parent context.Context) (ctx context.Context, cancel con
 }
 
 // leaseContext ends with its parent, and with a lease. The function of an AfterFunc runs
-// in a goroutine of its own, which is late: whoever asks after the lease has ended ends the
+// in its own goroutine, which is late: whoever asks after the lease has ended ends the
 // context before the answer.
 type leaseContext struct {
 	context.Context // the parent's child

@@ -100,7 +100,7 @@ func (l *errorLog) Handle(_ context.Context, r slog.Record) error {
 }
 
 // Retries of all operations but the simplest called no Hooks.Retry and were not counted:
-// each had a loop of its own.
+// each had its own loop.
 func TestRetriesAreReported(t *testing.T) {
 	for op, do := range map[string]func(t *testing.T, c *Client) error{
 		"Get": func(t *testing.T, c *Client) error {

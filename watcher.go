@@ -19,7 +19,7 @@ type Watcher struct {
 	create watchCreateRequest // StartRevision is that of the first creation
 	// progress: the user asked for progress responses.
 	progress bool
-	// own: the user asked for a stream of its own.
+	// own: the user asked for its own stream.
 	own bool
 	// resumes: the user asked for a response when another stream takes it over.
 	resumes   bool

@@ -366,7 +366,7 @@ func (h *watchHub) failedLocked(err *call.Error) {
 		h.failures = 0
 	}
 	h.lastErr, h.failedAt, h.notBefore = err, now, now.Add(watchBackoff.Jittered(h.failures))
-	if unreachable(err) { // the dials have a backoff of their own
+	if unreachable(err) { // the dials have their own backoff
 		h.notBefore = now.Add(max(watchBackoff.Jittered(0), time.Until(h.engine.Set.NextTry(balance.Watch))))
 	}
 	h.failures++

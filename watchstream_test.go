@@ -221,7 +221,7 @@ func TestConfirmedAndEnded(t *testing.T) {
 	}
 }
 
-// A slow reader's watch gets a stream of its own, where the server waits for it;
+// A slow reader's watch gets its own stream, where the server waits for it;
 // its neighbours stay and lose no time.
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

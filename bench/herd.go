@@ -12,7 +12,7 @@ import (
 // downFor is how long members of the herd row are away.
 const downFor = time.Second
 
-// herd runs the row of that name: each client on a cluster of its own, so that what the
+// herd runs the row of that name: each client on its own cluster, so that what the
 // survivors do is done for that client alone.
 func (b *bench) herd(ctx context.Context, r row) *result {
 	res := &result{name: r.name, callers: r.callers[0]}

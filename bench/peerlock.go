@@ -7,7 +7,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 )
 
-// contender has a session of its own. All are closed with the client.
+// contender has its own session. All are closed with the client.
 func (p *peer) contender(context.Context) (contender, error) {
 	s, err := concurrency.NewSession(p.c, concurrency.WithTTL(int(lockTTL/time.Second)))
 	return &peerContender{s: s}, err

@@ -133,7 +133,7 @@ func (b *Barrier) Wait(ctx context.Context) error {
 	return nil
 }
 
-// awaitDeletions waits until the keys that read finds are gone, without a key of its own.
+// awaitDeletions waits until the keys that read finds are gone. It puts no key.
 func (co *Coordinator) awaitDeletions(ctx context.Context, at hubKey, read func(context.Context) (outset, error)) error {
 	ctx, cancel := joined(ctx, co.life)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 	"silly.store/etcd/internal/exampletest"
 )
 
-// What the examples begin with. conformance/examples runs each of them on an etcd of its own
+// What the examples begin with. conformance/examples runs each of them on its own etcd
 // and checks its output. Without an etcd they are compiled.
 var (
 	ctx = context.Background()

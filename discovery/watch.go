@@ -148,7 +148,7 @@ func (w *Watcher) Err() error {
 // yielded, with what was added, removed and updated. A slow reader misses sets, but no
 // difference. The loop ends with ctx, or after Close: it yields that error last.
 //
-// The first set is yielded when the service was read. Each loop is a reader of its own.
+// The first set is yielded when the service was read. Each loop is a separate reader.
 func (w *Watcher) All(ctx context.Context) iter.Seq2[Set, error] {
 	return func(yield func(Set, error) bool) {
 		var seen *Set

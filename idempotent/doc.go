@@ -38,7 +38,7 @@
 // next one: one Txn on one lane, applied at one revision. A shared write that is refused is
 // made again by each of them alone. Config.Alone turns that off.
 //
-// [Writer.Once] has a key of its own for each ID, the marker, in place of the lane. The
+// [Writer.Once] has its own key for each ID, the marker, in place of the lane. The
 // marker's lease is granted with the ID's first use and is not renewed; when it has ended,
 // the marker is gone, and copies of that use are refused because they put with that lease.
 //

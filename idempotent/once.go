@@ -70,7 +70,7 @@ func (w *Writer) Once(ctx context.Context, id string, req etcd.TxnRequest) (*Res
 }
 
 // Ticket grants a lease for one write. Store what it returns before the first
-// [Writer.OnceWith]: a lease of its own, which ends after Config.Keep.
+// [Writer.OnceWith]; it ends after Config.Keep.
 //
 // Errors: etcd.ErrInvalidRequest, ErrClosed, and those of etcd's Grant.
 //

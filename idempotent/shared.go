@@ -161,7 +161,7 @@ func (s *shared) commit(ops []etcd.Op) {
 	defer s.w.sharing.ended()
 	defer s.cancel(nil)
 	s.result, s.err = s.w.alone(s.ctx, &etcd.TxnRequest{Then: ops})
-	if errors.Is(s.err, etcd.ErrTooManyOps) { // the server has a limit of its own
+	if errors.Is(s.err, etcd.ErrTooManyOps) { // the server has its own limit
 		s.w.sharing.mu.Lock()
 		s.w.sharing.most = max(len(ops)/2, 1)
 		s.w.sharing.mu.Unlock()

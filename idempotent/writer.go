@@ -141,7 +141,7 @@ func (w *Writer) Txn(ctx context.Context, req etcd.TxnRequest) (*Result, error) 
 	return w.alone(ctx, &req)
 }
 
-// alone makes a write on a lane of its own.
+// alone makes a write on its own lane.
 func (w *Writer) alone(ctx context.Context, req *etcd.TxnRequest) (*Result, error) {
 	for {
 		l, err := w.take(ctx)

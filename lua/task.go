@@ -8,9 +8,8 @@ import (
 	glua "github.com/yuin/gopher-lua"
 )
 
-// task is a function of the script that runs beside others: a Lua thread with a goroutine
-// of its own, which runs Lua code while it holds the interpreter lock. Scripts see the
-// thread.
+// task is a function of the script that runs beside others: a Lua thread with its own
+// goroutine, which runs Lua code while it holds the interpreter lock. Scripts see the thread.
 type task struct {
 	thread *glua.LState
 	turn   chan struct{} // gets a value when the task has got the interpreter lock

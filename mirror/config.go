@@ -24,7 +24,7 @@ type Config struct {
 	// Verify is how often the target is compared with the source while Run copies, see
 	// [Mirror.Verify]. 0 means never.
 	Verify time.Duration
-	// Logger receives copies that begin anew, comparisons that find differences, and
+	// Logger receives copies that begin again, comparisons that find differences, and
 	// requests that fail. Keys are logged, values never. Nil means silence.
 	Logger *slog.Logger
 }

@@ -30,7 +30,7 @@
 //	   └───────────────────────▶ following ◀─────────┘   │
 //	                                 └───────────────────┘
 //
-// A copy that begins anew reads both sides and writes what differs. The first three times
+// A copy that begins again reads both sides and writes what differs. The first three times
 // that a compaction interrupts one, the range is read piece by piece again; then it is read by
 // one request, which takes memory for all of it.
 //

@@ -208,7 +208,7 @@ func TestSpansOfFailures(t *testing.T) {
 	}
 }
 
-// A request that calls share is a trace of its own, with links to theirs.
+// A request that calls share is a separate trace, with links to theirs.
 func TestSharedRequestsLink(t *testing.T) {
 	t.Parallel()
 	c, spans, _ := traced(t, etcd.Config{Endpoints: etcdtest.Start(t).Endpoints()})

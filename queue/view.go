@@ -158,7 +158,7 @@ func (v *view) follow() {
 	}
 }
 
-// fail gives all takers the error. The next one begins to follow anew.
+// fail gives all takers the error. The next one begins to follow again.
 func (v *view) fail(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -125,7 +125,7 @@ func (tx *Tx) explain(req *etcd.TxnRequest, err error) error {
 
 // compares is the condition that what was read is still so. A compare over a range holds
 // when no key of it is newer than the state that was read; a deleted key is missed by
-// that, and so each key has a compare of its own.
+// that, and so each key has its own compare.
 func (tx *Tx) compares() (list []etcd.Compare) {
 	for _, prefix := range tx.prefixes {
 		list = append(list, etcd.Compare{

@@ -14,7 +14,7 @@ import (
 	"silly.store/etcd/stm"
 )
 
-// What the examples begin with. conformance/examples runs each of them on an etcd of its own
+// What the examples begin with. conformance/examples runs each of them on its own etcd
 // and checks its output. Without an etcd they are compiled.
 var (
 	ctx = context.Background()

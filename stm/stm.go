@@ -21,7 +21,7 @@ type Config struct {
 	// Attempts limits how many times the function runs. The zero value means as
 	// many times as the context allows.
 	Attempts int
-	// Alone applies the transaction in a Txn of its own. Without it, transactions of one
+	// Alone applies the transaction in its own Txn. Without it, transactions of one
 	// client that change the same keys at the same time are applied together, one after
 	// the other, in one Txn: watches see only the last value of a key, and the key's
 	// version grows by one. A transaction with Attempts or a Writer is always alone, and so

@@ -9,7 +9,7 @@ import (
 	"silly.store/etcd"
 )
 
-// The hot paths with a real server, which is a process of its own: allocations are the
+// The hot paths with a real server, which is a separate process: allocations are the
 // client's alone, and the time of a single caller is mostly the server's. "make
 // bench-compare" compares two commits.
 

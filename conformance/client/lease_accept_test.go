@@ -333,7 +333,7 @@ func TestGrantOwnID(t *testing.T) {
 	revoke(t, c, 777)
 }
 
-// Bug: a lease's context ended in a goroutine of its own, so that a write with it was sent
+// Bug: a lease's context ended in its own goroutine, so that a write with it was sent
 // after Revoke had returned.
 func TestLeaseContextEndsWithRevoke(t *testing.T) {
 	t.Parallel()

@@ -241,7 +241,7 @@ func (w *twins) step(t *testing.T) {
 	}
 }
 
-// A view is like a store of its own: random requests have the results that they have in one,
+// A view is like its own store: random requests have the results that they have in one,
 // watches report the same, and the neighbours are not touched.
 func TestNamespaceIsLikeAStore(t *testing.T) {
 	t.Parallel()

@@ -15,7 +15,7 @@ import (
 	"silly.store/etcd"
 )
 
-// gateway is a proxy that answers each request with a status of its own, over HTTP/2 in
+// gateway is a proxy that answers each request with a status that it makes up, over HTTP/2 in
 // plain text.
 type gateway struct {
 	endpoint string

@@ -357,7 +357,7 @@ func TestWatchProgressOnAQuietStore(t *testing.T) {
 }
 
 // Beside a watch that waits for a revision to come, the server answers no question for
-// progress on the stream; on a stream of its own a watch has its answer at once.
+// progress on the stream; on its own stream a watch has its answer at once.
 func TestWatchOwnStream(t *testing.T) {
 	t.Parallel()
 	_, c := private(t, etcdtest.Config{}, etcd.Config{})

@@ -217,7 +217,7 @@ func TestDoubleBarrier(t *testing.T) {
 	noKeys(t, connect(t, etcd.Config{}), name)
 }
 
-// entered are the participants of a double barrier, each with a coordinator of its own, after
+// entered are the participants of a double barrier, each with its own coordinator, after
 // all of them have entered.
 func entered(t testing.TB, name string, n int) (cos []*concurrency.Coordinator, rounds []*concurrency.Round) {
 	t.Helper()

@@ -177,7 +177,7 @@ func (o *owners) shares(t testing.TB, want map[string]int) {
 	})
 }
 
-// join makes a member on a client of its own. It leaves with the test.
+// join makes a member on its own client. It leaves with the test.
 func (o *owners) join(t testing.TB, config group.Config) *group.Group {
 	t.Helper()
 	return o.joinOn(t, coordinate(t, connect(t, etcd.Config{})), config)

@@ -165,7 +165,7 @@ func TestRefusedLater(t *testing.T) {
 	}
 }
 
-// lossy is a Writer behind a proxy, on a server of its own.
+// lossy is a Writer behind a proxy, on its own server.
 func lossy(t *testing.T) (w *idempotent.Writer, co *concurrency.Coordinator, p *etcdtest.Proxy, direct *etcd.Client) {
 	t.Helper()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})

@@ -63,7 +63,7 @@ func faulty(t testing.TB) (*etcd.Client, *onefault.Faults) {
 	return connect(t, etcd.Config{DialContext: f.Dial, RetrySleep: time.Millisecond, Timeout: 500 * time.Millisecond}), f
 }
 
-// open makes a Writer of the client, with a coordinator of its own. Both are closed with the
+// open makes a Writer of the client, with its own coordinator. Both are closed with the
 // test.
 func open(t testing.TB, c *etcd.Client, config idempotent.Config) (*idempotent.Writer, *concurrency.Coordinator) {
 	t.Helper()

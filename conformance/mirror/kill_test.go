@@ -84,7 +84,7 @@ func TestKilled(t *testing.T) {
 	wantGrowing(t, history)
 }
 
-// killOne runs a mirror in a process of its own, and kills it after a time.
+// killOne runs a mirror in a separate process, and kills it after a time.
 func killOne(t testing.TB, servers [2]*etcdtest.Server, after time.Duration) {
 	t.Helper()
 	exe, err := os.Executable()

@@ -49,7 +49,7 @@ var settled = struct {
 
 var value = []byte("neighbour")
 
-// aside calls f with a client of its own, so that a test's client is as unused as ever. A
+// aside calls f with a separate client, so that a test's client is as unused as ever. A
 // cluster that cannot be reached, or asks for credentials, has no neighbours.
 func aside(config etcd.Config, f func(ctx context.Context, c *etcd.Client) error) error {
 	c, err := etcd.New(etcd.Config{Endpoints: config.Endpoints, TLS: config.TLS, Retry: -1})

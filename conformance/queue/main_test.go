@@ -84,7 +84,7 @@ func open(t testing.TB, co *concurrency.Coordinator, config queue.Config) *queue
 	return q
 }
 
-// process is a queue as a process of its own would have it.
+// process is a queue as a separate process would have it.
 func process(t testing.TB, config queue.Config) *queue.Queue {
 	t.Helper()
 	return open(t, coordinate(t, connect(t, etcd.Config{}), concurrency.Config{}), config)

@@ -1,4 +1,4 @@
-// Jobqueue is a small job queue with two workers, each a process of its own. One of them is
+// Jobqueue is a small job queue with two workers, each a separate process. One of them is
 // killed in the middle of a job. The other one takes that job when the lease of the dead
 // worker has expired, and at the end every job is counted once.
 //

@@ -65,7 +65,7 @@ func ParseEndpoint(s string, config *tls.Config) (Endpoint, error) {
 type listError struct{ s string }
 
 func (e *listError) Error() string {
-	return fmt.Sprintf("%q holds more than one endpoint; give each as a string of its own", e.s)
+	return fmt.Sprintf("%q holds more than one endpoint; give each as a separate string", e.s)
 }
 
 // IsList reports whether an error of ParseEndpoint is that of several endpoints in one.

@@ -36,7 +36,7 @@ func TestConnectsWhenNeeded(t *testing.T) {
 	if mustPick(t, s, Unary).Conn != first.Conn || c.dialed("a") != 1 {
 		t.Errorf("dialed %d times", c.dialed("a"))
 	}
-	// Each lane has a connection of its own.
+	// Each lane has its own connection.
 	if watch := mustPick(t, s, Watch); watch.Conn == first.Conn || c.dialed("a") != 2 {
 		t.Error("the watch lane shares the unary lane's connection")
 	}

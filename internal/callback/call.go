@@ -26,7 +26,7 @@ func (r Report) Recover(name string, err *error) {
 	}
 }
 
-// Run calls f in a goroutine of its own and waits for it. It returns what f returns, or why
+// Run calls f in its own goroutine and waits for it. It returns what f returns, or why
 // f has not returned: a panic, or runtime.Goexit.
 func (r Report) Run(name string, f func() error) error {
 	err := fmt.Errorf("%s ended its goroutine", name)
@@ -54,7 +54,7 @@ type Bounded struct {
 // returns its own error and leaves no goroutine behind.
 const grace = 100 * time.Millisecond
 
-// Call calls f in a goroutine of its own. When ctx ends and f does not return, it leaves f,
+// Call calls f in its own goroutine. When ctx ends and f does not return, it leaves f,
 // whose result goes to late if it is not an error. It does not call f when ctx has ended.
 func Call[T any](ctx context.Context, b *Bounded, f func(context.Context) (T, error), late func(T)) (T, error) {
 	type result struct {

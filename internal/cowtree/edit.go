@@ -149,7 +149,7 @@ func (n *inner[E]) insert(i int, separator string, c child[E]) {
 	n.measure(n.at)
 }
 
-// split moves the children from a position on into a node of their own.
+// split moves the children from a position on into a new node.
 func (n *inner[E]) split(o *owner, from int) *inner[E] {
 	half := &inner[E]{owner: o}
 	half.n = copy(half.separators[:], n.separators[from:n.n])

@@ -56,7 +56,7 @@ func (c Change) Key() string {
 }
 
 // appendChange appends the change from old to kv. A key with another create revision has
-// been deleted in between, which is a change of its own.
+// been deleted in between, which is a separate change.
 func appendChange(changes []Change, old, kv *etcd.KeyValue) []Change {
 	if old != nil && kv != nil && old.CreateRevision != kv.CreateRevision {
 		return append(changes, Change{Old: old}, Change{New: kv})

@@ -374,7 +374,7 @@ func TestSendWaitsForRoom(t *testing.T) {
 	}
 }
 
-// A stream with a limit of its own refuses what is larger, telling its beginning;
+// A stream with its own limit refuses what is larger, telling its beginning;
 // other streams of the connection do not have that limit.
 func TestStreamMaxMessage(t *testing.T) {
 	overLinks(t, func(t *testing.T, l link) {

@@ -56,7 +56,7 @@ func cutPrograms(text string) (programs []string) {
 	return programs
 }
 
-// TestManual runs the manual's programs as they stand, each on an etcd of its own.
+// TestManual runs the manual's programs as they stand, each on its own etcd.
 func TestManual(t *testing.T) {
 	t.Parallel()
 	programs := manualPrograms(t)

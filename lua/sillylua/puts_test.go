@@ -18,7 +18,7 @@ const (
 )
 
 // BenchmarkPuts makes 10,000 puts from 200 tasks, beside the same in Go from 200 goroutines,
-// with both ways of coalescing. The server is a process of its own, and garbage is collected
+// with both ways of coalescing. The server is a separate process, and garbage is collected
 // as in the command.
 func BenchmarkPuts(b *testing.B) {
 	server, err := etcdtest.NewProcess(etcdtest.Config{})

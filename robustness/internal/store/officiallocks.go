@@ -17,7 +17,7 @@ func (s *official) locks(ttl time.Duration) (Locks, error) {
 	return &officialLocks{s: s, ttl: ttl}, nil
 }
 
-// officialLocks gives each contender a session of its own, since a session has a lock only
+// officialLocks gives each contender its own session, since a session has a lock only
 // once: goroutines that share one would not exclude each other.
 type officialLocks struct {
 	s   *official
