@@ -150,3 +150,9 @@ func (c *Client) Ready(ctx context.Context) error {
 	begun.end(failed, nil)
 	return failed
 }
+
+// Version is the version of this package. Servers see it in the user agent of the
+// client's requests.
+const Version = "0.9.0"
+
+const userAgent = "silly-etcd/" + Version
