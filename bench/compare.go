@@ -57,19 +57,8 @@ func (b *bench) row(ctx context.Context, r row) (out []*result) {
 		b.say("%s: %v", r.name, err)
 		return []*result{{name: r.name, callers: r.callers[0], err: err}}
 	}
-	if r.failover != nil {
-		res := b.failoverTries(ctx, r)
-		if res.err != nil {
-			b.say("%s: %v", r.name, res.err)
-		}
-		return []*result{res}
-	}
-	if r.herd {
-		res := b.herd(ctx, r)
-		if res.err != nil {
-			b.say("%s: %v", r.name, res.err)
-		}
-		return []*result{res}
+	if r.failover != nil || r.herd {
+		return []*result{b.ownServers(ctx, r)}
 	}
 	began := time.Now()
 	srv, err := startServer(ctx, b.dir, r.server)
@@ -95,6 +84,19 @@ func (b *bench) row(ctx context.Context, r row) (out []*result) {
 		out = append(out, res)
 	}
 	return out
+}
+
+// ownServers measures a row that starts its servers itself.
+func (b *bench) ownServers(ctx context.Context, r row) *result {
+	measure := b.herd
+	if r.failover != nil {
+		measure = b.failoverTries
+	}
+	res := measure(ctx, r)
+	if res.err != nil {
+		b.say("%s: %v", r.name, res.err)
+	}
+	return res
 }
 
 func (b *bench) prepare(ctx context.Context, r row, srv *server) error {

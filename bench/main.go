@@ -54,82 +54,30 @@ func ranAsChild() bool {
 var errRows = errors.New("not every row was measured")
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	quick := fs.Bool("quick", false, "short rounds: every row in under 50 s")
-	curves := fs.String("curves", "", "measure plain, coalesced and client/v3 with 1 to 1024 goroutines instead of the rows, and draw them into this SVG `file` (about 3 minutes)")
-	names := fs.String("rows", "", "measure only these rows (`NAME,...`)")
-	callers := fs.Int("callers", 0, "measure only at this `number` of goroutines; 0 for all")
-	asJSON := fs.Bool("json", false, "print the results as one JSON object on the last line")
-	plot := fs.String("plot", "", "draw the ratios into this SVG `file`")
-	rounds := fs.Int("rounds", 0, "measured rounds of each client; 0 for 5, or 3 with -quick")
-	length := fs.Duration("round", 0, "wall time of a round; 0 for 2s, or 80ms with -quick")
-	control := fs.Bool("control", false, "put client/v3 on both sides, to see how much of the ratios is noise")
-	profile := fs.String("profile", "", "write CPU and allocation profiles of the clients into this `folder`")
-	dir := fs.String("dir", os.TempDir(), "`folder` for the server's data; put-fsync needs a real disk under it")
-	fs.Usage = func() {
-		fmt.Fprintln(stderr, "Usage: go run . [flags]")
-		fs.PrintDefaults()
-		fmt.Fprintln(stderr, "Rows:")
-		for _, r := range registry() {
-			fmt.Fprintf(stderr, "  %-15s %s; at %v\n", r.name, r.about, r.callers)
-		}
-	}
-	if err := fs.Parse(args); err != nil {
-		return err
-	}
-	if fs.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	}
-	all, s := registry(), fullScale()
-	if *curves != "" {
-		all, s = curveRows(), curveScale()
-	}
-	if *quick {
-		s = quickScale()
-		if *names == "" && *callers == 0 {
-			all = quickRows(all)
-		}
-	}
-	rows, err := selectRows(all, *names, *callers)
+	o, err := parseOptions(args, stderr)
 	if err != nil {
 		return err
 	}
-	if *rounds < 0 || *length < 0 {
-		return errors.New("-rounds and -round can't be negative")
+	rows, s, err := o.choose()
+	if err != nil {
+		return err
 	}
-	if *rounds > 0 {
-		s.Rounds = *rounds
-	}
-	if *length > 0 {
-		s.Round, s.Warmup = *length, min(*length, s.Warmup)
-	}
-	if *profile != "" {
-		if err := os.MkdirAll(*profile, 0o777); err != nil {
+	if o.profile != "" {
+		if err := os.MkdirAll(o.profile, 0o777); err != nil {
 			return err
 		}
 	}
 	began := time.Now()
-	b := &bench{scale: s, dir: *dir, profile: *profile, progress: stderr, first: oursName}
-	if *control {
+	b := &bench{scale: s, dir: o.dir, profile: o.profile, progress: stderr, first: oursName}
+	if o.control {
 		b.first = peerName
 	}
 	results := b.run(ctx, rows)
-	if err := writeReport(stdout, s, *dir, results); err != nil {
+	if err := o.report(stdout, s, results); err != nil {
 		return err
 	}
-	if *plot != "" {
-		if err := os.WriteFile(*plot, plotSVG(results), 0o666); err != nil {
-			return err
-		}
-	}
-	if *curves != "" {
-		if err := os.WriteFile(*curves, curvesSVG(results), 0o666); err != nil {
-			return err
-		}
-	}
 	fmt.Fprintf(stderr, "took %v\n", time.Since(began).Round(100*time.Millisecond))
-	if *asJSON {
+	if o.json {
 		if err := json.NewEncoder(stdout).Encode(report{Rows: results}); err != nil {
 			return err
 		}
@@ -141,6 +89,85 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if r.err != nil {
 			return errRows
 		}
+	}
+	return nil
+}
+
+// options are the settings from the command line.
+type options struct {
+	quick, json, control              bool
+	names, curves, plot, profile, dir string
+	callers, rounds                   int
+	length                            time.Duration
+}
+
+func parseOptions(args []string, stderr io.Writer) (o options, err error) {
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.BoolVar(&o.quick, "quick", false, "short rounds: every row in under 50 s")
+	fs.StringVar(&o.curves, "curves", "", "measure plain, coalesced and client/v3 with 1 to 1024 goroutines instead of the rows, and draw them into this SVG `file` (about 3 minutes)")
+	fs.StringVar(&o.names, "rows", "", "measure only these rows (`NAME,...`)")
+	fs.IntVar(&o.callers, "callers", 0, "measure only at this `number` of goroutines; 0 for all")
+	fs.BoolVar(&o.json, "json", false, "print the results as one JSON object on the last line")
+	fs.StringVar(&o.plot, "plot", "", "draw the ratios into this SVG `file`")
+	fs.IntVar(&o.rounds, "rounds", 0, "measured rounds of each client; 0 for 5, or 3 with -quick")
+	fs.DurationVar(&o.length, "round", 0, "wall time of a round; 0 for 2s, or 80ms with -quick")
+	fs.BoolVar(&o.control, "control", false, "put client/v3 on both sides, to see how much of the ratios is noise")
+	fs.StringVar(&o.profile, "profile", "", "write CPU and allocation profiles of the clients into this `folder`")
+	fs.StringVar(&o.dir, "dir", os.TempDir(), "`folder` for the server's data; put-fsync needs a real disk under it")
+	fs.Usage = func() {
+		fmt.Fprintln(stderr, "Usage: go run . [flags]")
+		fs.PrintDefaults()
+		fmt.Fprintln(stderr, "Rows:")
+		for _, r := range registry() {
+			fmt.Fprintf(stderr, "  %-15s %s; at %v\n", r.name, r.about, r.callers)
+		}
+	}
+	switch err := fs.Parse(args); {
+	case err != nil:
+		return o, err
+	case fs.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	case o.rounds < 0 || o.length < 0:
+		return o, errors.New("-rounds and -round can't be negative")
+	}
+	return o, nil
+}
+
+// choose returns the rows to measure, and at which scale.
+func (o *options) choose() ([]row, scale, error) {
+	all, s := registry(), fullScale()
+	if o.curves != "" {
+		all, s = curveRows(), curveScale()
+	}
+	if o.quick {
+		s = quickScale()
+		if o.names == "" && o.callers == 0 {
+			all = quickRows(all)
+		}
+	}
+	if o.rounds > 0 {
+		s.Rounds = o.rounds
+	}
+	if o.length > 0 {
+		s.Round, s.Warmup = o.length, min(o.length, s.Warmup)
+	}
+	rows, err := selectRows(all, o.names, o.callers)
+	return rows, s, err
+}
+
+// report writes the table and the pictures.
+func (o *options) report(stdout io.Writer, s scale, results []*result) error {
+	if err := writeReport(stdout, s, o.dir, results); err != nil {
+		return err
+	}
+	if o.plot != "" {
+		if err := os.WriteFile(o.plot, plotSVG(results), 0o666); err != nil {
+			return err
+		}
+	}
+	if o.curves != "" {
+		return os.WriteFile(o.curves, curvesSVG(results), 0o666)
 	}
 	return nil
 }

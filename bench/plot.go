@@ -7,11 +7,14 @@ import (
 	"math"
 )
 
-// panels of the picture, one per figure.
-var panels = []struct {
+// panel is a column of the picture.
+type panel struct {
 	figure, title string
 	moreIsBetter  bool
-}{
+}
+
+// panels of the picture, one per figure.
+var panels = []panel{
 	{figOps, "operations/s", true},
 	{figClientCPU, "client CPU/op", false},
 	{figServerCPU, "server CPU/op", false},
@@ -56,31 +59,35 @@ func plotSVG(results []*result) []byte {
 		y := plotTop + float64(i)*plotRow
 		fmt.Fprintf(&b, `<text x="8" y="%.1f">%s, %d</text>`+"\n", y+plotBar-3, html.EscapeString(r.name), r.callers)
 	}
-	for p, panel := range panels {
-		left := plotLabel + float64(p)*(plotPanel+plotGap)
-		ratios := make([]comparison, len(lines))
-		reach := 1.0 // power of two of the longest bar
-		for i, r := range lines {
-			for _, c := range r.comparisons() {
-				if c.name == panel.figure && c.hasRatio && c.ratio > 0 {
-					ratios[i] = c
-					reach = max(reach, math.Abs(departure(c.ratio)))
-				}
-			}
-		}
-		middle := left + plotPanel/2
-		unit := (plotPanel/2 - plotText) / reach
-		fmt.Fprintf(&b, `<text x="%.1f" y="44" text-anchor="middle">%s</text>`+"\n", middle, panel.title)
-		fmt.Fprintf(&b, `<line x1="%.1f" y1="52" x2="%.1f" y2="%.1f" stroke="#999"/>`+"\n", middle, middle, height-10)
-		for i, c := range ratios {
-			if !c.hasRatio {
-				continue
-			}
-			drawBar(&b, middle, plotTop+float64(i)*plotRow, unit*departure(c.ratio), c.ratio, panel.moreIsBetter)
-		}
+	for i, p := range panels {
+		drawFigure(&b, p, plotLabel+float64(i)*(plotPanel+plotGap), height, lines)
 	}
 	b.WriteString("</svg>\n")
 	return b.Bytes()
+}
+
+// drawFigure draws a figure of all rows.
+func drawFigure(b *bytes.Buffer, p panel, left, height float64, lines []*result) {
+	ratios := make([]comparison, len(lines))
+	reach := 1.0 // power of two of the longest bar
+	for i, r := range lines {
+		for _, c := range r.comparisons() {
+			if c.name == p.figure && c.hasRatio && c.ratio > 0 {
+				ratios[i] = c
+				reach = max(reach, math.Abs(departure(c.ratio)))
+			}
+		}
+	}
+	middle := left + plotPanel/2
+	unit := (plotPanel/2 - plotText) / reach
+	fmt.Fprintf(b, `<text x="%.1f" y="44" text-anchor="middle">%s</text>`+"\n", middle, p.title)
+	fmt.Fprintf(b, `<line x1="%.1f" y1="52" x2="%.1f" y2="%.1f" stroke="#999"/>`+"\n", middle, middle, height-10)
+	for i, c := range ratios {
+		if !c.hasRatio {
+			continue
+		}
+		drawBar(b, middle, plotTop+float64(i)*plotRow, unit*departure(c.ratio), c.ratio, p.moreIsBetter)
+	}
 }
 
 // departure returns how many powers of two a ratio is from 1, within plotReach.

@@ -81,56 +81,66 @@ func (r *result) comparisons() []comparison {
 // order of the table, and plain_NAME and NAME_of_plain if the row measures them. It
 // leaves out figures that were not measured.
 func (r *result) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	var failed error
-	field := func(name string, v any) {
-		text, err := json.Marshal(v)
-		if err != nil {
-			failed = err
-			return
-		}
-		if b.Len() > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(`"` + name + `":`)
-		b.Write(text)
-	}
-	field("name", r.name)
-	field("callers", r.callers)
+	var o object
+	o.field("name", r.name)
+	o.field("callers", r.callers)
 	if r.ofVariant {
-		field("peer", oursName)
+		o.field("peer", oursName)
 	}
 	if r.err != nil {
-		field("error", r.err.Error())
+		o.field("error", r.err.Error())
 	} else {
-		plain := medians(r.plain)
-		for _, c := range r.comparisons() {
-			if c.hasOurs {
-				field(c.name, rounded(c.ours))
-			}
-			if c.hasPeer {
-				field("peer_"+c.name, rounded(c.peer))
-			}
-			if c.hasRatio {
-				field(c.name+"_ratio", rounded(c.ratio))
-			}
-			if p, ok := plain[c.name]; ok {
-				field("plain_"+c.name, rounded(p))
-				if of, ok := ratio(c.ours, p); ok && c.hasOurs {
-					field(c.name+"_of_plain", rounded(of))
-				}
-			}
+		r.figures(&o)
+	}
+	return []byte("{" + o.text.String() + "}"), o.failed
+}
+
+func (r *result) figures(o *object) {
+	plain := medians(r.plain)
+	for _, c := range r.comparisons() {
+		if c.hasOurs {
+			o.field(c.name, rounded(c.ours))
 		}
-		if of, ok := r.of(r.explicit); ok {
-			field("explicit_ops", rounded(r.explicit))
-			field("ops_of_explicit", rounded(of))
+		if c.hasPeer {
+			o.field("peer_"+c.name, rounded(c.peer))
 		}
-		if of, ok := r.of(r.sameKeys); ok {
-			field("same_keys_ops", rounded(r.sameKeys))
-			field("ops_of_same_keys", rounded(of))
+		if c.hasRatio {
+			o.field(c.name+"_ratio", rounded(c.ratio))
+		}
+		if p, ok := plain[c.name]; ok {
+			o.field("plain_"+c.name, rounded(p))
+			if of, ok := ratio(c.ours, p); ok && c.hasOurs {
+				o.field(c.name+"_of_plain", rounded(of))
+			}
 		}
 	}
-	return []byte("{" + b.String() + "}"), failed
+	if of, ok := r.of(r.explicit); ok {
+		o.field("explicit_ops", rounded(r.explicit))
+		o.field("ops_of_explicit", rounded(of))
+	}
+	if of, ok := r.of(r.sameKeys); ok {
+		o.field("same_keys_ops", rounded(r.sameKeys))
+		o.field("ops_of_same_keys", rounded(of))
+	}
+}
+
+// object is a JSON object whose fields stay in order.
+type object struct {
+	text   bytes.Buffer
+	failed error
+}
+
+func (o *object) field(name string, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		o.failed = err
+		return
+	}
+	if o.text.Len() > 0 {
+		o.text.WriteByte(',')
+	}
+	o.text.WriteString(`"` + name + `":`)
+	o.text.Write(text)
 }
 
 // report is the object on the last line.

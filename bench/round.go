@@ -81,13 +81,18 @@ func (r *round) timed(ctx context.Context, newOp func(caller int) operation) (fi
 	for _, rate := range rates {
 		out[figOps] += rate
 	}
+	r.latencies(out)
+	return out, nil
+}
+
+// latencies adds the figures of all callers' histograms.
+func (r *round) latencies(out figures) {
 	all := new(histogram)
 	for _, h := range r.hists[:r.callers] {
 		all.add(h)
 	}
 	out[figP50] = all.quantile(0.50) / 1e3
 	out[figP99] = all.quantile(0.99) / 1e3
-	return out, nil
 }
 
 // repeat is the measured loop: one reading of the clock per operation, no lock

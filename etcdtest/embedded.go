@@ -34,22 +34,34 @@ func startEmbedded(h *home) (_ *embedded, err error) {
 		return nil, fmt.Errorf("etcdtest: %w", err)
 	}
 	e := &embedded{log: log}
-	defer func() {
-		if err != nil {
-			log.Close()
-		}
-	}()
+	cfg, err := e.configure(h)
+	if err != nil {
+		log.Close()
+		return nil, err
+	}
+	if e.etcd, err = embed.StartEtcd(cfg); err != nil {
+		log.Close()
+		return nil, fmt.Errorf("etcdtest: starting etcd: %w", err)
+	}
+	if err := e.awaitReady(); err != nil {
+		return nil, errors.Join(err, e.stop())
+	}
+	return e, nil
+}
+
+// configure makes the server's configuration. It logs to e.log, and notes its gRPC servers.
+func (e *embedded) configure(h *home) (*embed.Config, error) {
 	cfg, err := h.embedConfig()
 	if err != nil {
 		return nil, err
 	}
-	var out io.Writer = log
-	if h.cfg.Log != nil {
-		out = io.MultiWriter(log, h.cfg.Log)
-	}
 	level, err := zapcore.ParseLevel(h.cfg.LogLevel)
 	if err != nil {
 		return nil, fmt.Errorf("etcdtest: Config.LogLevel: %w", err)
+	}
+	var out io.Writer = e.log
+	if h.cfg.Log != nil {
+		out = io.MultiWriter(e.log, h.cfg.Log)
 	}
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(out)), level)
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(core))
@@ -65,22 +77,23 @@ func startEmbedded(h *home) (_ *embedded, err error) {
 			register(s)
 		}
 	}
-	if e.etcd, err = embed.StartEtcd(cfg); err != nil {
-		return nil, fmt.Errorf("etcdtest: starting etcd: %w", err)
-	}
+	return cfg, nil
+}
+
+// awaitReady waits until the server serves.
+func (e *embedded) awaitReady() error {
 	limit := time.NewTimer(startLimit)
 	defer limit.Stop()
 	select {
 	case <-e.etcd.Server.ReadyNotify():
-		return e, nil
-	case err = <-e.etcd.Err():
-		err = fmt.Errorf("etcdtest: etcd failed while it started: %w", err)
+		return nil
+	case err := <-e.etcd.Err():
+		return fmt.Errorf("etcdtest: etcd failed while it started: %w", err)
 	case <-e.etcd.Server.StopNotify():
-		err = errors.New("etcdtest: etcd stopped while it started")
+		return errors.New("etcdtest: etcd stopped while it started")
 	case <-limit.C:
-		err = fmt.Errorf("etcdtest: etcd was not ready within %v", startLimit)
+		return fmt.Errorf("etcdtest: etcd was not ready within %v", startLimit)
 	}
-	return nil, errors.Join(err, e.stop())
 }
 
 // stop cuts every client connection and ends the server. Otherwise etcd would wait

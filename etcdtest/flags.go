@@ -20,71 +20,67 @@ const (
 // flags returns the command line of a child process server. cluster is etcd's
 // initial-cluster, state its initial-cluster-state.
 func (h *home) flags(cluster, state string) []string {
-	var args []string
-	add := func(name string, value any) { args = append(args, fmt.Sprintf("--%s=%v", name, value)) }
-	add("name", h.name)
-	add("data-dir", h.dataDir)
-	add("listen-client-urls", h.client.String())
-	add("advertise-client-urls", h.advertised())
-	add("listen-peer-urls", h.peer.String())
-	add("initial-advertise-peer-urls", h.peerURL())
-	add("listen-metrics-urls", h.metrics.String())
-	add("initial-cluster", cluster)
-	add("initial-cluster-state", state)
-	add("initial-cluster-token", clusterToken)
-	add("socket-reuse-port", canHoldPorts)
+	var f flags
+	f.add("name", h.name)
+	f.add("data-dir", h.dataDir)
+	f.add("listen-client-urls", h.client.String())
+	f.add("advertise-client-urls", h.advertised())
+	f.add("listen-peer-urls", h.peer.String())
+	f.add("initial-advertise-peer-urls", h.peerURL())
+	f.add("listen-metrics-urls", h.metrics.String())
+	f.add("initial-cluster", cluster)
+	f.add("initial-cluster-state", state)
+	f.add("initial-cluster-token", clusterToken)
+	f.add("socket-reuse-port", canHoldPorts)
 	if h.cfg.GRPCOnly {
-		add("listen-client-http-urls", h.http.String())
+		f.add("listen-client-http-urls", h.http.String())
 	}
 	if h.cfg.TLS != NoTLS {
-		add("cert-file", h.certFile)
-		add("key-file", h.keyFile)
+		f.add("cert-file", h.certFile)
+		f.add("key-file", h.keyFile)
 	}
 	if h.cfg.TLS == MutualTLS {
-		add("trusted-ca-file", h.caFile)
-		add("client-cert-auth", true)
+		f.add("trusted-ca-file", h.caFile)
+		f.add("client-cert-auth", true)
 	}
-	add("unsafe-no-fsync", !h.cfg.Fsync)
-	add("bcrypt-cost", bcryptCost)
-	add("log-level", h.cfg.LogLevel)
-	add("log-outputs", "stderr")
-	add("heartbeat-interval", milliseconds(h.cfg.Heartbeat))
-	add("election-timeout", milliseconds(h.cfg.Election))
-	if h.cfg.MaxTxnOps != 0 {
-		add("max-txn-ops", h.cfg.MaxTxnOps)
+	f.add("unsafe-no-fsync", !h.cfg.Fsync)
+	f.add("bcrypt-cost", bcryptCost)
+	f.add("log-level", h.cfg.LogLevel)
+	f.add("log-outputs", "stderr")
+	f.add("heartbeat-interval", milliseconds(h.cfg.Heartbeat))
+	f.add("election-timeout", milliseconds(h.cfg.Election))
+	f.addLimits(&h.cfg)
+	return append(f, h.cfg.Args...)
+}
+
+// flags are a command line.
+type flags []string
+
+func (f *flags) add(name string, value any) { *f = append(*f, fmt.Sprintf("--%s=%v", name, value)) }
+
+// addLimits adds what the configuration sets; etcd's defaults stand for zero fields.
+func (f *flags) addLimits(c *Config) {
+	addSet(f, "max-txn-ops", c.MaxTxnOps)
+	addSet(f, "max-request-bytes", c.MaxRequestBytes)
+	addSet(f, "max-concurrent-streams", c.MaxConcurrentStreams)
+	addSet(f, "quota-backend-bytes", c.QuotaBytes)
+	addSet(f, "snapshot-count", c.SnapshotCount)
+	addSet(f, "auth-token", c.AuthToken)
+	addSet(f, "auth-token-ttl", int64(c.AuthTokenTTL/time.Second))
+	addSet(f, "auto-compaction-mode", c.AutoCompactionMode)
+	addSet(f, "auto-compaction-retention", c.AutoCompactionRetention)
+	progress := "watch-progress-notify-interval"
+	if c.Version == "3.5" {
+		progress = "experimental-" + progress
 	}
-	if h.cfg.MaxRequestBytes != 0 {
-		add("max-request-bytes", h.cfg.MaxRequestBytes)
+	addSet(f, progress, c.WatchProgressInterval)
+}
+
+func addSet[T comparable](f *flags, name string, value T) {
+	var zero T
+	if value != zero {
+		f.add(name, value)
 	}
-	if h.cfg.MaxConcurrentStreams != 0 {
-		add("max-concurrent-streams", h.cfg.MaxConcurrentStreams)
-	}
-	if h.cfg.QuotaBytes != 0 {
-		add("quota-backend-bytes", h.cfg.QuotaBytes)
-	}
-	if h.cfg.SnapshotCount != 0 {
-		add("snapshot-count", h.cfg.SnapshotCount)
-	}
-	if h.cfg.AuthToken != "" {
-		add("auth-token", h.cfg.AuthToken)
-	}
-	if h.cfg.AuthTokenTTL != 0 {
-		add("auth-token-ttl", int64(h.cfg.AuthTokenTTL/time.Second))
-	}
-	if h.cfg.AutoCompactionMode != "" {
-		add("auto-compaction-mode", h.cfg.AutoCompactionMode)
-	}
-	if h.cfg.AutoCompactionRetention != "" {
-		add("auto-compaction-retention", h.cfg.AutoCompactionRetention)
-	}
-	if h.cfg.WatchProgressInterval != 0 {
-		name := "watch-progress-notify-interval"
-		if h.cfg.Version == "3.5" {
-			name = "experimental-" + name
-		}
-		add(name, h.cfg.WatchProgressInterval)
-	}
-	return append(args, h.cfg.Args...)
 }
 
 // advertised is the client URL that the server puts into its member list. Before

@@ -67,22 +67,57 @@ type options struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("robustness", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	names := fs.String("run", "", "run only these scenarios, or with -mutants these mutants (`NAME or number,...`)")
-	clients := fs.String("client", "", "run these clients (`NAME,...`): ours, client/v3; empty for both, or ours with -quick")
-	quick := fs.Bool("quick", false, "run a few seconds of the most productive scenarios: under 5 minutes in all")
-	d := fs.Duration("time", 0, "how long each scenario runs; 0 for its default")
-	seed := fs.Uint64("seed", 0, "seed of the random choices; 0 picks a new one")
-	out := fs.String("out", "out", "`folder` for the report and for the histories of failures")
-	mutants := fs.Bool("mutants", false, "run mutants of this client instead; scenarios or tests must catch them")
-	keep := fs.Bool("keep", false, "keep every history, not only those of failures")
-	soak := fs.Bool("soak", false, "run a mixed load under random faults for -time (10m) with a live display")
-	replay := fs.String("replay", "", "only judge this kept history `file` again")
-	fs.Usage = func() {
+	f := newFlags(stderr)
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if f.soak {
+		for _, other := range []string{"run", "quick", "keep", "mutants", "replay"} {
+			if given(f.FlagSet, other) {
+				return fmt.Errorf("-%s can't be combined with -soak", other)
+			}
+		}
+		return runSoak(ctx, soakOptions{client: f.clients, time: f.time, seed: f.seed, out: f.out}, stdout, stderr)
+	}
+	if f.replay != "" {
+		return judgeAgain(f.replay, stdout)
+	}
+	o, err := f.options()
+	if err != nil {
+		return err
+	}
+	return o.all(ctx, stdout, stderr)
+}
+
+// flags is the command line.
+type flags struct {
+	*flag.FlagSet
+	names, clients, out, replay string
+	quick, mutants, keep, soak  bool
+	time                        time.Duration
+	seed                        uint64
+}
+
+func newFlags(stderr io.Writer) *flags {
+	f := &flags{FlagSet: flag.NewFlagSet("robustness", flag.ContinueOnError)}
+	f.SetOutput(stderr)
+	f.StringVar(&f.names, "run", "", "run only these scenarios, or with -mutants these mutants (`NAME or number,...`)")
+	f.StringVar(&f.clients, "client", "", "run these clients (`NAME,...`): ours, client/v3; empty for both, or ours with -quick")
+	f.BoolVar(&f.quick, "quick", false, "run a few seconds of the most productive scenarios: under 5 minutes in all")
+	f.DurationVar(&f.time, "time", 0, "how long each scenario runs; 0 for its default")
+	f.Uint64Var(&f.seed, "seed", 0, "seed of the random choices; 0 picks a new one")
+	f.StringVar(&f.out, "out", "out", "`folder` for the report and for the histories of failures")
+	f.BoolVar(&f.mutants, "mutants", false, "run mutants of this client instead; scenarios or tests must catch them")
+	f.BoolVar(&f.keep, "keep", false, "keep every history, not only those of failures")
+	f.BoolVar(&f.soak, "soak", false, "run a mixed load under random faults for -time (10m) with a live display")
+	f.StringVar(&f.replay, "replay", "", "only judge this kept history `file` again")
+	f.Usage = func() {
 		fmt.Fprintln(stderr, "Usage: go run . [flags]")
 		fmt.Fprintln(stderr, "Without -run, -quick and -time it runs all scenarios and then the mutants of this client.")
-		fs.PrintDefaults()
+		f.PrintDefaults()
 		fmt.Fprintln(stderr, "Scenarios:")
 		for _, s := range scenario.All() {
 			fmt.Fprintf(stderr, "  %2d %-18s %s: %s\n", s.Number, s.Name, s.About, strings.Join(s.Judged, " "))
@@ -92,24 +127,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			fmt.Fprintf(stderr, "  %-20s %s: %s\n", m.Name, m.Fault, m.CaughtBy())
 		}
 	}
-	if err := fs.Parse(args); err != nil {
-		return err
-	}
-	if fs.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	}
-	if *soak {
-		for _, other := range []string{"run", "quick", "keep", "mutants", "replay"} {
-			if given(fs, other) {
-				return fmt.Errorf("-%s can't be combined with -soak", other)
-			}
-		}
-		return runSoak(ctx, soakOptions{client: *clients, time: *d, seed: *seed, out: *out}, stdout, stderr)
-	}
-	if *replay != "" {
-		return judgeAgain(*replay, stdout)
-	}
-	o := options{time: *d, quick: *quick, seed: *seed, out: *out, keep: *keep, clients: store.Names}
+	return f
+}
+
+// options are those of a run of scenarios or mutants.
+func (f *flags) options() (o options, err error) {
+	o = options{time: f.time, quick: f.quick, seed: f.seed, out: f.out, keep: f.keep, clients: store.Names}
 	if o.seed == 0 {
 		o.seed = newSeed()
 	}
@@ -117,20 +140,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		o.together = quickTogether
 	}
 	switch {
-	case *clients != "":
-		o.clients = strings.Split(*clients, ",")
+	case f.clients != "":
+		o.clients = strings.Split(f.clients, ",")
 	case o.quick:
 		o.clients = store.Names[:1]
 	}
 	for _, name := range o.clients {
 		if store.Drivers[name] == nil {
-			return fmt.Errorf("there is no client %q; there are %s", name, strings.Join(store.Names, " and "))
+			return o, fmt.Errorf("there is no client %q; there are %s", name, strings.Join(store.Names, " and "))
 		}
 	}
-	if err := o.choose(*names, *mutants); err != nil {
-		return err
-	}
-	return o.all(ctx, stdout, stderr)
+	return o, o.choose(f.names, f.mutants)
 }
 
 // choose picks the scenarios or mutants that names lists, or all of them.

@@ -207,6 +207,28 @@ func (s *schema) addType(at func(ast.Node) string, ts *ast.TypeSpec, doc *ast.Co
 	return nil
 }
 
+// options reads what follows the number in the etcd tag.
+func (f *field) options(rest string) error {
+	for rest != "" {
+		var option string
+		option, rest, _ = strings.Cut(rest, ",")
+		key, value, _ := strings.Cut(option, "=")
+		switch key {
+		case "name":
+			f.proto = normal(value)
+		case "oneof":
+			f.oneof = value
+		case "after":
+			f.after = value
+		case "when":
+			f.whenField, f.whenValue, _ = strings.Cut(value, ":")
+		default:
+			return fmt.Errorf("%s: %s: unknown option %q in the etcd tag", f.pos, f.goName, key)
+		}
+	}
+	return nil
+}
+
 // newField reads a field; it returns nil for one that the message does not have.
 func newField(at func(ast.Node) string, af *ast.Field) (*field, error) {
 	if len(af.Names) != 1 || af.Tag == nil {
@@ -225,22 +247,8 @@ func newField(at func(ast.Node) string, af *ast.Field) (*field, error) {
 	if f.num, err = strconv.Atoi(num); err != nil {
 		return nil, fmt.Errorf("%s: %s: no field number in the etcd tag", f.pos, f.goName)
 	}
-	for rest != "" {
-		var option string
-		option, rest, _ = strings.Cut(rest, ",")
-		key, value, _ := strings.Cut(option, "=")
-		switch key {
-		case "name":
-			f.proto = normal(value)
-		case "oneof":
-			f.oneof = value
-		case "after":
-			f.after = value
-		case "when":
-			f.whenField, f.whenValue, _ = strings.Cut(value, ":")
-		default:
-			return nil, fmt.Errorf("%s: %s: unknown option %q in the etcd tag", f.pos, f.goName, key)
-		}
+	if err := f.options(rest); err != nil {
+		return nil, err
 	}
 	t := af.Type
 	switch x := t.(type) {

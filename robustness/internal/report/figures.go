@@ -176,28 +176,36 @@ func lastFault(r *history.Run, at int64) int {
 	return sort.Search(len(r.Faults), func(i int) bool { return r.Faults[i].From > at }) - 1
 }
 
+// answer is a call that was answered.
+type answer struct{ began, ended int64 }
+
+// answers are in the order of their ends.
+type answers []answer
+
+// from is the number of answers before t.
+func (a answers) from(t int64) int {
+	return sort.Search(len(a), func(i int) bool { return a[i].ended >= t })
+}
+
 // recovery measures each fault and draws the curve over all.
 func (row *Row) recovery(r *history.Run) {
-	type answer struct{ began, ended int64 }
-	var answers []answer
+	var all answers
 	for i := range r.Calls {
 		if c := &r.Calls[i]; c.Fate == history.Done && !c.Stale && c.Patient {
-			answers = append(answers, answer{c.Began, c.Ended})
+			all = append(all, answer{c.Began, c.Ended})
 		}
 	}
-	if len(answers) == 0 || len(r.Faults) == 0 {
+	if len(all) == 0 || len(r.Faults) == 0 {
 		return
 	}
-	slices.SortFunc(answers, func(a, b answer) int { return int(a.ended - b.ended) })
-	from := func(t int64) int { return sort.Search(len(answers), func(i int) bool { return answers[i].ended >= t }) }
-
+	slices.SortFunc(all, func(a, b answer) int { return int(a.ended - b.ended) })
 	var first, outages, holds []time.Duration
 	for _, x := range r.Faults {
 		holds = append(holds, time.Duration(x.To-x.From))
 		longest, last := int64(0), x.From
 		found := false
-		for i := from(x.From); i < len(answers) && last < x.To+int64(afterwards); i++ {
-			a := answers[i]
+		for i := all.from(x.From); i < len(all) && last < x.To+int64(afterwards); i++ {
+			a := all[i]
 			if !found && a.began >= x.From {
 				first, found = append(first, time.Duration(a.ended-x.From)), true
 			}
@@ -207,22 +215,27 @@ func (row *Row) recovery(r *history.Run) {
 	}
 	row.FirstOK, row.Outage = spread(first), spread(outages)
 	row.Hold = spread(holds).P50
-	if row.Hold < bin {
-		return // a moment, not a time
+	if row.Hold >= bin { // a shorter one is a moment, not a time
+		row.curve(r.Faults, all)
 	}
+}
+
+// curve draws the answers per second around faults of about row.Hold.
+func (row *Row) curve(faults []history.Fault, all answers) {
 	for b := range int((lead + row.Hold + 2*afterwards) / bin) {
 		at := time.Duration(b)*bin - lead
-		n, faults := 0, 0
-		for i, x := range r.Faults {
+		n, counted := 0, 0
+		for i, x := range faults {
 			begin, end := x.From+int64(at), x.From+int64(at+bin)
-			alike := holds[i] > row.Hold*7/10 && holds[i] < row.Hold*13/10
-			if !alike || i > 0 && begin < r.Faults[i-1].To || i+1 < len(r.Faults) && end > r.Faults[i+1].From || end > answers[len(answers)-1].ended {
+			hold := time.Duration(x.To - x.From)
+			alike := hold > row.Hold*7/10 && hold < row.Hold*13/10
+			if !alike || i > 0 && begin < faults[i-1].To || i+1 < len(faults) && end > faults[i+1].From || end > all[len(all)-1].ended {
 				continue
 			}
-			n, faults = n+from(end)-from(begin), faults+1
+			n, counted = n+all.from(end)-all.from(begin), counted+1
 		}
-		if faults > 0 {
-			row.Curve = append(row.Curve, Point{at.Seconds(), float64(n) / float64(faults) / bin.Seconds()})
+		if counted > 0 {
+			row.Curve = append(row.Curve, Point{at.Seconds(), float64(n) / float64(counted) / bin.Seconds()})
 		}
 	}
 	if len(row.Curve) < 2 {

@@ -78,6 +78,21 @@ func (r *Report) markdown(out io.Writer) error {
 	}
 	w.line("")
 	availabilities(w, rows)
+	aroundFaults(w, rows)
+	figures(w, rows)
+	counts(w, rows)
+	mutants(w, r.Mutants)
+	details(w, rows)
+	w.line("## Invariants")
+	w.line("")
+	for _, name := range check.Names {
+		w.line("- %s: %s", name, check.Meaning[name])
+	}
+	return w.err
+}
+
+// aroundFaults writes how calls fare before, during and after the faults.
+func aroundFaults(w *writer, rows []Row) {
 	w.line("## Around the faults")
 	w.line("")
 	w.line("Answered calls per second and the share of answered calls, among calls with a context of 5 s.")
@@ -95,16 +110,6 @@ func (r *Report) markdown(out io.Writer) error {
 	w.line("")
 	w.line("![answered calls per second around each fault](%s)", fileSVG)
 	w.line("")
-	figures(w, rows)
-	counts(w, rows)
-	mutants(w, r.Mutants)
-	details(w, rows)
-	w.line("## Invariants")
-	w.line("")
-	for _, name := range check.Names {
-		w.line("- %s: %s", name, check.Meaning[name])
-	}
-	return w.err
 }
 
 // counts writes the table of the clients' counters.

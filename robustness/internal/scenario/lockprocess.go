@@ -62,46 +62,59 @@ func RunContenders(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
-	var (
-		contending sync.WaitGroup
-		mu         sync.Mutex // guards enc and values
-		enc        = json.NewEncoder(out)
-		values     int
-	)
-	emit := func(e contenderEvent) {
-		mu.Lock()
-		defer mu.Unlock()
-		_ = enc.Encode(e) // who reads it has ended
-	}
+	var contending sync.WaitGroup
+	output := &contenderOutput{to: json.NewEncoder(out), process: j.Process}
 	for i := range j.Contenders {
-		c := &contender{
-			ctx: context.Background(), client: &lockClient{j.Client, locks}, process: j.Process + i,
-			load:   &locking{wants: j.Wants, long: j.Long},
-			random: rand.New(rand.NewPCG(j.Seed, uint64(i))),
-			now:    func() int64 { return time.Now().UnixNano() },
-			sleep: func(d time.Duration) bool {
-				select {
-				case <-time.After(d):
-					return true
-				case <-stopped:
-					return false
-				}
-			},
-			value: func() string {
-				mu.Lock()
-				defer mu.Unlock()
-				values++
-				return fmt.Sprintf("p%d-%d", j.Process, values)
-			},
-			lock:   func(l history.Lock) { emit(contenderEvent{Lock: &l}) },
-			fenced: func(f history.Fenced) { emit(contenderEvent{Fenced: &f}) },
-		}
-		contending.Go(c.run)
+		contending.Go(j.contender(i, &lockClient{j.Client, locks}, output, stopped).run)
 	}
 	contending.Wait()
 	closing, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return errors.Join(locks.Close(closing), s.Close())
+}
+
+// contender makes the contender of a number. It ends when stopped is closed.
+func (j *contenderJob) contender(i int, client *lockClient, out *contenderOutput, stopped <-chan struct{}) *contender {
+	return &contender{
+		ctx: context.Background(), client: client, process: j.Process + i,
+		load:   &locking{wants: j.Wants, long: j.Long},
+		random: rand.New(rand.NewPCG(j.Seed, uint64(i))),
+		now:    func() int64 { return time.Now().UnixNano() },
+		sleep: func(d time.Duration) bool {
+			select {
+			case <-time.After(d):
+				return true
+			case <-stopped:
+				return false
+			}
+		},
+		value:  out.value,
+		lock:   func(l history.Lock) { out.emit(contenderEvent{Lock: &l}) },
+		fenced: func(f history.Fenced) { out.emit(contenderEvent{Fenced: &f}) },
+	}
+}
+
+// contenderOutput is what the contenders of a process share.
+type contenderOutput struct {
+	process int
+
+	mu     sync.Mutex // guards the fields below
+	to     *json.Encoder
+	values int
+}
+
+func (o *contenderOutput) emit(e contenderEvent) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_ = o.to.Encode(e) // its reader has ended
+}
+
+// value is another one each time.
+func (o *contenderOutput) value() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.values++
+	return fmt.Sprintf("p%d-%d", o.process, o.values)
 }
 
 // contenderProcess starts a process of contenders; its history becomes part of the run's. The
