@@ -1,6 +1,9 @@
 package concurrency
 
-import "context"
+import (
+	"context"
+	"math"
+)
 
 // Semaphore lets holders in as long as their weights add up to its limit at most. It is
 // safe for concurrent use. Requests are served in order: a heavy one is not starved by
@@ -10,7 +13,7 @@ type Semaphore struct {
 }
 
 // Semaphore returns the semaphore of a name. All users of a name must give the same
-// limit, which must be positive. It does no I/O.
+// limit, from 1 to 2,147,483,647. It does no I/O.
 //
 // Keys: <name>/<lease>[.<n>] with the value "weight/limit".
 func (co *Coordinator) Semaphore(name string, limit int) *Semaphore {
@@ -27,8 +30,8 @@ func (co *Coordinator) Semaphore(name string, limit int) *Semaphore {
 func (s *Semaphore) Acquire(ctx context.Context, weight int) (*Lock, error) {
 	q := s.q
 	switch {
-	case q.limit <= 0:
-		return nil, invalid("%q: the limit is %d; it must be positive", q.name, q.limit)
+	case q.limit <= 0 || q.limit > math.MaxInt32: // weights are added up
+		return nil, invalid("%q: the limit is %d; it must be from 1 to %d", q.name, q.limit, math.MaxInt32)
 	case weight <= 0 || int64(weight) > q.limit:
 		return nil, invalid("%q: the weight is %d; it must be between 1 and the limit, %d", q.name, weight, q.limit)
 	}

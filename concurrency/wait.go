@@ -65,7 +65,7 @@ func (q *queue) weights(list []contender) (before []blocker, budget int64, err e
 		if !ok {
 			weight = q.limit
 		}
-		before[i].weight = weight
+		before[i].weight = min(weight, q.limit)
 	}
 	return before, q.limit - q.weight, nil
 }

@@ -45,7 +45,9 @@
 // # Costs
 //
 // A write takes one request, as a plain Txn does. The request and etcd's log grow by a
-// compare and a put of the lane's key, 150 bytes together with the default name. Nothing
+// compare and a put of the lane's key. A Txn that puts 10 bytes to a key of 9 is a message of
+// 177 bytes in place of 27, and takes 263 bytes of the log in place of 110; one of [Writer.Once]
+// with an ID of 9 bytes 159 and 247. Writes that share a Txn share that. Nothing
 // accumulates in the store: a Writer has Config.Lanes keys at most, whose old values go with
 // the next compaction. The first write of each lane takes one request more, and the first
 // one of a coordinator grants the lease. A write of [Writer.Once] leaves its marker, about

@@ -48,7 +48,8 @@
 // # Costs
 //
 // An item takes three requests: Add, the claim, and Ack. Each puts or deletes two or three
-// keys. Nack is one more, and so is a claim that another process was faster with. A process
+// keys. With a name and an ID of 4 bytes and a value of 10 they are messages of 250, 188 and 274
+// bytes, and take 970 bytes of etcd's log together. Nack is one more, and so is a claim that another process was faster with. A process
 // that takes follows all items but their values: one watch, which brings five changes of small
 // keys for each item. The values go to those who claim them.
 //

@@ -13,6 +13,12 @@
 // number of clients and callers take blocks with one round trip each. The callers of one
 // [Sequence] share a block.
 //
+// # Costs
+//
+// A block takes one request, a message of 82 bytes and 170 bytes of etcd's log with a name of 7.
+// [Counter.Add] takes one too, of 263 bytes, while nobody else adds, and one more when it does not
+// know the value. The store keeps one key for each name.
+//
 // # What is promised
 //
 // A number is given to one caller only, whatever fails. Within one Sequence numbers grow.

@@ -33,7 +33,8 @@
 // # Costs
 //
 // One round trip per read of the first attempt, one for the commit, and one per
-// conflict. Transactions that only read do not commit.
+// conflict. Transactions that only read do not commit. One that reads and puts two keys of 9
+// bytes takes three requests, together of 145 bytes with values of 10, and with a Writer 360.
 //
 // Transactions of one client that change the same keys at the same time take turns and share
 // a commit; see [Config.Alone] for what watches see of that. Those of different clients make

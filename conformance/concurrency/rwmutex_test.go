@@ -3,6 +3,7 @@ package concurrency
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -225,7 +226,7 @@ func TestSemaphoreBadInput(t *testing.T) {
 	c, name := connect(t, etcd.Config{}), ownName(t)
 	co := fresh(t)
 	ctx := within(t, 20*time.Second)
-	for _, call := range []struct{ limit, weight int }{{0, 1}, {-1, 1}, {3, 0}, {3, -1}, {3, 4}} {
+	for _, call := range []struct{ limit, weight int }{{0, 1}, {-1, 1}, {3, 0}, {3, -1}, {3, 4}, {math.MaxInt, 1}} {
 		if _, err := co.Semaphore(name, call.limit).Acquire(ctx, call.weight); !errors.Is(err, etcd.ErrInvalidRequest) {
 			t.Errorf("%+v: %v", call, err)
 		}

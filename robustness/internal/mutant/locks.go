@@ -77,7 +77,7 @@ var lockMutants = []Mutant{
 	{
 		Name: "weightless", Fault: "a semaphore counts holders, not what they weigh",
 		File:     "concurrency/wait.go",
-		Old:      "		before[i].weight = weight\n",
+		Old:      "		before[i].weight = min(weight, q.limit)\n",
 		New:      "		before[i].weight = min(weight, 1)\n",
 		Scenario: "lock-cuts", Time: 6 * time.Second, Invariant: "L4",
 	},
