@@ -72,7 +72,8 @@ func (m *Mutex) TryLock(ctx context.Context) (*Lock, error) { return m.q.acquire
 
 // Do calls f while it holds the mutex. The context of f ends with ctx and when the lock is
 // lost. Do waits for f before it unlocks; f may unlock itself. The result joins f's error
-// and ErrLockLost if the lock was lost. When ctx has ended, the release goes on without Do.
+// and ErrLockLost if the lock was lost. When ctx has ended, the release goes on without Do. A
+// panic of f unlocks and goes on to Do's caller.
 func (m *Mutex) Do(ctx context.Context, f func(ctx context.Context, l *Lock) error) error {
 	if f == nil {
 		return invalid("%q: the function is nil", m.q.name)

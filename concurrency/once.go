@@ -11,7 +11,8 @@ import (
 // that f has returned, on all of them, now and later. It is kept in the key <name>.done,
 // together with the effects of the operations that f returns: these are applied exactly
 // once. f itself is called again if its process is lost before that, so it runs at least
-// once; its context ends when the lock that protects it is lost.
+// once; its context ends when the lock that protects it is lost. A panic of f goes on to its
+// caller, and the next one calls its f.
 //
 // Errors: f's, after which the next caller calls its f, and those of [Mutex.Lock] and
 // [Lock.Txn].

@@ -19,7 +19,8 @@ import (
 //
 // Run returns when ctx ends, when f returns nil while it leads, and, unless Restart is set,
 // when f returns an error while it leads: that error. If f ignores its context, Run waits:
-// the leadership is kept as long as the lease lives.
+// the leadership is kept as long as the lease lives. A panic of f resigns and goes on to Run's
+// caller.
 func (e *Election) Run(ctx context.Context, f func(ctx context.Context, ld *Leadership) error) error {
 	if f == nil {
 		return invalid("%q: the function is nil", e.q.name)

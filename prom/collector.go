@@ -40,7 +40,7 @@ var values = []value{
 	counter("watch_resumes", "Watches that a member serves again.", func(s *etcd.Stats) int64 { return s.WatchResumes }),
 	counter("lease_renewals", "Answers to renewals of leases.", func(s *etcd.Stats) int64 { return s.Renewals }),
 	counter("leases_lost", "Leases that ended otherwise than by this client's Revoke or Close.", func(s *etcd.Stats) int64 { return s.LeasesLost }),
-	counter("hook_panics", "Panics of hooks.", func(s *etcd.Stats) int64 { return s.HookPanics }),
+	counter("hook_panics", "Panics of hooks and of other functions that the client was given.", func(s *etcd.Stats) int64 { return s.HookPanics }),
 	gauge("calls_waiting", "Calls that wait to share a request.", func(s *etcd.Stats) int { return s.CallsWaiting }),
 	gauge("watches", "Watches that live.", func(s *etcd.Stats) int { return s.Watches }),
 	gauge("watches_waiting", "Watches that no member serves.", func(s *etcd.Stats) int { return s.WatchesWaiting }),
