@@ -102,7 +102,7 @@ func TestEveryRow(t *testing.T) {
 			needed = append(needed, figCPUShare, figLeaseBytes)
 		case "cache-bootstrap", "cache-memory":
 			needed = []string{figOps, figServerCPU}
-		case "cache-peek": // no request: the server may be idle for a whole round
+		case "cache-peek", "lock-linger": // no request: the server may be idle for a whole round
 			needed = append(needed, figP50, figP99)
 		case "clients":
 			needed = []string{figOps, figServerCPU, figClientBytes, figClientGoroutines, figClientConns}
