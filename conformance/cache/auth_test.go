@@ -6,6 +6,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -24,7 +25,7 @@ func must(t testing.TB) func(any, error) {
 // protect switches authentication on, with a user reader who may do nothing.
 func protect(t testing.TB, c *etcd.Client) {
 	t.Helper()
-	ctx, a := within(t, waits), c.Auth()
+	ctx, a := testbed.Within(t, testbed.Patience), c.Auth()
 	must(t)(a.UserAdd(ctx, etcd.UserAddRequest{Name: "root", Password: rootPassword}))
 	must(t)(a.UserGrantRole(ctx, etcd.UserGrantRoleRequest{User: "root", Role: "root"}))
 	must(t)(a.UserAdd(ctx, etcd.UserAddRequest{Name: "reader", Password: "pw"}))
@@ -37,7 +38,7 @@ func protect(t testing.TB, c *etcd.Client) {
 func allow(t testing.TB, root *etcd.Client, grant etcd.RoleGrantPermissionRequest) {
 	t.Helper()
 	grant.Role = "reader"
-	must(t)(root.Auth().RoleGrantPermission(within(t, waits), grant))
+	must(t)(root.Auth().RoleGrantPermission(testbed.Within(t, testbed.Patience), grant))
 }
 
 // A cache whose user loses the permission keeps what it has until the next connection, then
@@ -45,25 +46,25 @@ func allow(t testing.TB, root *etcd.Client, grant etcd.RoleGrantPermissionReques
 func TestPermissionLost(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	direct := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, direct, scope+"a", "1")
+	direct := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, direct, scope+"a", "1")
 	protect(t, direct)
-	root := connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "root", Password: rootPassword})
+	root := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "root", Password: rootPassword})
 	all := etcd.RoleGrantPermissionRequest{Key: scope, Prefix: true}
 	allow(t, root, all)
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
-	ca := caching(t, connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, Username: "reader", Password: "pw"}))
+	ca := caching(t, testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, Username: "reader", Password: "pw"}))
 	get(t, ca, scope+"a", cache.Linearizable)
 
-	must(t)(root.Auth().RoleRevokePermission(within(t, waits), etcd.RoleRevokePermissionRequest{Role: "reader", Key: scope, Prefix: true}))
-	if _, err := ca.Get(within(t, waits), scope+"a", cache.Linearizable); !errors.Is(err, etcd.ErrPermissionDenied) {
+	must(t)(root.Auth().RoleRevokePermission(testbed.Within(t, testbed.Patience), etcd.RoleRevokePermissionRequest{Role: "reader", Key: scope, Prefix: true}))
+	if _, err := ca.Get(testbed.Within(t, testbed.Patience), scope+"a", cache.Linearizable); !errors.Is(err, etcd.ErrPermissionDenied) {
 		t.Errorf("Linearizable: %v", err)
 	}
 	if r := get(t, ca, scope+"a", cache.Local); string(r.KV.Value) != "1" || r.FromServer {
 		t.Errorf("Local: %+v", r)
 	}
 	proxy.Reset()
-	ctx := within(t, waits)
+	ctx := testbed.Within(t, testbed.Patience)
 	for st := ca.Stats(); st.State != cache.StateStale || !errors.Is(st.Err, etcd.ErrPermissionDenied); st = ca.Stats() {
 		if ctx.Err() != nil {
 			t.Fatalf("%+v", st)
@@ -74,7 +75,7 @@ func TestPermissionLost(t *testing.T) {
 		t.Errorf("Local, when the watch is refused: %+v", r)
 	}
 	allow(t, root, all)
-	last := put(t, root, scope+"a", "2")
+	last := testbed.Put(t, root, scope+"a", "2")
 	for r := get(t, ca, scope+"a", cache.Local); r.Revision < last; r = get(t, ca, scope+"a", cache.Local) {
 		if ctx.Err() != nil {
 			t.Fatalf("the cache stays at %d: %+v", r.Revision, ca.Stats())

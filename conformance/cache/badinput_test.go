@@ -8,6 +8,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -15,12 +16,12 @@ import (
 func TestNamedErrors(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	ctx := within(t, waits)
-	gone := put(t, c, scope+"a", "old")
-	put(t, c, scope+"a", "1")
-	put(t, c, "large", strings.Repeat("x", 2000))
-	last := put(t, c, scope+"bad", "no number")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	ctx := testbed.Within(t, testbed.Patience)
+	gone := testbed.Put(t, c, scope+"a", "old")
+	testbed.Put(t, c, scope+"a", "1")
+	testbed.Put(t, c, "large", strings.Repeat("x", 2000))
+	last := testbed.Put(t, c, scope+"bad", "no number")
 	if _, err := c.Compact(ctx, etcd.CompactRequest{Revision: last}); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -32,7 +33,7 @@ func BenchmarkPeek(b *testing.B) {
 	for _, n := range []int{10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s := etcdtest.StartProcess(b, etcdtest.Config{})
-			c := connect(b, etcd.Config{Endpoints: s.Endpoints()})
+			c := testbed.Connect(b, etcd.Config{Endpoints: s.Endpoints()})
 			fill(b, c, n)
 			ca := caching(b, c)
 			keys := make([]string, 1<<16)
@@ -56,7 +57,7 @@ func BenchmarkLinearizable(b *testing.B) {
 		for _, cached := range []bool{true, false} {
 			b.Run(fmt.Sprint("busy=", busy, "/cached=", cached), func(b *testing.B) {
 				s := etcdtest.StartProcess(b, etcdtest.Config{})
-				c := connect(b, etcd.Config{Endpoints: s.Endpoints()})
+				c := testbed.Connect(b, etcd.Config{Endpoints: s.Endpoints()})
 				fill(b, c, 1000)
 				ca := caching(b, c)
 				read := func(key string) error {
@@ -69,13 +70,13 @@ func BenchmarkLinearizable(b *testing.B) {
 						return err
 					}
 				}
-				writer := connect(b, etcd.Config{Endpoints: s.Endpoints()})
+				writer := testbed.Connect(b, etcd.Config{Endpoints: s.Endpoints()})
 				var over atomic.Bool
 				var writing sync.WaitGroup
 				if busy {
 					writing.Go(func() {
 						for !over.Load() {
-							put(b, writer, "out", "1")
+							testbed.Put(b, writer, "out", "1")
 						}
 					})
 				}

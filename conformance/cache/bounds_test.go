@@ -9,6 +9,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -17,10 +18,10 @@ import (
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	big := strings.Repeat("x", 10_000)
 	for _, key := range []string{"a", "b", "c"} {
-		put(t, c, scope+key, big)
+		testbed.Put(t, c, scope+key, big)
 	}
 	make := func(config cache.Config) *cache.Cache {
 		config.Key, config.Prefix = scope, true
@@ -36,7 +37,7 @@ func TestTooLarge(t *testing.T) {
 		if _, presence := ca.Peek(scope + "a"); presence != cache.Unknown {
 			t.Errorf("Peek: %v", presence)
 		}
-		if _, err := ca.Snapshot(within(t, waits), cache.Local); !errors.Is(err, cache.ErrCacheTooLarge) {
+		if _, err := ca.Snapshot(testbed.Within(t, testbed.Patience), cache.Local); !errors.Is(err, cache.ErrCacheTooLarge) {
 			t.Errorf("Snapshot: %v", err)
 		}
 		for _, f := range []cache.Freshness{cache.Local, cache.Linearizable, cache.AtLeast(last), cache.Within(time.Second), cache.Exact(last)} {
@@ -49,31 +50,31 @@ func TestTooLarge(t *testing.T) {
 		}
 	}
 	ca := make(cache.Config{MaxBytes: 25_000})
-	if err := ca.Ready(within(t, waits)); !errors.Is(err, cache.ErrCacheTooLarge) {
+	if err := ca.Ready(testbed.Within(t, testbed.Patience)); !errors.Is(err, cache.ErrCacheTooLarge) {
 		t.Errorf("Ready: %v", err)
 	}
-	check(ca, put(t, c, "out", "1"))
+	check(ca, testbed.Put(t, c, "out", "1"))
 
 	ca = make(cache.Config{MaxBytes: 35_000})
-	if err := ca.Ready(within(t, waits)); err != nil {
+	if err := ca.Ready(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	sub := ca.Subscribe("")
-	if _, err := sub.Next(within(t, waits)); err != nil {
+	if _, err := sub.Next(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Error(err)
 	}
-	last := put(t, c, scope+"d", big)
-	if _, err := sub.Next(within(t, waits)); !errors.Is(err, cache.ErrCacheTooLarge) {
+	last := testbed.Put(t, c, scope+"d", big)
+	if _, err := sub.Next(testbed.Within(t, testbed.Patience)); !errors.Is(err, cache.ErrCacheTooLarge) {
 		t.Errorf("Subscription: %v", err)
 	}
 	check(ca, last)
 
 	ca = make(cache.Config{MaxBytes: 25_000, NoFallback: true})
-	if _, err := ca.Get(within(t, waits), scope+"a", cache.Linearizable); !errors.Is(err, cache.ErrCacheTooLarge) {
+	if _, err := ca.Get(testbed.Within(t, testbed.Patience), scope+"a", cache.Linearizable); !errors.Is(err, cache.ErrCacheTooLarge) {
 		t.Errorf("Get without a fallback: %v", err)
 	}
 	_ = ca.Close()
-	if _, err := ca.Get(within(t, waits), scope+"a", cache.Local); !errors.Is(err, cache.ErrClosed) {
+	if _, err := ca.Get(testbed.Within(t, testbed.Patience), scope+"a", cache.Local); !errors.Is(err, cache.ErrClosed) {
 		t.Errorf("Get after Close: %v", err)
 	}
 }
@@ -83,11 +84,11 @@ func TestTooLarge(t *testing.T) {
 func TestKeepValue(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, c, scope+"large", strings.Repeat("x", 1000))
-	put(t, c, scope+"small", "1")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, c, scope+"large", strings.Repeat("x", 1000))
+	testbed.Put(t, c, scope+"small", "1")
 	ca := cachingOf(t, c, cache.Config{Key: scope, Prefix: true, KeepValue: func(kv *etcd.KeyValue) bool { return len(kv.Value) < 100 }})
-	if _, err := c.Compact(t.Context(), etcd.CompactRequest{Revision: put(t, c, "out", "1")}); err != nil {
+	if _, err := c.Compact(t.Context(), etcd.CompactRequest{Revision: testbed.Put(t, c, "out", "1")}); err != nil {
 		t.Fatal(err)
 	}
 	if kv, presence := ca.Peek(scope + "large"); presence != cache.WithoutValue || kv.ModRevision == 0 || kv.Value != nil {
@@ -111,7 +112,7 @@ func TestKeepValue(t *testing.T) {
 	if st := ca.Stats(); st.ValueReads == 0 || st.ValueReads+st.Fallbacks < 2 || st.Bytes > 1000 {
 		t.Errorf("%+v", st)
 	}
-	put(t, c, scope+"large", "now small")
+	testbed.Put(t, c, scope+"large", "now small")
 	if r := get(t, ca, scope+"large", cache.Linearizable); string(r.KV.Value) != "now small" {
 		t.Errorf("%+v", r)
 	}
@@ -122,8 +123,8 @@ func TestKeepValue(t *testing.T) {
 func TestFunctionsMayPanic(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, c, scope+"a", "1")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, c, scope+"a", "1")
 	for name, config := range map[string]cache.Config{
 		"KeepValue":  {KeepValue: func(kv *etcd.KeyValue) bool { return string(kv.Value) == "1" || panics() }},
 		"OnMutation": {OnMutation: func(string) { panics() }},
@@ -132,15 +133,15 @@ func TestFunctionsMayPanic(t *testing.T) {
 			config.Key, config.Prefix = scope, true
 			ca := cachingOf(t, c, config)
 			sub := ca.Subscribe("")
-			if _, err := sub.Next(within(t, 30*time.Second)); err != nil {
+			if _, err := sub.Next(testbed.Within(t, 30*time.Second)); err != nil {
 				t.Fatal(err)
 			}
 			if name == "OnMutation" {
 				kv, _ := ca.Peek(scope + "a")
 				kv.Value[0] = '0'
 			}
-			put(t, c, scope+"a", "2")
-			_, err := sub.Next(within(t, 30*time.Second))
+			testbed.Put(t, c, scope+"a", "2")
+			_, err := sub.Next(testbed.Within(t, 30*time.Second))
 			if !errors.Is(err, cache.ErrPanicked) || !strings.Contains(err.Error(), "Config."+name+" panicked at bounds_test.go:") {
 				t.Errorf("got %v", err)
 			}
@@ -150,7 +151,7 @@ func TestFunctionsMayPanic(t *testing.T) {
 			if r := get(t, ca, scope+"a", cache.Linearizable); !r.FromServer || string(r.KV.Value) != "2" {
 				t.Errorf("%+v", r)
 			}
-			put(t, c, scope+"a", "1")
+			testbed.Put(t, c, scope+"a", "1")
 		})
 	}
 }
@@ -162,14 +163,14 @@ func panics() bool { panic("oh") }
 func TestExact(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	before := put(t, c, scope+"a", "before")
-	first := put(t, c, scope+"a", "first")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	before := testbed.Put(t, c, scope+"a", "before")
+	first := testbed.Put(t, c, scope+"a", "first")
 	ca := caching(t, c)
-	put(t, c, "out", "1")
-	second := put(t, c, scope+"a", "second")
+	testbed.Put(t, c, "out", "1")
+	second := testbed.Put(t, c, scope+"a", "second")
 	snapshot(t, ca, cache.AtLeast(second))
-	gone := drop(t, c, scope+"a")
+	gone := testbed.Delete(t, c, scope+"a")
 	for revision, want := range map[int64]string{before: "before", first: "first", first + 1: "first", second: "second", gone: ""} {
 		r := get(t, ca, scope+"a", cache.Exact(revision))
 		if string(r.KV.Value) != want || r.Revision != revision || r.FromServer != (revision == before) {
@@ -180,16 +181,16 @@ func TestExact(t *testing.T) {
 	if kv, _ := sn.Get(scope + "a"); string(kv.Value) != "first" || sn.Revision() != first {
 		t.Errorf("a snapshot of %d: %s", sn.Revision(), kv.Value)
 	}
-	if _, err := ca.Snapshot(within(t, waits), cache.Exact(before)); !errors.Is(err, etcd.ErrCompacted) {
+	if _, err := ca.Snapshot(testbed.Within(t, testbed.Patience), cache.Exact(before)); !errors.Is(err, etcd.ErrCompacted) {
 		t.Errorf("a snapshot before the cache: %v", err)
 	}
-	if _, err := ca.Get(within(t, waits), scope+"a", cache.Exact(gone+100)); !errors.Is(err, etcd.ErrFutureRevision) {
+	if _, err := ca.Get(testbed.Within(t, testbed.Patience), scope+"a", cache.Exact(gone+100)); !errors.Is(err, etcd.ErrFutureRevision) {
 		t.Errorf("the future: %v", err)
 	}
 	if _, err := c.Compact(t.Context(), etcd.CompactRequest{Revision: gone}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ca.Get(within(t, waits), scope+"a", cache.Exact(before)); !errors.Is(err, etcd.ErrCompacted) {
+	if _, err := ca.Get(testbed.Within(t, testbed.Patience), scope+"a", cache.Exact(before)); !errors.Is(err, etcd.ErrCompacted) {
 		t.Errorf("what is compacted: %v", err)
 	}
 	if r := get(t, ca, scope+"a", cache.Exact(second)); string(r.KV.Value) != "second" {
@@ -202,11 +203,11 @@ func TestExact(t *testing.T) {
 func TestNotReadyFallsBack(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	direct := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	last := put(t, direct, scope+"a", "1")
+	direct := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	last := testbed.Put(t, direct, scope+"a", "1")
 	protect(t, direct)
-	allow(t, connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "root", Password: rootPassword}), etcd.RoleGrantPermissionRequest{Key: scope + "a"})
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "reader", Password: "pw"})
+	allow(t, testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "root", Password: rootPassword}), etcd.RoleGrantPermissionRequest{Key: scope + "a"})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "reader", Password: "pw"})
 	// The reader may read one key and not the range, so that its cache stays as it is.
 	ca, err := cache.New(c, cache.Config{Key: scope, Prefix: true})
 	if err != nil {
@@ -218,7 +219,7 @@ func TestNotReadyFallsBack(t *testing.T) {
 			t.Errorf("%v: %+v", f, r)
 		}
 	}
-	if _, err := ca.Get(within(t, waits), scope+"a", cache.AtLeast(last+1000)); !errors.Is(err, etcd.ErrFutureRevision) {
+	if _, err := ca.Get(testbed.Within(t, testbed.Patience), scope+"a", cache.AtLeast(last+1000)); !errors.Is(err, etcd.ErrFutureRevision) {
 		t.Errorf("the future: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -235,9 +236,9 @@ func TestNotReadyFallsBack(t *testing.T) {
 func TestOnMutation(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	for _, key := range []string{"read", "replaced", "closed", "clean"} {
-		put(t, c, scope+key, "value")
+		testbed.Put(t, c, scope+key, "value")
 	}
 	found := make(chan string, 10)
 	ca := cachingOf(t, c, cache.Config{Key: scope, Prefix: true, OnMutation: func(key string) { found <- key }})
@@ -252,7 +253,7 @@ func TestOnMutation(t *testing.T) {
 			if got != scope+key {
 				t.Errorf("%s, want %s", got, key)
 			}
-		case <-time.After(waits):
+		case <-time.After(testbed.Patience):
 			t.Errorf("nobody has found what was done to %s", key)
 		}
 	}
@@ -260,10 +261,10 @@ func TestOnMutation(t *testing.T) {
 	ca.Peek(scope + "read")
 	expect("read")
 	spoil("replaced")
-	put(t, c, scope+"replaced", "again")
+	testbed.Put(t, c, scope+"replaced", "again")
 	expect("replaced")
 	spoil("closed")
-	put(t, c, scope+"clean", "again")
+	testbed.Put(t, c, scope+"clean", "again")
 	_ = ca.Close()
 	expect("closed")
 	if len(found) > 0 {

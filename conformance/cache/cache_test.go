@@ -11,6 +11,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -18,8 +19,8 @@ import (
 func TestLocalReads(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	first := put(t, c, scope+"a", "1")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	first := testbed.Put(t, c, scope+"a", "1")
 	ca := caching(t, c)
 	see := func(revision int64, want string) {
 		t.Helper()
@@ -38,10 +39,10 @@ func TestLocalReads(t *testing.T) {
 		}
 	}
 	see(first, fmt.Sprintf("in/a=1@%d", first))
-	second := put(t, c, scope+"a", "2")
+	second := testbed.Put(t, c, scope+"a", "2")
 	see(second, fmt.Sprintf("in/a=2@%d", second))
-	see(drop(t, c, scope+"a"), "-")
-	again := put(t, c, scope+"a", "3")
+	see(testbed.Delete(t, c, scope+"a"), "-")
+	again := testbed.Put(t, c, scope+"a", "3")
 	see(again, fmt.Sprintf("in/a=3@%d", again))
 }
 
@@ -49,9 +50,9 @@ func TestLocalReads(t *testing.T) {
 func TestOutOfScope(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	for _, key := range []string{"a", "b", "ba", "c"} {
-		put(t, c, key, "1")
+		testbed.Put(t, c, key, "1")
 	}
 	for want, config := range map[string]cache.Config{
 		"b":        {Key: "b"},
@@ -86,7 +87,7 @@ func TestOutOfScope(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	for _, config := range []cache.Config{{}, {Key: "a", Prefix: true, FromKey: true}, {Key: "b", RangeEnd: "a"}, {Key: "b", RangeEnd: "b"}} {
 		if _, err := cache.New(c, config); !errors.Is(err, etcd.ErrInvalidConfig) || !strings.Contains(err.Error(), "Config: ") {
 			t.Errorf("%+v: %v", config, err)
@@ -117,15 +118,15 @@ func TestBadInput(t *testing.T) {
 func TestSnapshots(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	for _, key := range []string{"a/1", "a/2", "b/1", "b/2"} {
-		put(t, c, scope+key, "1")
+		testbed.Put(t, c, scope+key, "1")
 	}
 	ca := caching(t, c)
 	older := snapshot(t, ca, cache.Linearizable)
-	put(t, c, scope+"a/2", "2")
-	drop(t, c, scope+"b/1")
-	newer := snapshot(t, ca, cache.AtLeast(put(t, c, scope+"c", "1")))
+	testbed.Put(t, c, scope+"a/2", "2")
+	testbed.Delete(t, c, scope+"b/1")
+	newer := snapshot(t, ca, cache.AtLeast(testbed.Put(t, c, scope+"c", "1")))
 
 	keys := func(seq func(func(etcd.KeyValue) bool)) string {
 		var out []string
@@ -174,22 +175,22 @@ func TestSnapshots(t *testing.T) {
 func TestReadsOwnWrites(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	ca := caching(t, connect(t, etcd.Config{Endpoints: s.Endpoints()}))
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	ca := caching(t, testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()}))
 	caught := 0 // up by the cache itself, on a busy machine too
 	for i := range 100 {
 		value := fmt.Sprint(i)
-		revision := put(t, c, scope+"a", value)
+		revision := testbed.Put(t, c, scope+"a", value)
 		if r := get(t, ca, scope+"a", cache.Linearizable); string(r.KV.Value) != value || r.Revision < revision {
 			t.Fatalf("Linearizable: %s of %d after the write of %s at %d", pair(r), r.Revision, value, revision)
 		}
-		revision = put(t, c, "out", value)
+		revision = testbed.Put(t, c, "out", value)
 		if r := get(t, ca, scope+"a", cache.Linearizable); r.Revision < revision {
 			t.Fatalf("Linearizable: an answer of %d after a write at %d", r.Revision, revision)
 		} else if !r.FromServer {
 			caught++
 		}
-		revision = put(t, c, scope+"b", value)
+		revision = testbed.Put(t, c, scope+"b", value)
 		if r := get(t, ca, scope+"b", cache.AtLeast(revision)); string(r.KV.Value) != value {
 			t.Fatalf("AtLeast(%d): %s of %d", revision, pair(r), r.Revision)
 		}
@@ -206,14 +207,14 @@ func TestReadsOwnWrites(t *testing.T) {
 func TestFutureRevision(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	last := put(t, c, scope+"a", "1")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	last := testbed.Put(t, c, scope+"a", "1")
 	ca := caching(t, c)
 	before := ca.Stats().Flights
-	if _, err := ca.Get(within(t, 10*time.Second), scope+"a", cache.AtLeast(last+1)); !errors.Is(err, etcd.ErrFutureRevision) {
+	if _, err := ca.Get(testbed.Within(t, 10*time.Second), scope+"a", cache.AtLeast(last+1)); !errors.Is(err, etcd.ErrFutureRevision) {
 		t.Errorf("Get: %v", err)
 	}
-	if _, err := ca.Snapshot(within(t, 10*time.Second), cache.AtLeast(last+1)); !errors.Is(err, etcd.ErrFutureRevision) {
+	if _, err := ca.Snapshot(testbed.Within(t, 10*time.Second), cache.AtLeast(last+1)); !errors.Is(err, etcd.ErrFutureRevision) {
 		t.Errorf("Snapshot: %v", err)
 	}
 	if n := ca.Stats().Flights - before; n != 2 {
@@ -225,8 +226,8 @@ func TestFutureRevision(t *testing.T) {
 func TestLinearizableIsShared(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, c, scope+"a", "1")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, c, scope+"a", "1")
 	ca := caching(t, c)
 	before := ca.Stats().Flights
 	const readers, each = 64, 50
@@ -234,7 +235,7 @@ func TestLinearizableIsShared(t *testing.T) {
 	for range readers {
 		all.Go(func() {
 			for range each {
-				if _, err := ca.Get(within(t, 30*time.Second), scope+"a", cache.Linearizable); err != nil {
+				if _, err := ca.Get(testbed.Within(t, 30*time.Second), scope+"a", cache.Linearizable); err != nil {
 					t.Error(err)
 					return
 				}
@@ -251,8 +252,8 @@ func TestLinearizableIsShared(t *testing.T) {
 func TestWithin(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, c, scope+"a", "1")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, c, scope+"a", "1")
 	ca := caching(t, c)
 	flights := func() int64 { return ca.Stats().Flights }
 	began := flights()
@@ -277,14 +278,14 @@ func TestWithin(t *testing.T) {
 func TestPartition(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	direct := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	direct := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
-	ca := caching(t, connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}))
-	last := put(t, direct, scope+"a", "1")
+	ca := caching(t, testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}))
+	last := testbed.Put(t, direct, scope+"a", "1")
 	current(t, ca, last)
 	proxy.Silence(true)
 	proxy.Reset()
-	later := put(t, direct, scope+"a", "2")
+	later := testbed.Put(t, direct, scope+"a", "2")
 	fails(t, ca, cache.Linearizable, cache.AtLeast(later), cache.Within(time.Millisecond))
 	for _, f := range []cache.Freshness{cache.Local, cache.AtLeast(last), cache.Within(time.Hour)} {
 		if r := get(t, ca, scope+"a", f); string(r.KV.Value) != "1" {
@@ -302,13 +303,13 @@ func TestPartition(t *testing.T) {
 	current(t, ca, later)
 }
 
-// A cache that has not read anything waits, and says why.
+// A cache that has not read anything testbed.Patience, and says why.
 func TestNotReady(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
 	proxy.Silence(true)
-	ca, err := cache.New(connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, DialTimeout: 50 * time.Millisecond}), cache.Config{Key: scope, Prefix: true})
+	ca, err := cache.New(testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, DialTimeout: 50 * time.Millisecond}), cache.Config{Key: scope, Prefix: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,9 +334,9 @@ func TestNotReady(t *testing.T) {
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	direct := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	direct := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	m := new(mute)
-	client := connect(t, etcd.Config{Endpoints: s.Endpoints(), DialContext: m.dial})
+	client := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints(), DialContext: m.dial})
 	if err := client.Ready(t.Context()); err != nil { // the first connection is that of calls
 		t.Fatal(err)
 	}
@@ -344,7 +345,7 @@ func TestFallback(t *testing.T) {
 	m.set(true)
 	defer m.set(false)
 	for i := range 10 {
-		revision := put(t, direct, scope+"a", fmt.Sprint(i))
+		revision := testbed.Put(t, direct, scope+"a", fmt.Sprint(i))
 		for _, f := range []cache.Freshness{cache.Linearizable, cache.AtLeast(revision)} {
 			if r := get(t, ca, scope+"a", f); string(r.KV.Value) != fmt.Sprint(i) || !r.FromServer || r.Revision < revision {
 				t.Errorf("%d: %s of %d, from the server: %v", i, pair(r), r.Revision, r.FromServer)
@@ -366,20 +367,20 @@ func TestFallback(t *testing.T) {
 func TestReset(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
-	direct := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, direct, scope+"a", "kept")
-	b := takeBackup(t, s)
-	newHistory(t, direct)
-	client := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	direct := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, direct, scope+"a", "kept")
+	b := testbed.TakeBackup(t, s)
+	testbed.NewHistory(t, direct)
+	client := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	ca := caching(t, client)
 	var lost int64
 	for range 5 {
-		lost = put(t, direct, scope+"a", "lost")
+		lost = testbed.Put(t, direct, scope+"a", "lost")
 	}
 	if r := get(t, ca, scope+"a", cache.AtLeast(lost)); string(r.KV.Value) != "lost" {
 		t.Fatalf("%s", pair(r))
 	}
-	b.restore(t)
+	b.Restore(t)
 	for range 300 { // the watch is between two members
 		if r := get(t, ca, scope+"a", cache.Linearizable); string(r.KV.Value) != "kept" {
 			t.Fatalf("a linearizable read of the old history: %s of %d, from the server: %v", pair(r), r.Revision, r.FromServer)
@@ -397,18 +398,18 @@ func TestReset(t *testing.T) {
 func TestClose(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, c, scope+"a", "1")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, c, scope+"a", "1")
 	ca := caching(t, c)
 	sn := snapshot(t, ca, cache.Local)
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
 	proxy.Silence(true)
-	waiting, err := cache.New(connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}), cache.Config{Key: scope, Prefix: true})
+	waiting, err := cache.New(testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}), cache.Config{Key: scope, Prefix: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- waiting.Ready(within(t, 30*time.Second)) }()
+	go func() { ended <- waiting.Ready(testbed.Within(t, 30*time.Second)) }()
 	for _, closing := range []*cache.Cache{ca, waiting, ca} {
 		if err := closing.Close(); err != nil {
 			t.Error(err)
@@ -434,15 +435,15 @@ func TestClose(t *testing.T) {
 func TestClientCloses(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	last := put(t, c, scope+"a", "1")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	last := testbed.Put(t, c, scope+"a", "1")
 	ca := caching(t, c)
 	_ = c.Close()
 	if r := get(t, ca, scope+"a", cache.AtLeast(last)); string(r.KV.Value) != "1" {
 		t.Errorf("%s", pair(r))
 	}
 	for _, f := range []cache.Freshness{cache.Linearizable, cache.AtLeast(last + 1)} {
-		if _, err := ca.Get(within(t, 10*time.Second), scope+"a", f); !errors.Is(err, etcd.ErrClosed) {
+		if _, err := ca.Get(testbed.Within(t, 10*time.Second), scope+"a", f); !errors.Is(err, etcd.ErrClosed) {
 			t.Errorf("%+v: %v", f, err)
 		}
 	}

@@ -9,13 +9,14 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
-// await waits until the cache says what it should of itself.
+// await testbed.Patience until the cache says what it should of itself.
 func await(t testing.TB, ca *cache.Cache, what string, is func(cache.Stats) bool) cache.Stats {
 	t.Helper()
-	ctx := within(t, waits)
+	ctx := testbed.Within(t, testbed.Patience)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for st := ca.Stats(); ; st = ca.Stats() {
@@ -38,12 +39,12 @@ func isLive(st cache.Stats) bool {
 	return st.State == cache.StateLive && st.Err == nil && st.Since.IsZero()
 }
 
-// current waits until the cache is live, has a revision, and has answered a linearizable read
+// current testbed.Patience until the cache is live, has a revision, and has answered a linearizable read
 // itself, which proves it fresh. On a busy machine the server answers some in its place.
 func current(t testing.TB, ca *cache.Cache, revision int64) cache.Stats {
 	t.Helper()
 	st := await(t, ca, fmt.Sprint("live at ", revision), func(st cache.Stats) bool { return isLive(st) && st.Revision >= revision })
-	for ctx := within(t, waits); ; {
+	for ctx := testbed.Within(t, testbed.Patience); ; {
 		r := get(t, ca, scope+"a", cache.Linearizable)
 		switch {
 		case !r.FromServer:
@@ -71,9 +72,9 @@ func fails(t testing.TB, ca *cache.Cache, all ...cache.Freshness) {
 func TestAllMembersRestart(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
-	direct := connect(t, etcd.Config{Endpoints: cluster.Endpoints()})
-	last := put(t, direct, scope+"a", "1")
-	ca := caching(t, connect(t, etcd.Config{Endpoints: cluster.Endpoints()}))
+	direct := testbed.Connect(t, etcd.Config{Endpoints: cluster.Endpoints()})
+	last := testbed.Put(t, direct, scope+"a", "1")
+	ca := caching(t, testbed.Connect(t, etcd.Config{Endpoints: cluster.Endpoints()}))
 	current(t, ca, last)
 	held := snapshot(t, ca, cache.Local)
 	for _, m := range cluster.Members() {
@@ -94,7 +95,7 @@ func TestAllMembersRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	later := put(t, direct, scope+"a", "2")
+	later := testbed.Put(t, direct, scope+"a", "2")
 	if r := get(t, ca, scope+"a", cache.AtLeast(later)); string(r.KV.Value) != "2" {
 		t.Errorf("afterwards: %+v", r)
 	}
@@ -111,15 +112,15 @@ func TestAllMembersRestart(t *testing.T) {
 func TestCompactionWhileAway(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	direct := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	direct := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
 	for _, key := range []string{"a", "b", "c"} {
-		put(t, direct, scope+key, "1")
+		testbed.Put(t, direct, scope+key, "1")
 	}
-	ca := caching(t, connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}))
+	ca := caching(t, testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}))
 	sub := ca.Subscribe("")
 	next := func() (out string) {
-		u, err := sub.Next(within(t, waits))
+		u, err := sub.Next(testbed.Within(t, testbed.Patience))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,10 +135,10 @@ func TestCompactionWhileAway(t *testing.T) {
 	proxy.Silence(true)
 	proxy.Reset()
 	await(t, ca, "stale", isStale)
-	drop(t, direct, scope+"a")
-	put(t, direct, scope+"b", "2")
-	drop(t, direct, scope+"c")
-	last := put(t, direct, scope+"c", "again")
+	testbed.Delete(t, direct, scope+"a")
+	testbed.Put(t, direct, scope+"b", "2")
+	testbed.Delete(t, direct, scope+"c")
+	last := testbed.Put(t, direct, scope+"c", "again")
 	if _, err := direct.Compact(t.Context(), etcd.CompactRequest{Revision: last}); err != nil {
 		t.Fatal(err)
 	}

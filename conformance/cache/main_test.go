@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
-	"silly.store/etcd/conformance/namespaced"
-	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/internal/leaktest"
 )
 
@@ -22,28 +20,6 @@ func TestMain(m *testing.M) {
 }
 
 const scope = "in/"
-
-// waits is how long a test waits for what should come at once.
-const waits = 30 * time.Second
-
-// connect makes a client that is closed with the test.
-func connect(t testing.TB, config etcd.Config) *etcd.Client {
-	t.Helper()
-	c, err := etcd.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return namespaced.View(t, c, config)
-}
-
-// within is a context that ends a test's waits long before go test would.
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // caching is a cache of the scope that is ready, and closed with the test.
 func caching(t testing.TB, c *etcd.Client) *cache.Cache {
@@ -58,7 +34,7 @@ func cachingOf(t testing.TB, c *etcd.Client, config cache.Config) *cache.Cache {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ca.Close() })
-	if err := ca.Ready(within(t, 30*time.Second)); err != nil {
+	if err := ca.Ready(testbed.Within(t, 30*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	return ca
@@ -67,7 +43,7 @@ func cachingOf(t testing.TB, c *etcd.Client, config cache.Config) *cache.Cache {
 // get is an answer of a cache.
 func get(t testing.TB, ca *cache.Cache, key string, f cache.Freshness) cache.Result {
 	t.Helper()
-	r, err := ca.Get(within(t, 30*time.Second), key, f)
+	r, err := ca.Get(testbed.Within(t, 30*time.Second), key, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,31 +52,11 @@ func get(t testing.TB, ca *cache.Cache, key string, f cache.Freshness) cache.Res
 
 func snapshot(t testing.TB, ca *cache.Cache, f cache.Freshness) *cache.Snapshot {
 	t.Helper()
-	s, err := ca.Snapshot(within(t, 30*time.Second), f)
+	s, err := ca.Snapshot(testbed.Within(t, 30*time.Second), f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// put stores a pair and returns its revision.
-func put(t testing.TB, c *etcd.Client, key, value string) int64 {
-	t.Helper()
-	resp, err := c.Put(t.Context(), etcd.PutRequest{Key: key, Value: []byte(value)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.Header.Revision
-}
-
-// drop deletes a key and returns the revision.
-func drop(t testing.TB, c *etcd.Client, key string) int64 {
-	t.Helper()
-	resp, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: key})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.Header.Revision
 }
 
 // pair is a result in a form to compare.
@@ -153,53 +109,5 @@ func (m *mute) set(on bool) {
 	} else if m.muted != nil {
 		close(m.muted)
 		m.muted = nil
-	}
-}
-
-// backup is a copy of a server's data, to which it can be set back.
-type backup struct {
-	s   *etcdtest.Server
-	dir string
-}
-
-// takeBackup restarts the server for it.
-func takeBackup(t testing.TB, s *etcdtest.Server) *backup {
-	t.Helper()
-	b := &backup{s, filepath.Join(t.TempDir(), "data")}
-	if err := s.Terminate(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(b.dir, os.DirFS(s.DataDir())); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Restart(); err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func (b *backup) restore(t testing.TB) {
-	t.Helper()
-	if err := b.s.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(filepath.Join(b.s.DataDir(), "member")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(b.s.DataDir(), os.DirFS(b.dir)); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.s.Restart(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// newHistory takes from a client the one error by which it tells of a reset.
-func newHistory(t testing.TB, c *etcd.Client) {
-	t.Helper()
-	ctx := within(t, 30*time.Second)
-	_, _ = c.Get(ctx, etcd.GetRequest{Key: "x"})
-	if _, err := c.Get(ctx, etcd.GetRequest{Key: "x"}); err != nil {
-		t.Fatal(err)
 	}
 }

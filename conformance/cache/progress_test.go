@@ -5,6 +5,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -13,9 +14,9 @@ import (
 func TestProgressBesideAWatchOfTheFuture(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	now := put(t, c, "out", "1")
-	w, err := c.Watch(within(t, waits), etcd.WatchRequest{Key: "out", Revision: now + 1_000_000})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	now := testbed.Put(t, c, "out", "1")
+	w, err := c.Watch(testbed.Within(t, testbed.Patience), etcd.WatchRequest{Key: "out", Revision: now + 1_000_000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +24,7 @@ func TestProgressBesideAWatchOfTheFuture(t *testing.T) {
 	ca := caching(t, c)
 	caught := 0 // by the cache itself, on a busy machine too
 	for range 20 {
-		revision := put(t, c, "out", "1")
+		revision := testbed.Put(t, c, "out", "1")
 		r := get(t, ca, scope+"a", cache.Linearizable)
 		if r.Revision < revision {
 			t.Fatalf("an answer of %d after a write at %d", r.Revision, revision)
@@ -41,13 +42,13 @@ func TestProgressBesideAWatchOfTheFuture(t *testing.T) {
 func TestDistrustProgress(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	ca := cachingOf(t, c, cache.Config{Key: scope, Prefix: true, DistrustProgress: true})
-	revision := put(t, c, scope+"a", "1")
+	revision := testbed.Put(t, c, scope+"a", "1")
 	if sn := snapshot(t, ca, cache.AtLeast(revision)); sn.Len() != 1 {
 		t.Errorf("%d keys", sn.Len())
 	}
-	revision = put(t, c, "out", "1")
+	revision = testbed.Put(t, c, "out", "1")
 	if r := get(t, ca, scope+"a", cache.Linearizable); !r.FromServer || r.Revision < revision {
 		t.Errorf("an answer of %d after a write at %d, from the server: %v", r.Revision, revision, r.FromServer)
 	}

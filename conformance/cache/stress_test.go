@@ -11,6 +11,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -45,7 +46,7 @@ func (s *stress) write(c *etcd.Client) {
 		}
 		s.acked.Store(&written{n, resp.Header.Revision})
 		if n%3 == 0 {
-			put(s.t, c, "out", "1")
+			testbed.Put(s.t, c, "out", "1")
 		}
 	}
 }
@@ -76,7 +77,7 @@ func (s *stress) read() {
 			s.readAll(f, least, seen)
 			continue
 		}
-		r, err := s.ca.Get(within(s.t, 30*time.Second), fmt.Sprint(scope, rand.IntN(stressKeys)), f)
+		r, err := s.ca.Get(testbed.Within(s.t, 30*time.Second), fmt.Sprint(scope, rand.IntN(stressKeys)), f)
 		switch n, _ := strconv.ParseInt(string(r.KV.Value), 10, 64); {
 		case err != nil:
 			s.t.Error(err)
@@ -93,7 +94,7 @@ func (s *stress) read() {
 
 // readAll reads all keys, which have one number.
 func (s *stress) readAll(f cache.Freshness, least, seen int64) {
-	sn, err := s.ca.Snapshot(within(s.t, 30*time.Second), f)
+	sn, err := s.ca.Snapshot(testbed.Within(s.t, 30*time.Second), f)
 	if err != nil {
 		s.t.Error(err)
 		return
@@ -124,7 +125,7 @@ func (s *stress) saw(revision int64) {
 func TestReadsUnderFaults(t *testing.T) {
 	t.Parallel()
 	server := etcdtest.Start(t)
-	direct := connect(t, etcd.Config{Endpoints: server.Endpoints()})
+	direct := testbed.Connect(t, etcd.Config{Endpoints: server.Endpoints()})
 	proxy := etcdtest.StartProxy(t, server.Endpoints()[0])
 	s := &stress{t: t, stop: make(chan struct{})}
 	s.acked.Store(&written{})
@@ -135,7 +136,7 @@ func TestReadsUnderFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.ca = caching(t, connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}))
+	s.ca = caching(t, testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}))
 	for range 8 {
 		routines.Go(s.read)
 	}
@@ -146,7 +147,7 @@ func TestReadsUnderFaults(t *testing.T) {
 		proxy.Reset()
 		now := s.acked.Load()
 		for s.acked.Load().number < now.number+20 && s.going() {
-			put(t, direct, "out", "1")
+			testbed.Put(t, direct, "out", "1")
 		}
 		if _, err := direct.Compact(t.Context(), etcd.CompactRequest{Revision: s.acked.Load().revision}); err != nil {
 			t.Error(err)

@@ -11,6 +11,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -31,7 +32,7 @@ func says(u *cache.Update) string {
 
 func nextUpdate(t testing.TB, s *cache.Subscription) *cache.Update {
 	t.Helper()
-	u, err := s.Next(within(t, 30*time.Second))
+	u, err := s.Next(testbed.Within(t, 30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,9 +43,9 @@ func nextUpdate(t testing.TB, s *cache.Subscription) *cache.Update {
 func TestSubscribe(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	for _, key := range []string{"a/1", "a/2", "b/1"} {
-		put(t, c, scope+key, "1")
+		testbed.Put(t, c, scope+key, "1")
 	}
 	ca := caching(t, c)
 	sub, none := ca.Subscribe(scope+"a/"), ca.Subscribe(scope+"x")
@@ -54,13 +55,13 @@ func TestSubscribe(t *testing.T) {
 	if u := nextUpdate(t, none); !u.First || says(u) != "" {
 		t.Errorf("first %v: %s", u.First, says(u))
 	}
-	put(t, c, scope+"b/1", "2")
-	put(t, c, scope+"a/1", "2")
-	put(t, c, scope+"a/1", "3")
-	drop(t, c, scope+"a/2")
-	put(t, c, scope+"a/3", "1")
-	drop(t, c, scope+"a/3")
-	last := put(t, c, scope+"a/2", "4")
+	testbed.Put(t, c, scope+"b/1", "2")
+	testbed.Put(t, c, scope+"a/1", "2")
+	testbed.Put(t, c, scope+"a/1", "3")
+	testbed.Delete(t, c, scope+"a/2")
+	testbed.Put(t, c, scope+"a/3", "1")
+	testbed.Delete(t, c, scope+"a/3")
+	last := testbed.Put(t, c, scope+"a/2", "4")
 	get(t, ca, scope+"a/2", cache.AtLeast(last))
 	u := nextUpdate(t, sub)
 	for range 2 { // changes may be read again
@@ -73,7 +74,7 @@ func TestSubscribe(t *testing.T) {
 	if u, err := sub.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("an update without changes: %v, %v", u, err)
 	}
-	drop(t, c, scope+"a/1")
+	testbed.Delete(t, c, scope+"a/1")
 	if u := nextUpdate(t, sub); says(u) != "a/1 3>-" {
 		t.Errorf("%s", says(u))
 	}
@@ -93,16 +94,16 @@ func TestSubscribe(t *testing.T) {
 func TestSubscribersFollowTheStore(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	direct := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	direct := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
-	ca := caching(t, connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}))
+	ca := caching(t, testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}))
 	const subscribers = 4
 	type view map[string]*etcd.KeyValue
 	results := make(chan view, subscribers)
 	for i := range subscribers {
 		go func() {
 			state := make(view)
-			for u, err := range ca.Subscribe(scope).All(within(t, time.Minute)) {
+			for u, err := range ca.Subscribe(scope).All(testbed.Within(t, time.Minute)) {
 				if err != nil {
 					t.Error(err)
 					break
@@ -130,9 +131,9 @@ func TestSubscribersFollowTheStore(t *testing.T) {
 	for round := range 200 {
 		key := fmt.Sprint(scope, rand.IntN(20))
 		if rand.IntN(3) == 0 {
-			drop(t, direct, key)
+			testbed.Delete(t, direct, key)
 		} else {
-			put(t, direct, key, fmt.Sprint(round))
+			testbed.Put(t, direct, key, fmt.Sprint(round))
 		}
 		switch round % 20 {
 		case 10:
@@ -140,7 +141,7 @@ func TestSubscribersFollowTheStore(t *testing.T) {
 		case 19:
 			proxy.Silence(true)
 			proxy.Reset()
-			revision := put(t, direct, key, "away")
+			revision := testbed.Put(t, direct, key, "away")
 			if _, err := direct.Compact(t.Context(), etcd.CompactRequest{Revision: revision}); err != nil {
 				t.Error(err)
 			}
@@ -149,7 +150,7 @@ func TestSubscribersFollowTheStore(t *testing.T) {
 			get(t, ca, key, cache.AtLeast(revision))
 		}
 	}
-	end := put(t, direct, scope+"end", "1")
+	end := testbed.Put(t, direct, scope+"end", "1")
 	resp, err := direct.Get(t.Context(), etcd.GetRequest{Key: scope, Prefix: true, Revision: end})
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +180,7 @@ func TestSubscriptionsEnd(t *testing.T) {
 		"client closed": {func(c *etcd.Client, _ *cache.Cache) { _ = c.Close() }, etcd.ErrClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+			c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 			ca := caching(t, c)
 			sub := ca.Subscribe("")
 			if u := nextUpdate(t, sub); !u.First {
@@ -191,13 +192,13 @@ func TestSubscriptionsEnd(t *testing.T) {
 				t.Errorf("with an ended context: %v", err)
 			}
 			key := scope + name
-			put(t, c, key, "1")
+			testbed.Put(t, c, key, "1")
 			if u := nextUpdate(t, sub); u.First || says(u) == "" {
 				t.Errorf("after an error of ctx: %+v", u)
 			}
 			test.end(c, ca)
 			for range 2 {
-				if _, err := sub.Next(within(t, 20*time.Second)); !errors.Is(err, test.want) {
+				if _, err := sub.Next(testbed.Within(t, 20*time.Second)); !errors.Is(err, test.want) {
 					t.Errorf("after the end: %v", err)
 				}
 			}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -87,11 +88,11 @@ func TestNextAddressOfAName(t *testing.T) {
 		tls  *tls.Config
 		bad  func(net.Conn)
 	}{
-		"it closes":             {shared, nil, func(nc net.Conn) { _ = nc.Close() }},
-		"it is silent":          {shared, nil, say("")},
-		"it speaks HTTP/1":      {shared, nil, say("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")},
-		"it speaks TLS":         {shared, nil, forward(secure)},
-		"it is another cluster": {shared, nil, forward(foreign)},
+		"it closes":             {testbed.Shared, nil, func(nc net.Conn) { _ = nc.Close() }},
+		"it is silent":          {testbed.Shared, nil, say("")},
+		"it speaks HTTP/1":      {testbed.Shared, nil, say("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")},
+		"it speaks TLS":         {testbed.Shared, nil, forward(secure)},
+		"it is another cluster": {testbed.Shared, nil, forward(foreign)},
 		"its certificate":       {secure, secure.ClientTLS(), forward(named)},
 		"it is silent in TLS":   {secure, secure.ClientTLS(), say("")},
 	} {
@@ -156,7 +157,7 @@ func TestAddressesOfANameAreSpread(t *testing.T) {
 	port := 0
 	for _, a := range addresses {
 		var p *etcdtest.Proxy
-		p, port = proxyAt(t, a, port, shared.Addr())
+		p, port = proxyAt(t, a, port, testbed.Shared.Addr())
 		proxies[p.Addr()] = p
 	}
 	dns.setHost("etcd.test", addresses...)

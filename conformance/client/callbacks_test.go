@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 )
 
 // Invalid results and panics of the user's functions do not crash the process, and the error
@@ -81,7 +82,7 @@ func TestCallbacksReturnNothing(t *testing.T) {
 	}})
 	get(t, c, etcd.GetRequest{Key: "k"})
 
-	_, err := etcd.New(etcd.Config{Endpoints: shared.Endpoints(), Logger: new(slog.Logger)})
+	_, err := etcd.New(etcd.Config{Endpoints: testbed.Shared.Endpoints(), Logger: new(slog.Logger)})
 	refused(t, err, etcd.ErrInvalidConfig, "Config.Logger has no handler")
 }
 

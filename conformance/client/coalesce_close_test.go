@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -14,7 +15,7 @@ import (
 func TestCoalescedClose(t *testing.T) {
 	t.Parallel()
 	direct := connect(t, etcd.Config{})
-	for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
 		p := ownKeys(t)
 		w.hold(etcdtest.ToClient, putting(t.Context(), w.Client, p))
 		var sent, waiting []<-chan error

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -46,7 +47,7 @@ func TestCoalescedGivingUp(t *testing.T) {
 	for _, p := range patiences {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
+			for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
 				lasting, _ := p.make(t, false)
 				ending, end := p.make(t, true)
 				prefix := ownKeys(t)
@@ -92,7 +93,7 @@ func TestCoalescedGivingUp(t *testing.T) {
 // A read that is given up never counts as applied.
 func TestCoalescedReadGivenUp(t *testing.T) {
 	t.Parallel()
-	for w := range crowds(t, shared, etcd.Config{}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{}) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		p := ownKeys(t)
@@ -121,7 +122,7 @@ func TestCoalescedReadGivenUp(t *testing.T) {
 // patient caller keeps it.
 func TestCoalescedGivenUpByAll(t *testing.T) {
 	t.Parallel()
-	for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
 		first, cancelFirst := context.WithCancel(t.Context())
 		last, cancelLast := context.WithCancel(t.Context())
 		defer cancelFirst()
@@ -167,7 +168,7 @@ func TestCoalescedGivenUpByAll(t *testing.T) {
 // A call that gives up while it is queued was not sent and never is.
 func TestCoalescedGivenUpWaiting(t *testing.T) {
 	t.Parallel()
-	for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		p := ownKeys(t)
@@ -216,7 +217,7 @@ func TestCoalescedGivenUpWaiting(t *testing.T) {
 // not sent, and why.
 func TestCoalescedOutage(t *testing.T) {
 	t.Parallel()
-	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	proxy := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	told := new(attempts)
 	c := connect(t, etcd.Config{
 		Endpoints: []string{proxy.Endpoint()}, Coalesce: etcd.CoalesceAll, RetrySleep: time.Minute,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestCoalescedReadJoinsNoSentRequest(t *testing.T) {
 	t.Parallel()
 	writer := connect(t, etcd.Config{})
-	for w := range crowds(t, shared, etcd.Config{}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{}) {
 		key := ownKeys(t)
 		put(t, writer, key, "before")
 		w.hold(etcdtest.ToClient, reading(t, w.Client, key))
@@ -58,7 +59,7 @@ func TestCoalescedReadJoinsNoSentRequest(t *testing.T) {
 func TestCoalescedReadsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	const keys, readers, lasting = 4, 64, time.Second
-	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	proxy := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	proxy.Set(etcdtest.BothWays, etcdtest.Fault{Delay: time.Millisecond, Jitter: time.Millisecond})
 	c, writer := connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}), connect(t, etcd.Config{})
 	p := ownKeys(t)

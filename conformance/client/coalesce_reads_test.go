@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -39,7 +40,7 @@ func TestCoalescedIdenticalReads(t *testing.T) {
 	key, value := ownKeys(t), strings.Repeat("v", 10_000)
 	put(t, connect(t, etcd.Config{}), key, value)
 	const callers = 60
-	for w := range crowds(t, shared, etcd.Config{}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{}) {
 		w.hold(etcdtest.ToServer, reading(t, w.Client, key+"none"))
 		gets := make([]getter, callers)
 		for i := range gets {
@@ -86,7 +87,7 @@ func TestCoalescedHeaders(t *testing.T) {
 	key := ownKeys(t)
 	put(t, c, key, "v")
 	alone := get(t, c, etcd.GetRequest{Key: key}).Header
-	for w := range crowds(t, shared, etcd.Config{}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{}) {
 		w.hold(etcdtest.ToServer, reading(t, w.Client, key+"none"))
 		gets := make([]getter, 12)
 		for i := range gets {
@@ -124,7 +125,7 @@ func TestCoalescedOptions(t *testing.T) {
 		{}, {KeysOnly: true}, {CountOnly: true}, {Limit: 1}, {SortOrder: etcd.Descend},
 		{MinModRevision: mod}, {MinModRevision: mod + 1}, {MaxModRevision: mod - 1}, {MaxCreateRevision: mod - 1}, {MinCreateRevision: mod},
 	}
-	for w := range crowds(t, shared, etcd.Config{}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{}) {
 		w.hold(etcdtest.ToServer, reading(t, w.Client, key+"none"))
 		gets := make([]getter, 4*len(requests))
 		for i := range gets {
@@ -151,7 +152,7 @@ func TestCoalescedOptions(t *testing.T) {
 func TestCoalescedReadsApart(t *testing.T) {
 	t.Parallel()
 	key := ownKeys(t)
-	for w := range crowds(t, shared, etcd.Config{}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{}) {
 		w.hold(etcdtest.ToServer, reading(t, w.Client, key))
 		if !w.together() {
 			continue

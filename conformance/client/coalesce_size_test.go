@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -21,7 +22,7 @@ func TestCoalescedLargeValues(t *testing.T) {
 	direct := connect(t, etcd.Config{})
 	p := ownKeys(t)
 	put(t, direct, p+"large", string(make([]byte, 512<<10)))
-	for w := range crowds(t, shared, etcd.Config{}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{}) {
 		for range 2 {
 			get(t, w.Client, etcd.GetRequest{Key: p + "large"})
 		}
@@ -54,7 +55,7 @@ func TestCoalescedSizesAdapt(t *testing.T) {
 	for i := range keys {
 		put(t, direct, fmt.Sprint(p, i), string(make([]byte, size)))
 	}
-	for w := range crowds(t, shared, etcd.Config{}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{}) {
 		for i := range keys { // learn
 			get(t, w.Client, etcd.GetRequest{Key: fmt.Sprint(p, i)})
 		}
@@ -88,7 +89,7 @@ func TestCoalescedValueKeepsNoOther(t *testing.T) {
 	p := ownKeys(t)
 	put(t, direct, p+"small", "small")
 	put(t, direct, p+"larger", string(bytes.Repeat([]byte("v"), 16<<10)))
-	for w := range crowds(t, shared, etcd.Config{}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{}) {
 		w.hold(etcdtest.ToServer, reading(t, w.Client, p))
 		small := getter{req: etcd.GetRequest{Key: p + "small"}}
 		larger := getter{req: etcd.GetRequest{Key: p + "larger"}}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -18,7 +19,7 @@ func TestCoalescedUnknown(t *testing.T) {
 		applied := count(stalled == etcdtest.ToClient)
 		t.Run("Put "+name, func(t *testing.T) {
 			t.Parallel()
-			for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll, RetrySleep: time.Millisecond}) {
+			for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll, RetrySleep: time.Millisecond}) {
 				p, puts := cutPuts(t, w, stalled)
 				for i := range puts {
 					err := await(t, puts[i].done)
@@ -32,7 +33,7 @@ func TestCoalescedUnknown(t *testing.T) {
 		})
 		t.Run("Put at least once "+name, func(t *testing.T) {
 			t.Parallel()
-			for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll, RetrySleep: time.Millisecond, RetryWrites: etcd.AtLeastOnce}) {
+			for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll, RetrySleep: time.Millisecond, RetryWrites: etcd.AtLeastOnce}) {
 				p, puts := cutPuts(t, w, stalled)
 				succeed(t, w.fillers...)
 				for i := range puts {
@@ -43,7 +44,7 @@ func TestCoalescedUnknown(t *testing.T) {
 		})
 		t.Run("Delete "+name, func(t *testing.T) {
 			t.Parallel()
-			for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll, RetrySleep: time.Millisecond}) {
+			for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll, RetrySleep: time.Millisecond}) {
 				p := ownKeys(t)
 				w.hold(stalled, deleting(t.Context(), w.Client, p))
 				deletes := make([]deleter, 8)
@@ -63,7 +64,7 @@ func TestCoalescedUnknown(t *testing.T) {
 		})
 		t.Run("Get "+name, func(t *testing.T) {
 			t.Parallel()
-			for w := range crowds(t, shared, etcd.Config{RetrySleep: time.Millisecond}) {
+			for w := range crowds(t, testbed.Shared, etcd.Config{RetrySleep: time.Millisecond}) {
 				p := ownKeys(t)
 				w.hold(stalled, reading(t, w.Client, p))
 				var gets []<-chan error

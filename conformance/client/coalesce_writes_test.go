@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -60,7 +61,7 @@ func deleting(ctx context.Context, c *etcd.Client, prefix string) func() error {
 // Puts that share a request are one transaction.
 func TestCoalescedPuts(t *testing.T) {
 	t.Parallel()
-	for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
 		p := ownKeys(t)
 		w.hold(etcdtest.ToServer, putting(t.Context(), w.Client, p))
 		puts := make([]putter, 30)
@@ -99,7 +100,7 @@ func TestCoalescedPuts(t *testing.T) {
 func TestCoalescedDeletes(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
-	for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
+	for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
 		p := ownKeys(t)
 		w.hold(etcdtest.ToServer, deleting(t.Context(), w.Client, p))
 		deletes := make([]deleter, 30)
@@ -146,7 +147,7 @@ func TestCoalescedOrder(t *testing.T) {
 	for name, refused := range map[string]bool{"accepted": false, "refused": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for w := range crowds(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
+			for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll}) {
 				checkOrder(t, w, refused)
 			}
 		})
@@ -190,7 +191,7 @@ func checkOrder(t *testing.T, w *crowd, refused bool) {
 func TestCoalescedHotKey(t *testing.T) {
 	t.Parallel()
 	const callers, each, delay = 200, 3, 10 * time.Millisecond
-	w := newCrowd(t, shared, etcd.Config{Coalesce: etcd.CoalesceAll})
+	w := newCrowd(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll})
 	key := ownKeys(t)
 	w.proxy.Set(etcdtest.ToServer, etcdtest.Fault{Delay: delay})
 	began := time.Now()

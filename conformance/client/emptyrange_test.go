@@ -7,6 +7,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -85,7 +86,7 @@ func TestEmptyRangesCompared(t *testing.T) {
 	p := ownKeys(t)
 	put(t, c, p+"a", "1")
 	put(t, c, p+"b", "2")
-	other := pb.NewKVClient(official(t, shared))
+	other := pb.NewKVClient(official(t, testbed.Shared))
 	theirs := map[etcd.CompareTarget]func(*pb.Compare, int64){
 		etcd.TargetVersion:        func(c *pb.Compare, n int64) { c.TargetUnion = &pb.Compare_Version{Version: n} },
 		etcd.TargetCreateRevision: func(c *pb.Compare, n int64) { c.TargetUnion = &pb.Compare_CreateRevision{CreateRevision: n} },

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -45,7 +46,7 @@ func frontOf(t *testing.T, kv pb.KVServer, watches pb.WatchServer) (endpoint str
 // itself, from 0 on: each gets its own events, also when others have been closed.
 func TestWatchThroughGRPCProxy(t *testing.T) {
 	t.Parallel()
-	up, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints(), Logger: zap.NewNop()})
+	up, err := clientv3.New(clientv3.Config{Endpoints: testbed.Shared.Endpoints(), Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}

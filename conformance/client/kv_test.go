@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -102,7 +103,7 @@ func TestPut(t *testing.T) {
 		key := p + "il"
 		_, err := c.Put(ctx, etcd.PutRequest{Key: key, IgnoreLease: true})
 		wants(t, err, etcd.ErrKeyNotFound, etcd.OutcomeRejected)
-		id := grant(t, shared)
+		id := grant(t, testbed.Shared)
 		if _, err := c.Put(ctx, etcd.PutRequest{Key: key, Value: []byte("1"), Lease: id}); err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +122,7 @@ func TestPut(t *testing.T) {
 	t.Run("lease not found", func(t *testing.T) {
 		_, err := c.Put(ctx, etcd.PutRequest{Key: p + "nolease", Lease: 0x7eadbeef})
 		e := wants(t, err, etcd.ErrLeaseNotFound, etcd.OutcomeRejected)
-		if e != nil && (e.Op != "Put" || e.Code != etcd.CodeNotFound || e.Attempts != 1 || e.Endpoint != shared.Endpoints()[0]) {
+		if e != nil && (e.Op != "Put" || e.Code != etcd.CodeNotFound || e.Attempts != 1 || e.Endpoint != testbed.Shared.Endpoints()[0]) {
 			t.Errorf("error %+v", e)
 		}
 		if etcd.MaybeApplied(err) {

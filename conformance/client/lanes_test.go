@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -25,7 +26,7 @@ func TestWatchBesideLargeReads(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	proxy := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	proxy.Set(etcdtest.ToClient, etcdtest.Fault{BytesPerSecond: 10 << 20})
 	c := connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}})
 	w, err := c.Watch(t.Context(), etcd.WatchRequest{Key: keys + "watched"})

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -29,7 +30,7 @@ func TestLeaseRevokedBehindItsBack(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
 	l, other := granted(t, c, 2*time.Second), granted(t, c, 2*time.Second)
-	if _, err := pb.NewLeaseClient(official(t, shared)).LeaseRevoke(t.Context(), &pb.LeaseRevokeRequest{ID: int64(l.ID)}); err != nil {
+	if _, err := pb.NewLeaseClient(official(t, testbed.Shared)).LeaseRevoke(t.Context(), &pb.LeaseRevokeRequest{ID: int64(l.ID)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := lost(t, l, 2*time.Second); !errors.Is(err, etcd.ErrLeaseExpired) {

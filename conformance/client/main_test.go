@@ -5,65 +5,30 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
-	"silly.store/etcd/conformance/namespaced"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
-	"silly.store/etcd/internal/leaktest"
 )
-
-// The server that most tests share. It is a child process, so that it neither runs
-// with the race detector nor counts as our memory. A test uses only keys that begin
-// with its ownKeys, and compacts nothing.
-var shared *etcdtest.Server
 
 var slow = flag.Bool("slow", false, "what is scaled down otherwise takes its minutes: examples that wait, cuts by the ten thousand, many leases, a slow reader (make test-slow)")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(run(m))
+	testbed.Main(m, testbed.Config{Children: map[string]func(context.Context, []string) error{"outage": outageClient, "paused": pausedClient}})
 }
 
-func run(m *testing.M) int {
-	if endpoints := os.Getenv(outageEnv); endpoints != "" {
-		return outageClient(endpoints)
-	}
-	if endpoints := os.Getenv(pausedEnv); endpoints != "" {
-		return pausedClient(endpoints)
-	}
-	var err error
-	shared, err = etcdtest.NewProcess(etcdtest.Config{})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = shared.Close() }()
-	return leaktest.Run(m, leaktest.Ours...)
-}
-
-// connect makes a client that is closed with the test. Endpoints are the shared
-// server's unless the configuration has some.
-func connect(t testing.TB, config etcd.Config) *etcd.Client {
-	t.Helper()
-	if config.Endpoints == nil && config.DiscoverySRV == "" {
-		config.Endpoints = shared.Endpoints()
-	}
-	c, err := etcd.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return namespaced.View(t, c, config)
-}
+// What the tests of this folder use by the hundred.
+var (
+	connect    = testbed.Connect
+	within     = testbed.Within
+	put        = testbed.Put
+	eventually = testbed.Eventually
+)
 
 // private starts a server for one test, and a client for it.
 func private(t testing.TB, server etcdtest.Config, config etcd.Config) (*etcdtest.Server, *etcd.Client) {
@@ -74,29 +39,11 @@ func private(t testing.TB, server etcdtest.Config, config etcd.Config) (*etcdtes
 	return s, connect(t, config)
 }
 
-// within is a context that ends a test's waits long before go test would.
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 var runs atomic.Int64
 
 // ownKeys is a prefix for the keys of one run of one test.
 func ownKeys(t testing.TB) string {
 	return fmt.Sprintf("%s.%d/", t.Name(), runs.Add(1))
-}
-
-// put stores a pair and returns its revision.
-func put(t testing.TB, c *etcd.Client, key, value string) int64 {
-	t.Helper()
-	resp, err := c.Put(t.Context(), etcd.PutRequest{Key: key, Value: []byte(value)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.Header.Revision
 }
 
 func get(t testing.TB, c *etcd.Client, req etcd.GetRequest) *etcd.GetResponse {
@@ -171,20 +118,5 @@ func await(t testing.TB, done <-chan error) error {
 	case <-time.After(30 * time.Second):
 		t.Fatal("it hangs")
 		return nil
-	}
-}
-
-// eventually waits until f holds.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(30 * time.Second)
-	for !f() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -22,7 +23,7 @@ import (
 func TestNamesAreLookedUpAnew(t *testing.T) {
 	t.Parallel()
 	const name = "etcd.test:2379"
-	way := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	way := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	var means atomic.Value
 	means.Store(way.Addr())
 	var lookups atomic.Int64
@@ -34,7 +35,7 @@ func TestNamesAreLookedUpAnew(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, network, means.Load().(string))
 	}})
 	get(t, c, etcd.GetRequest{Key: "k"})
-	means.Store(shared.Addr())
+	means.Store(testbed.Shared.Addr())
 	if way.Reset() == 0 {
 		t.Fatal("nothing went the first way")
 	}

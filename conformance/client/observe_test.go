@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -76,7 +77,7 @@ func (e *events) until(t *testing.T, what string, ok func() bool) {
 
 // observed is a client behind a proxy whose hooks and logger fill the events.
 func observed(t *testing.T, config etcd.Config) (*etcd.Client, *etcdtest.Proxy, *events) {
-	proxy, told := etcdtest.StartProxy(t, shared.Endpoints()[0]), new(events)
+	proxy, told := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0]), new(events)
 	config.Endpoints = []string{proxy.Endpoint()}
 	config.Hooks = told.hooks()
 	config.Logger = slog.New(slog.NewTextHandler(told, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -157,11 +158,11 @@ func TestHooksSeeAWatchResume(t *testing.T) {
 }
 
 func TestStatsTellOfEndpoints(t *testing.T) {
-	gone := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	gone := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	if err := gone.Close(); err != nil {
 		t.Fatal(err)
 	}
-	endpoints := []string{shared.Endpoints()[0], gone.Endpoint()}
+	endpoints := []string{testbed.Shared.Endpoints()[0], gone.Endpoint()}
 	c := connect(t, etcd.Config{Endpoints: endpoints})
 	for _, e := range c.Stats().Endpoints {
 		if e.State != etcd.EndpointIdle || e.Connections != 0 {

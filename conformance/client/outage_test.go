@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -114,9 +113,6 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
-// outageEnv makes this program the client of TestOutage, see outageClient.
-const outageEnv = "CONFORMANCE_OUTAGE_ENDPOINTS"
-
 // outageLine is a report of the client's process, every two seconds and when a read
 // succeeds after a failed one.
 type outageLine struct {
@@ -129,16 +125,8 @@ type outageLine struct {
 
 // outageClient is the child process of TestOutage: a client with a watch, a lease
 // and a caller that reads. It ends when its parent stops listening.
-func outageClient(endpoints string) int {
-	if err := runOutageClient(strings.Split(endpoints, " ")); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
-func runOutageClient(endpoints []string) error {
-	ctx, wake := context.Background(), wakeCost()
+func outageClient(ctx context.Context, endpoints []string) error {
+	wake := wakeCost()
 	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
 	if err != nil {
 		return err
@@ -264,25 +252,12 @@ func TestOutage(t *testing.T) {
 // startOutageClient runs outageClient in its own process.
 func startOutageClient(t *testing.T, endpoints []string) <-chan outageLine {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), outageEnv+"="+strings.Join(endpoints, " "))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	child := testbed.StartChild(t, "outage", endpoints...)
 	lines := make(chan outageLine, 1000)
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		defer close(lines)
-		for in := json.NewDecoder(out); ; {
+		for in := json.NewDecoder(child.Out); ; {
 			var line outageLine
 			if in.Decode(&line) != nil {
 				return
@@ -291,9 +266,8 @@ func startOutageClient(t *testing.T, endpoints []string) <-chan outageLine {
 		}
 	})
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		child.Kill()
 		reading.Wait()
-		_ = cmd.Wait()
 	})
 	return lines
 }

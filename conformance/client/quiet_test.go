@@ -5,16 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -101,8 +98,6 @@ func TestSlowClusterIsHedgedLittle(t *testing.T) {
 	}
 }
 
-const pausedEnv = "SILLY_ETCD_PAUSED_CLIENT"
-
 // pausedReport is what the client's process of TestPausedClient has seen.
 type pausedReport struct {
 	Reads, Hedges, Failures int64
@@ -114,32 +109,12 @@ type pausedReport struct {
 func TestPausedClient(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), pausedEnv+"="+strings.Join(cluster.Endpoints(), " "))
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	reports := json.NewDecoder(out)
+	child := testbed.StartChild(t, "paused", cluster.Endpoints()...)
+	reports := json.NewDecoder(child.Out)
 	// report has the client tell what it has seen by now.
 	report := func() (r pausedReport) {
 		t.Helper()
-		if _, err := io.WriteString(in, "\n"); err != nil {
-			t.Fatal(err)
-		}
+		child.Go(t)
 		if err := reports.Decode(&r); err != nil {
 			t.Fatal(err)
 		}
@@ -148,13 +123,9 @@ func TestPausedClient(t *testing.T) {
 	eventually(t, "the client to read", func() bool { return report().Reads > 500 })
 	for range 2 {
 		before := report()
-		if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		child.Stop(t)
 		time.Sleep(2 * time.Second) // the pause itself
-		if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
-			t.Fatal(err)
-		}
+		child.Continue(t)
 		eventually(t, "the client to read on", func() bool { return report().Reads > before.Reads+1000 })
 		after := report()
 		// A machine that is busy may let a member wait for its turn; all 16 reads would be too many.
@@ -166,14 +137,13 @@ func TestPausedClient(t *testing.T) {
 
 // pausedClient is the child process of TestPausedClient. It reads until its parent is gone,
 // and reports when asked.
-func pausedClient(endpoints string) int {
-	c, err := etcd.New(etcd.Config{Endpoints: strings.Split(endpoints, " "), Coalesce: etcd.CoalesceOff})
+func pausedClient(ctx context.Context, endpoints []string) error {
+	c, err := etcd.New(etcd.Config{Endpoints: endpoints, Coalesce: etcd.CoalesceOff})
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
 	defer c.Close()
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	for range 16 {
 		go func() {
@@ -195,5 +165,5 @@ func pausedClient(endpoints string) int {
 			break
 		}
 	}
-	return 0
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -115,7 +116,7 @@ func TestWrongEndpoints(t *testing.T) {
 		tls      *tls.Config
 		says     string
 	}{
-		{"TLS on a plain port", "https://" + shared.Addr(), nil, "server does not speak TLS; use http:// for a plain endpoint"},
+		{"TLS on a plain port", "https://" + testbed.Shared.Addr(), nil, "server does not speak TLS; use http:// for a plain endpoint"},
 		{"TLS on a plain socket", "unixs://" + strings.TrimPrefix(socket, "unix://"), nil, "server does not speak TLS; use unix:// for a plain endpoint"},
 		{"plain on a TLS port", plain, nil, "server speaks TLS and the endpoint is plain; use https:// or set Config.TLS"},
 		{"plain on a mutual TLS port", "http://" + mutual.Addr(), nil, "server speaks TLS and the endpoint is plain; use https:// or set Config.TLS"},

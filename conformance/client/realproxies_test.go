@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -136,14 +137,14 @@ func TestNginxFewRequests(t *testing.T) {
 }
 
 func TestNginxStatuses(t *testing.T) {
-	small := connect(t, etcd.Config{Endpoints: []string{nginx(t, shared.Addr(), "", "client_max_body_size 1k;")}})
+	small := connect(t, etcd.Config{Endpoints: []string{nginx(t, testbed.Shared.Addr(), "", "client_max_body_size 1k;")}})
 	_, err := small.Put(within(t, 10*time.Second), etcd.PutRequest{Key: "k", Value: make([]byte, 10_000)})
 	wants(t, err, etcd.ErrRequestTooLarge, etcd.OutcomeNotSent)
 	mustSay(t, err, "nginx: client_max_body_size")
 	put(t, small, ownKeys(t), "v") // the connection, or the next one, is none the worse
 
 	limited := connect(t, etcd.Config{
-		Endpoints:  []string{nginx(t, shared.Addr(), "limit_req_zone $binary_remote_addr zone=all:1m rate=1r/m; limit_req_status 429;", "limit_req zone=all;")},
+		Endpoints:  []string{nginx(t, testbed.Shared.Addr(), "limit_req_zone $binary_remote_addr zone=all:1m rate=1r/m; limit_req_status 429;", "limit_req zone=all;")},
 		RetrySleep: 10 * time.Millisecond,
 	})
 	get(t, limited, etcd.GetRequest{Key: "k"})
@@ -159,7 +160,7 @@ func TestNginxStatuses(t *testing.T) {
 
 // A proxy that speaks HTTP/1 alone says so in HTTP/1.
 func TestNginxInHTTP1(t *testing.T) {
-	c := connect(t, etcd.Config{Endpoints: []string{nginxOf(t, "", shared.Addr(), "", "")}})
+	c := connect(t, etcd.Config{Endpoints: []string{nginxOf(t, "", testbed.Shared.Addr(), "", "")}})
 	_, err := c.Put(within(t, 10*time.Second), etcd.PutRequest{Key: "k"})
 	wants(t, err, etcd.ErrBadEndpoint, etcd.OutcomeNotSent)
 	mustSay(t, err, "server answers in HTTP/1, with status 400")

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -24,7 +25,7 @@ func TestCompareTargets(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
 	p := ownKeys(t)
-	id := grant(t, shared)
+	id := grant(t, testbed.Shared)
 	put(t, c, p+"k", "first")
 	if _, err := c.Put(t.Context(), etcd.PutRequest{Key: p + "k", Value: []byte("mm"), Lease: id}); err != nil {
 		t.Fatal(err)
@@ -168,7 +169,7 @@ func TestTxnEffects(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
 	p := ownKeys(t)
-	id := grant(t, shared)
+	id := grant(t, testbed.Shared)
 	put(t, c, p+"a", "old a")
 	put(t, c, p+"b", "old b")
 	resp := txn(t, c, etcd.TxnRequest{

@@ -12,11 +12,13 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
 )
 
 func exists(t testing.TB, c *etcd.Client, key string) bool {
 	t.Helper()
-	resp, err := c.Get(within(t, 20*time.Second), etcd.GetRequest{Key: key})
+	resp, err := c.Get(testbed.Within(t, 20*time.Second), etcd.GetRequest{Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,8 +29,8 @@ func exists(t testing.TB, c *etcd.Client, key string) bool {
 // lease ends.
 func TestBarrier(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 20*time.Second)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 20*time.Second)
 	for _, persistent := range []bool{false, true} {
 		holder := fresh(t)
 		b := holder.Barrier(name, concurrency.BarrierConfig{Persistent: persistent})
@@ -44,10 +46,12 @@ func TestBarrier(t *testing.T) {
 				t.Errorf("held already: %v", err)
 			}
 		}
-		wait := func() <-chan result[int] {
-			return async(func() (int, error) { return 0, other.Wait(ctx) })
+		wait := func() <-chan testbed.Result[int] {
+			return testbed.Async(func() (int, error) { return 0, other.Wait(ctx) })
 		}
-		waiting, theirs := wait(), async(func() (int, error) { return 0, recipe.NewBarrier(official(t, shared), name).Wait() })
+		waiting, theirs := wait(), testbed.Async(func() (int, error) {
+			return 0, recipe.NewBarrier(testbed.Official(t, testbed.Shared.Endpoints()...), name).Wait()
+		})
 		select {
 		case <-waiting:
 			t.Fatal("it does not wait")
@@ -56,8 +60,8 @@ func TestBarrier(t *testing.T) {
 		if err := other.Release(ctx); err != nil {
 			t.Fatal(err)
 		}
-		for _, w := range []<-chan result[int]{waiting, theirs} {
-			if _, err := await(t, w); err != nil {
+		for _, w := range []<-chan testbed.Result[int]{waiting, theirs} {
+			if _, err := testbed.Await(t, w); err != nil {
 				t.Error(err)
 			}
 		}
@@ -79,7 +83,7 @@ func TestBarrier(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if _, err := await(t, waiting); err != nil {
+		if _, err := testbed.Await(t, waiting); err != nil {
 			t.Error(err)
 		}
 	}
@@ -106,23 +110,23 @@ func TestBarrier(t *testing.T) {
 // brings nothing back, also when the session is over by then.
 func TestBarrierFaults(t *testing.T) {
 	t.Parallel()
-	for fault, k := range kinds {
+	for fault, k := range onefault.Kinds {
 		for _, persistent := range []bool{false, true} {
 			t.Run(fault, func(t *testing.T) {
 				t.Parallel()
-				c, f := faulty(t, etcd.Config{})
-				co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
-				ctx := within(t, 20*time.Second)
+				c, f := testbed.Faulty(t, etcd.Config{})
+				co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+				ctx := testbed.Within(t, 20*time.Second)
 				b := co.Barrier(name, concurrency.BarrierConfig{Persistent: persistent})
 				must[*concurrency.Session](t)(co.Session(ctx))
-				f.arm(k, name)
+				f.Arm(k, name)
 				if err := b.Hold(ctx); err != nil {
 					t.Fatal(err)
 				}
 				if !exists(t, plain, name) {
 					t.Error("nobody holds it")
 				}
-				if k == late {
+				if k == onefault.Late {
 					if err := fresh(t).Barrier(name, concurrency.BarrierConfig{}).Release(ctx); err != nil {
 						t.Fatal(err)
 					}
@@ -131,13 +135,13 @@ func TestBarrierFaults(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					f.deliver(t)
+					f.Deliver(t)
 					if exists(t, plain, name) {
 						t.Error("the late copy has brought it back")
 					}
 					return
 				}
-				f.arm(k, name+"\x12") // the Txn: behind the key in its compare comes another field
+				f.Arm(k, name+"\x12") // the Txn: behind the key in its compare comes another field
 				if err := b.Release(ctx); err != nil {
 					t.Fatal(err)
 				}
@@ -153,22 +157,22 @@ func TestBarrierFaults(t *testing.T) {
 func TestBarrierGivenUp(t *testing.T) {
 	t.Parallel()
 	for _, persistent := range []bool{false, true} {
-		c, f := faulty(t, etcd.Config{})
-		co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
-		must[*concurrency.Session](t)(co.Session(within(t, 20*time.Second)))
-		hit := f.arm(stall, name)
-		ctx, cancel := context.WithCancel(within(t, 20*time.Second))
-		holding := async(func() (int, error) {
+		c, f := testbed.Faulty(t, etcd.Config{})
+		co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+		must[*concurrency.Session](t)(co.Session(testbed.Within(t, 20*time.Second)))
+		hit := f.Arm(onefault.Stall, name)
+		ctx, cancel := context.WithCancel(testbed.Within(t, 20*time.Second))
+		holding := testbed.Async(func() (int, error) {
 			return 0, co.Barrier(name, concurrency.BarrierConfig{Persistent: persistent}).Hold(ctx)
 		})
 		<-hit
 		cancel()
-		if _, err := await(t, holding); !errors.Is(err, context.Canceled) {
+		if _, err := testbed.Await(t, holding); !errors.Is(err, context.Canceled) {
 			t.Errorf("given up: %v", err)
 		}
-		f.sever()
-		f.deliver(t)
-		eventually(t, "the release", func() bool { return co.Stats().Releasing == 0 })
+		f.Sever()
+		f.Deliver(t)
+		testbed.Eventually(t, "the release", func() bool { return co.Stats().Releasing == 0 })
 		if exists(t, plain, name) {
 			t.Errorf("persistent %v: it is held", persistent)
 		}
@@ -181,8 +185,8 @@ func TestBarrierGivenUp(t *testing.T) {
 func TestDoubleBarrier(t *testing.T) {
 	t.Parallel()
 	const n, participants, rounds = 3, 6, 10
-	name := ownName(t)
-	ctx := within(t, 60*time.Second)
+	name := testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	entering, enough := context.WithCancel(ctx)
 	defer enough()
 	var all sync.WaitGroup
@@ -214,23 +218,23 @@ func TestDoubleBarrier(t *testing.T) {
 		})
 	}
 	all.Wait()
-	noKeys(t, connect(t, etcd.Config{}), name)
+	noKeys(t, testbed.Connect(t, etcd.Config{}), name)
 }
 
 // entered are the participants of a double barrier, each with its own coordinator, after
 // all of them have entered.
 func entered(t testing.TB, name string, n int) (cos []*concurrency.Coordinator, rounds []*concurrency.Round) {
 	t.Helper()
-	var entering []<-chan result[*concurrency.Round]
+	var entering []<-chan testbed.Result[*concurrency.Round]
 	for range n {
 		co := fresh(t)
 		cos = append(cos, co)
-		entering = append(entering, async(func() (*concurrency.Round, error) {
-			return co.DoubleBarrier(name, n).Enter(within(t, 20*time.Second))
+		entering = append(entering, testbed.Async(func() (*concurrency.Round, error) {
+			return co.DoubleBarrier(name, n).Enter(testbed.Within(t, 20*time.Second))
 		}))
 	}
 	for _, e := range entering {
-		r, err := await(t, e)
+		r, err := testbed.Await(t, e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,12 +247,12 @@ func entered(t testing.TB, name string, n int) (cos []*concurrency.Coordinator, 
 // waits for its own round only. One that dies counts as leaving.
 func TestDoubleBarrierRounds(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 30*time.Second)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 30*time.Second)
 	cos, rounds := entered(t, name, 2)
-	leaving := async(func() (int, error) { return 0, rounds[0].Leave(ctx) })
+	leaving := testbed.Async(func() (int, error) { return 0, rounds[0].Leave(ctx) })
 	waiters(t, c, name, 1)
-	third := async(func() (*concurrency.Round, error) { return fresh(t).DoubleBarrier(name, 2).Enter(ctx) })
+	third := testbed.Async(func() (*concurrency.Round, error) { return fresh(t).DoubleBarrier(name, 2).Enter(ctx) })
 	waiters(t, c, name, 2)
 	select {
 	case <-third:
@@ -261,7 +265,7 @@ func TestDoubleBarrierRounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := await(t, third)
+	r, err := testbed.Await(t, third)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +273,7 @@ func TestDoubleBarrierRounds(t *testing.T) {
 	if err := cos[1].Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := await(t, leaving); err != nil {
+	if _, err := testbed.Await(t, leaving); err != nil {
 		t.Errorf("Leave: %v", err)
 	}
 	// The key of one is deleted by hand.
@@ -278,11 +282,11 @@ func TestDoubleBarrierRounds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	leaving = async(func() (int, error) { return 0, r.Leave(ctx) })
+	leaving = testbed.Async(func() (int, error) { return 0, r.Leave(ctx) })
 	if err := fourth.Leave(ctx); err != nil {
 		t.Errorf("Leave: %v", err)
 	}
-	if _, err := await(t, leaving); err != nil {
+	if _, err := testbed.Await(t, leaving); err != nil {
 		t.Errorf("Leave: %v", err)
 	}
 	noKeys(t, c, name)
@@ -292,22 +296,24 @@ func TestDoubleBarrierRounds(t *testing.T) {
 // in a round twice.
 func TestDoubleBarrierSessionLost(t *testing.T) {
 	t.Parallel()
-	c, name, co := connect(t, etcd.Config{}), ownName(t), fresh(t)
-	one := async(func() (*concurrency.Round, error) { return co.DoubleBarrier(name, 2).Enter(within(t, 30*time.Second)) })
+	c, name, co := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t), fresh(t)
+	one := testbed.Async(func() (*concurrency.Round, error) {
+		return co.DoubleBarrier(name, 2).Enter(testbed.Within(t, 30*time.Second))
+	})
 	waiters(t, c, name, 1)
 	first := keys(t, c, name)[0]
 	must[*concurrency.Session](t)(co.Session(t.Context())).Abandon()
-	eventually(t, "another key in place of the first", func() bool {
+	testbed.Eventually(t, "another key in place of the first", func() bool {
 		kvs := keys(t, c, name)
 		return len(kvs) == 1 && kvs[0].Key != first.Key && len(kvs[0].Value) == 0
 	})
-	other := must[*concurrency.Round](t)(fresh(t).DoubleBarrier(name, 2).Enter(within(t, 30*time.Second)))
-	r := must[*concurrency.Round](t)(await(t, one))
-	leaving := async(func() (int, error) { return 0, r.Leave(within(t, 30*time.Second)) })
-	if err := other.Leave(within(t, 30*time.Second)); err != nil {
+	other := must[*concurrency.Round](t)(fresh(t).DoubleBarrier(name, 2).Enter(testbed.Within(t, 30*time.Second)))
+	r := must[*concurrency.Round](t)(testbed.Await(t, one))
+	leaving := testbed.Async(func() (int, error) { return 0, r.Leave(testbed.Within(t, 30*time.Second)) })
+	if err := other.Leave(testbed.Within(t, 30*time.Second)); err != nil {
 		t.Error(err)
 	}
-	if _, err := await(t, leaving); err != nil {
+	if _, err := testbed.Await(t, leaving); err != nil {
 		t.Error(err)
 	}
 }
@@ -315,35 +321,37 @@ func TestDoubleBarrierSessionLost(t *testing.T) {
 // A participant that gives up or whose key is deleted does not hinder the others.
 func TestDoubleBarrierGivesUp(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx, cancel := context.WithCancel(within(t, 30*time.Second))
-	one := async(func() (*concurrency.Round, error) { return fresh(t).DoubleBarrier(name, 2).Enter(ctx) })
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx, cancel := context.WithCancel(testbed.Within(t, 30*time.Second))
+	one := testbed.Async(func() (*concurrency.Round, error) { return fresh(t).DoubleBarrier(name, 2).Enter(ctx) })
 	waiters(t, c, name, 1)
 	cancel()
-	if _, err := await(t, one); !errors.Is(err, context.Canceled) {
+	if _, err := testbed.Await(t, one); !errors.Is(err, context.Canceled) {
 		t.Errorf("given up: %v", err)
 	}
 	noKeys(t, c, name)
 	co := fresh(t)
-	two := async(func() (*concurrency.Round, error) { return co.DoubleBarrier(name, 2).Enter(within(t, 30*time.Second)) })
+	two := testbed.Async(func() (*concurrency.Round, error) {
+		return co.DoubleBarrier(name, 2).Enter(testbed.Within(t, 30*time.Second))
+	})
 	waiters(t, c, name, 1)
 	if _, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: keys(t, c, name)[0].Key}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another place", func() bool { return co.Stats().Requeued == 1 && len(keys(t, c, name)) == 1 })
-	other, err := fresh(t).DoubleBarrier(name, 2).Enter(within(t, 30*time.Second))
+	testbed.Eventually(t, "another place", func() bool { return co.Stats().Requeued == 1 && len(keys(t, c, name)) == 1 })
+	other, err := fresh(t).DoubleBarrier(name, 2).Enter(testbed.Within(t, 30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := await(t, two)
+	r, err := testbed.Await(t, two)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaving := async(func() (int, error) { return 0, r.Leave(within(t, 30*time.Second)) })
-	if err := other.Leave(within(t, 30*time.Second)); err != nil {
+	leaving := testbed.Async(func() (int, error) { return 0, r.Leave(testbed.Within(t, 30*time.Second)) })
+	if err := other.Leave(testbed.Within(t, 30*time.Second)); err != nil {
 		t.Error(err)
 	}
-	if _, err := await(t, leaving); err != nil {
+	if _, err := testbed.Await(t, leaving); err != nil {
 		t.Error(err)
 	}
 	for _, n := range []int{-1, 0, 129} {
@@ -357,40 +365,40 @@ func TestDoubleBarrierGivesUp(t *testing.T) {
 // makes no other.
 func TestDoubleBarrierFaults(t *testing.T) {
 	t.Parallel()
-	for fault, k := range kinds {
+	for fault, k := range onefault.Kinds {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			c, f := faulty(t, etcd.Config{})
-			co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
-			ctx := within(t, 20*time.Second)
+			c, f := testbed.Faulty(t, etcd.Config{})
+			co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+			ctx := testbed.Within(t, 20*time.Second)
 			must[*concurrency.Session](t)(co.Session(ctx))
-			one := async(func() (*concurrency.Round, error) { return fresh(t).DoubleBarrier(name, 2).Enter(ctx) })
+			one := testbed.Async(func() (*concurrency.Round, error) { return fresh(t).DoubleBarrier(name, 2).Enter(ctx) })
 			waiters(t, plain, name, 1)
 			first := keys(t, plain, name)[0]
-			hit := f.arm(k, first.Key)
+			hit := f.Arm(k, first.Key)
 			two, err := co.DoubleBarrier(name, 2).Enter(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
 			<-hit
-			r, err := await(t, one)
+			r, err := testbed.Await(t, one)
 			if err != nil {
 				t.Fatal(err)
 			}
 			before := keys(t, plain, name)
-			if k == late {
-				f.deliver(t)
+			if k == onefault.Late {
+				f.Deliver(t)
 			}
 			for i, kv := range keys(t, plain, name) {
 				if kv.Version != 2 || kv.Lease == 0 || kv.ModRevision != before[i].ModRevision {
 					t.Errorf("%+v", kv)
 				}
 			}
-			leaving := async(func() (int, error) { return 0, r.Leave(ctx) })
+			leaving := testbed.Async(func() (int, error) { return 0, r.Leave(ctx) })
 			if err := two.Leave(ctx); err != nil {
 				t.Error(err)
 			}
-			if _, err := await(t, leaving); err != nil {
+			if _, err := testbed.Await(t, leaving); err != nil {
 				t.Error(err)
 			}
 			noKeys(t, plain, name)
@@ -402,8 +410,8 @@ func TestDoubleBarrierFaults(t *testing.T) {
 func TestDoubleBarrierLargest(t *testing.T) {
 	t.Parallel()
 	const n = 128
-	name := ownName(t)
-	ctx := within(t, 60*time.Second)
+	name := testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	b := fresh(t).DoubleBarrier(name, n)
 	var all sync.WaitGroup
 	for range n {

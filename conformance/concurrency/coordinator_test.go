@@ -12,11 +12,12 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 )
 
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
+	c := testbed.Connect(t, etcd.Config{})
 	if _, err := concurrency.New(nil, concurrency.Config{}); !errors.Is(err, etcd.ErrInvalidConfig) {
 		t.Errorf("no client: %v", err)
 	}
@@ -34,7 +35,7 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", config, err, text)
 		}
 	}
-	co := coordinate(t, c, concurrency.Config{})
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	m := co.Mutex("", concurrency.MutexConfig{})
 	var none context.Context
 	for what, call := range map[string]func() error{
@@ -65,10 +66,10 @@ func TestBadInput(t *testing.T) {
 // which ends what is held and what waits.
 func TestCoordinator(t *testing.T) {
 	t.Parallel()
-	c, other, name := connect(t, etcd.Config{}), connect(t, etcd.Config{}), ownName(t)
+	c, other, name := testbed.Connect(t, etcd.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	var log bytes.Buffer
-	co := coordinate(t, c, concurrency.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	ctx := within(t, 20*time.Second)
+	co := testbed.Coordinate(t, c, concurrency.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	ctx := testbed.Within(t, 20*time.Second)
 	one := must[*concurrency.Session](t)(co.Session(ctx))
 	if s := must[*concurrency.Session](t)(co.Session(ctx)); s != one {
 		t.Error("another session")
@@ -102,7 +103,7 @@ func TestCoordinator(t *testing.T) {
 	}
 	m := co.Mutex(name, concurrency.MutexConfig{})
 	l = must[*concurrency.Lock](t)(m.Lock(ctx))
-	waiting := async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
+	waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
 	waiters(t, other, name, 2)
 	if err := co.Close(ctx); err != nil {
 		t.Error(err)
@@ -113,7 +114,7 @@ func TestCoordinator(t *testing.T) {
 	if err := lost(t, l, time.Second); !errors.Is(err, concurrency.ErrClosed) {
 		t.Errorf("what was held: %v", err)
 	}
-	if _, err := await(t, waiting); !errors.Is(err, concurrency.ErrClosed) {
+	if _, err := testbed.Await(t, waiting); !errors.Is(err, concurrency.ErrClosed) {
 		t.Errorf("what waited: %v", err)
 	}
 	if _, err := m.Lock(ctx); !errors.Is(err, concurrency.ErrClosed) {
@@ -133,10 +134,10 @@ func TestCoordinator(t *testing.T) {
 // An abandoned session leaves its keys, for the program that adopts the lease.
 func TestAbandon(t *testing.T) {
 	t.Parallel()
-	c, other, name := connect(t, etcd.Config{}), connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
+	c, other, name := testbed.Connect(t, etcd.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	s := must[*concurrency.Session](t)(co.Session(t.Context()))
-	l := must[*concurrency.Lock](t)(co.Mutex(name, concurrency.MutexConfig{}).Lock(within(t, 20*time.Second)))
+	l := must[*concurrency.Lock](t)(co.Mutex(name, concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second)))
 	s.Abandon()
 	s.Abandon()
 	if err := lost(t, l, time.Second); !errors.Is(err, concurrency.ErrSessionLost) {
@@ -157,26 +158,26 @@ func TestAbandon(t *testing.T) {
 // The client is closed before the coordinator: everything ends, nothing hangs.
 func TestClientClosed(t *testing.T) {
 	t.Parallel()
-	c, err := etcd.New(etcd.Config{Endpoints: shared.Endpoints()})
+	c, err := etcd.New(etcd.Config{Endpoints: testbed.Shared.Endpoints()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	co := coordinate(t, c, concurrency.Config{TTL: 2 * time.Second})
-	m := co.Mutex(ownName(t), concurrency.MutexConfig{})
-	l := must[*concurrency.Lock](t)(m.Lock(within(t, 20*time.Second)))
+	co := testbed.Coordinate(t, c, concurrency.Config{TTL: 2 * time.Second})
+	m := co.Mutex(testbed.OwnName(t), concurrency.MutexConfig{})
+	l := must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 20*time.Second)))
 	watched(t, c)
-	waiting := async(func() (*concurrency.Lock, error) { return m.Lock(within(t, 20*time.Second)) })
-	eventually(t, "the waiter", func() bool { return co.Stats().Waiting == 1 })
+	waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(testbed.Within(t, 20*time.Second)) })
+	testbed.Eventually(t, "the waiter", func() bool { return co.Stats().Waiting == 1 })
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := lost(t, l, time.Second); !errors.Is(err, etcd.ErrClosed) {
 		t.Errorf("what was held: %v", err)
 	}
-	if _, err := await(t, waiting); !errors.Is(err, etcd.ErrClosed) {
+	if _, err := testbed.Await(t, waiting); !errors.Is(err, etcd.ErrClosed) {
 		t.Errorf("what waited: %v", err)
 	}
-	if _, err := m.Lock(within(t, 20*time.Second)); !errors.Is(err, etcd.ErrClosed) {
+	if _, err := m.Lock(testbed.Within(t, 20*time.Second)); !errors.Is(err, etcd.ErrClosed) {
 		t.Errorf("afterwards: %v", err)
 	}
 	if err := l.Unlock(t.Context()); !errors.Is(err, concurrency.ErrLockLost) {
@@ -188,8 +189,8 @@ func TestClientClosed(t *testing.T) {
 // what needs them.
 func TestForbiddenSessionKey(t *testing.T) {
 	t.Parallel()
-	s, root := private(t)
-	ctx := within(t, 30*time.Second)
+	s, root := testbed.Private(t)
+	ctx := testbed.Within(t, 30*time.Second)
 	auth := root.Auth()
 	for _, err := range []error{
 		second(auth.RoleAdd(ctx, etcd.RoleAddRequest{Name: "root"})),
@@ -205,8 +206,8 @@ func TestForbiddenSessionKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "u", Password: "u"})
-	co := coordinate(t, c, concurrency.Config{})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "u", Password: "u"})
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	sess := must[*concurrency.Session](t)(co.Session(ctx))
 	if _, err := sess.Guard(ctx); !errors.Is(err, etcd.ErrPermissionDenied) {
 		t.Errorf("the guard: %v", err)
@@ -214,6 +215,6 @@ func TestForbiddenSessionKey(t *testing.T) {
 	if _, err := co.Mutex("locks/a", concurrency.MutexConfig{}).Lock(ctx); !errors.Is(err, etcd.ErrPermissionDenied) || !strings.Contains(err.Error(), "Config.Name") {
 		t.Errorf("a lock: %v", err)
 	}
-	co = coordinate(t, c, concurrency.Config{Name: "locks/sessions"})
+	co = testbed.Coordinate(t, c, concurrency.Config{Name: "locks/sessions"})
 	unlock(t, must[*concurrency.Lock](t)(co.Mutex("locks/a", concurrency.MutexConfig{}).Lock(ctx)))
 }

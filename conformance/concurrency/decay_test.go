@@ -9,6 +9,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 )
 
 var slow = flag.Bool("slow", false, "run TestLockDoesNotDecay for ten minutes")
@@ -19,9 +20,9 @@ var slow = flag.Bool("slow", false, "run TestLockDoesNotDecay for ten minutes")
 func TestCyclesReuseTheirKeys(t *testing.T) {
 	t.Parallel()
 	const contenders = 4
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, time.Minute)
-	m := coordinate(t, c, concurrency.Config{}).Mutex(name, concurrency.MutexConfig{})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, time.Minute)
+	m := testbed.Coordinate(t, c, concurrency.Config{}).Mutex(name, concurrency.MutexConfig{})
 	first := must[*concurrency.Lock](t)(m.Lock(ctx))
 	var all sync.WaitGroup
 	for range contenders - 1 {
@@ -68,9 +69,9 @@ func TestCyclesReuseTheirKeys(t *testing.T) {
 // those of a busy machine may take twice as long.
 func TestLockDoesNotDecay(t *testing.T) {
 	t.Parallel()
-	_, c := private(t)
-	co := coordinate(t, c, concurrency.Config{})
-	ctx := within(t, 15*time.Minute)
+	_, c := testbed.Private(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
+	ctx := testbed.Within(t, 15*time.Minute)
 	cycle := func(m *concurrency.Mutex) time.Duration {
 		began := time.Now()
 		unlock(t, must[*concurrency.Lock](t)(m.Lock(ctx)))

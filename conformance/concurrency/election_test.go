@@ -12,13 +12,15 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
 )
 
 // One candidate leads at a time, with growing terms, client/v3's among them.
 func TestElection(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
-	ctx := within(t, 60*time.Second)
+	name := testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	var leaders atomic.Int32
 	var last atomic.Int64
 	lead := func(term int64) {
@@ -49,7 +51,7 @@ func TestElection(t *testing.T) {
 		})
 	}
 	for range 2 {
-		s, err := v3.NewSession(official(t, shared))
+		s, err := v3.NewSession(testbed.Official(t, testbed.Shared.Endpoints()...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,14 +70,14 @@ func TestElection(t *testing.T) {
 		})
 	}
 	all.Wait()
-	noKeys(t, connect(t, etcd.Config{}), name)
+	noKeys(t, testbed.Connect(t, etcd.Config{}), name)
 }
 
 func TestLeadership(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
-	ctx := within(t, 20*time.Second)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
+	ctx := testbed.Within(t, 20*time.Second)
 	e := co.Election(name, concurrency.ElectionConfig{Value: []byte("one")})
 	if st, err := e.Leader(ctx); err != nil || st.Present || st.Revision == 0 {
 		t.Errorf("nobody: %+v, %v", st, err)
@@ -127,7 +129,7 @@ func TestLeadership(t *testing.T) {
 	}
 	// A lease that is revoked by hand.
 	ld = must[*concurrency.Leadership](t)(e.Campaign(ctx))
-	other := connect(t, etcd.Config{})
+	other := testbed.Connect(t, etcd.Config{})
 	if _, err := other.Revoke(ctx, etcd.RevokeRequest{ID: keys(t, c, name)[0].Lease}); err != nil {
 		t.Fatal(err)
 	}
@@ -140,14 +142,14 @@ func TestLeadership(t *testing.T) {
 // keeps its lease, and a late copy undoes no later proclamation.
 func TestProclaimFaults(t *testing.T) {
 	t.Parallel()
-	for fault, k := range kinds {
+	for fault, k := range onefault.Kinds {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			c, f := faulty(t, etcd.Config{})
-			co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
-			ctx := within(t, 20*time.Second)
+			c, f := testbed.Faulty(t, etcd.Config{})
+			co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+			ctx := testbed.Within(t, 20*time.Second)
 			ld := must[*concurrency.Leadership](t)(co.Election(name, concurrency.ElectionConfig{}).Campaign(ctx))
-			hit := f.arm(k, name)
+			hit := f.Arm(k, name)
 			if err := ld.Proclaim(ctx, []byte("one")); err != nil {
 				t.Fatal(err)
 			}
@@ -156,13 +158,13 @@ func TestProclaimFaults(t *testing.T) {
 			if string(kv.Value) != "one" || kv.Version != 2 || kv.Lease == 0 {
 				t.Errorf("after the first: %+v", kv)
 			}
-			if k != late {
+			if k != onefault.Late {
 				return
 			}
 			if err := ld.Proclaim(ctx, []byte("two")); err != nil {
 				t.Fatal(err)
 			}
-			f.deliver(t)
+			f.Deliver(t)
 			if kv := keys(t, plain, name)[0]; string(kv.Value) != "two" {
 				t.Errorf("after the late copy: %+v", kv)
 			}
@@ -175,26 +177,26 @@ func TestProclaimFaults(t *testing.T) {
 func TestProclaimGivenUp(t *testing.T) {
 	t.Parallel()
 	for _, before := range []bool{true, false} {
-		c, f := faulty(t, etcd.Config{})
-		co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
-		ld := must[*concurrency.Leadership](t)(co.Election(name, concurrency.ElectionConfig{}).Campaign(within(t, 20*time.Second)))
-		hit := f.arm(stall, name)
+		c, f := testbed.Faulty(t, etcd.Config{})
+		co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+		ld := must[*concurrency.Leadership](t)(co.Election(name, concurrency.ElectionConfig{}).Campaign(testbed.Within(t, 20*time.Second)))
+		hit := f.Arm(onefault.Stall, name)
 		ctx, cancel := context.WithCancel(t.Context())
-		proclaiming := async(func() (int, error) { return 0, ld.Proclaim(ctx, []byte("one")) })
+		proclaiming := testbed.Async(func() (int, error) { return 0, ld.Proclaim(ctx, []byte("one")) })
 		<-hit
 		cancel()
-		if _, err := await(t, proclaiming); !errors.Is(err, context.Canceled) || !etcd.MaybeApplied(err) {
+		if _, err := testbed.Await(t, proclaiming); !errors.Is(err, context.Canceled) || !etcd.MaybeApplied(err) {
 			t.Errorf("given up: %v", err)
 		}
-		f.sever()
+		f.Sever()
 		if before {
-			f.deliver(t)
+			f.Deliver(t)
 		}
-		if err := ld.Proclaim(within(t, 20*time.Second), []byte("two")); err != nil {
+		if err := ld.Proclaim(testbed.Within(t, 20*time.Second), []byte("two")); err != nil {
 			t.Fatal(err)
 		}
 		if !before {
-			f.deliver(t)
+			f.Deliver(t)
 		}
 		if kv := keys(t, plain, name)[0]; string(kv.Value) != "two" {
 			t.Errorf("%+v", kv)
@@ -206,13 +208,13 @@ func TestProclaimGivenUp(t *testing.T) {
 // campaigns again after a loss.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx, cancel := context.WithCancel(within(t, 60*time.Second))
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx, cancel := context.WithCancel(testbed.Within(t, 60*time.Second))
 	started, stopping, leave := make(chan *concurrency.Leadership), make(chan error), make(chan struct{})
-	var results []<-chan result[int]
+	var results []<-chan testbed.Result[int]
 	for range 3 {
 		e := fresh(t).Election(name, concurrency.ElectionConfig{})
-		results = append(results, async(func() (int, error) {
+		results = append(results, testbed.Async(func() (int, error) {
 			return 0, e.Run(ctx, func(ctx context.Context, ld *concurrency.Leadership) error {
 				started <- ld
 				<-ctx.Done()
@@ -244,7 +246,7 @@ func TestRun(t *testing.T) {
 	}
 	leave <- struct{}{}
 	for _, r := range results {
-		if _, err := await(t, r); !errors.Is(err, context.Canceled) {
+		if _, err := testbed.Await(t, r); !errors.Is(err, context.Canceled) {
 			t.Errorf("Run: %v", err)
 		}
 	}
@@ -254,8 +256,8 @@ func TestRun(t *testing.T) {
 // Run ends with its function, and with its error unless it is to restart.
 func TestRunEnds(t *testing.T) {
 	t.Parallel()
-	co, c, name := fresh(t), connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 60*time.Second)
+	co, c, name := fresh(t), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	boom := errors.New("boom")
 	for _, restart := range []bool{false, true} {
 		calls := 0
@@ -278,8 +280,8 @@ func TestRunEnds(t *testing.T) {
 // Once applies its operations once, whoever calls it, and everybody gets the value.
 func TestOnce(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 60*time.Second)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	var calls atomic.Int32
 	boom := errors.New("boom")
 	once := func(co *concurrency.Coordinator) ([]byte, error) {
@@ -293,13 +295,13 @@ func TestOnce(t *testing.T) {
 	if _, err := once(fresh(t)); !errors.Is(err, boom) {
 		t.Errorf("a function that fails: %v", err)
 	}
-	var results []<-chan result[[]byte]
+	var results []<-chan testbed.Result[[]byte]
 	for range 4 {
 		co := fresh(t)
-		results = append(results, async(func() ([]byte, error) { return once(co) }))
+		results = append(results, testbed.Async(func() ([]byte, error) { return once(co) }))
 	}
 	for _, r := range results {
-		if v, err := await(t, r); err != nil || string(v) != "v" {
+		if v, err := testbed.Await(t, r); err != nil || string(v) != "v" {
 			t.Errorf("%q, %v", v, err)
 		}
 	}
@@ -316,20 +318,20 @@ func TestOnce(t *testing.T) {
 // The same with each fault of the request that finishes.
 func TestOnceFaults(t *testing.T) {
 	t.Parallel()
-	for fault, k := range kinds {
+	for fault, k := range onefault.Kinds {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			c, f := faulty(t, etcd.Config{})
-			co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
-			v, err := co.Once(within(t, 20*time.Second), name, func(context.Context) ([]byte, []etcd.Op, error) {
-				f.arm(k, name+".done")
+			c, f := testbed.Faulty(t, etcd.Config{})
+			co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+			v, err := co.Once(testbed.Within(t, 20*time.Second), name, func(context.Context) ([]byte, []etcd.Op, error) {
+				f.Arm(k, name+".done")
 				return []byte("v"), []etcd.Op{etcd.PutRequest{Key: name + "-x"}}, nil
 			})
 			if err != nil || string(v) != "v" {
 				t.Fatalf("%q, %v", v, err)
 			}
-			if k == late {
-				f.deliver(t)
+			if k == onefault.Late {
+				f.Deliver(t)
 			}
 			resp, err := plain.Get(t.Context(), etcd.GetRequest{Key: name + "-x"})
 			if err != nil || len(resp.KVs) != 1 || resp.KVs[0].Version != 1 {

@@ -15,6 +15,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 )
 
 // ctlEnv makes this program etcdctl.
@@ -29,7 +30,7 @@ func ctlMain() int {
 // etcdctl starts etcdctl on the shared server. The channel has the lines of its output.
 func etcdctl(t testing.TB, args ...string) (*exec.Cmd, <-chan string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"--endpoints", strings.Join(shared.Endpoints(), ",")}, args...)...)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"--endpoints", strings.Join(testbed.Shared.Endpoints(), ",")}, args...)...)
 	cmd.Env = append(os.Environ(), ctlEnv+"=1")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -86,8 +87,8 @@ func TestEtcdctl(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			co, c, name := fresh(t), connect(t, etcd.Config{}), ownName(t)
-			ctx := within(t, 60*time.Second)
+			co, c, name := fresh(t), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+			ctx := testbed.Within(t, 60*time.Second)
 			l := must[*concurrency.Lock](t)(test.acquire(ctx, co, name))
 			cmd, lines := etcdctl(t, append(test.args, name)...)
 			waiters(t, c, name, 2) // it waits
@@ -102,7 +103,7 @@ func TestEtcdctl(t *testing.T) {
 			if kvs := keys(t, c, name); len(kvs) != 1 || kvs[0].Key != key || kvs[0].CreateRevision <= token {
 				t.Errorf("it holds %s, and the keys are %v", key, kvs)
 			}
-			again := async(func() (*concurrency.Lock, error) { return test.acquire(ctx, co, name) })
+			again := testbed.Async(func() (*concurrency.Lock, error) { return test.acquire(ctx, co, name) })
 			if what == "lock" {
 				waiters(t, c, name, 2)
 			}
@@ -112,7 +113,7 @@ func TestEtcdctl(t *testing.T) {
 			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)
 			}
-			next, err := await(t, again)
+			next, err := testbed.Await(t, again)
 			if err != nil || next.Token() <= token {
 				t.Fatalf("the next holder: %v", err)
 			}
@@ -130,8 +131,8 @@ func TestEtcdctl(t *testing.T) {
 // etcdctl elect observes a leader of ours, and campaigns against it.
 func TestEtcdctlElect(t *testing.T) {
 	t.Parallel()
-	co, c, name := fresh(t), connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 60*time.Second)
+	co, c, name := fresh(t), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	e := co.Election(name, concurrency.ElectionConfig{Value: []byte("ours")})
 	ld := must[*concurrency.Leadership](t)(e.Campaign(ctx))
 	listener, told := etcdctl(t, "elect", "--listen", name)

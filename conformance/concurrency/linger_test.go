@@ -8,6 +8,8 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -22,21 +24,21 @@ type lingering struct {
 
 func newLingering(t testing.TB, c *etcd.Client, d time.Duration) *lingering {
 	t.Helper()
-	l := &lingering{c: c, plain: connect(t, etcd.Config{Endpoints: shared.Endpoints()}), name: ownName(t)}
-	l.co = coordinate(t, c, concurrency.Config{})
+	l := &lingering{c: c, plain: testbed.Connect(t, etcd.Config{Endpoints: testbed.Shared.Endpoints()}), name: testbed.OwnName(t)}
+	l.co = testbed.Coordinate(t, c, concurrency.Config{})
 	l.m = l.co.Mutex(l.name, concurrency.MutexConfig{Linger: d})
 	return l
 }
 
 func (l *lingering) lock(t testing.TB) *concurrency.Lock {
 	t.Helper()
-	return must[*concurrency.Lock](t)(l.m.Lock(within(t, 20*time.Second)))
+	return must[*concurrency.Lock](t)(l.m.Lock(testbed.Within(t, 20*time.Second)))
 }
 
 // linger locks and unlocks until the key lingers, which it does once its watch is there.
 func (l *lingering) linger(t testing.TB) {
 	t.Helper()
-	eventually(t, "the key to linger", func() bool {
+	testbed.Eventually(t, "the key to linger", func() bool {
 		unlock(t, l.lock(t))
 		return len(keys(t, l.plain, l.name)) == 1
 	})
@@ -53,7 +55,7 @@ func (l *lingering) cycle(t testing.TB, n int) bool {
 		lock := l.lock
 		if i%2 == 0 {
 			lock = func(t testing.TB) *concurrency.Lock {
-				return must[*concurrency.Lock](t)(l.m.TryLock(within(t, 20*time.Second)))
+				return must[*concurrency.Lock](t)(l.m.TryLock(testbed.Within(t, 20*time.Second)))
 			}
 		}
 		held := lock(t)
@@ -79,10 +81,10 @@ func (l *lingering) cycle(t testing.TB, n int) bool {
 // nobody takes it.
 func TestLinger(t *testing.T) {
 	t.Parallel()
-	x := newLingering(t, connect(t, etcd.Config{}), 5*time.Second)
-	eventually(t, "cycles without a request", func() bool { return x.cycle(t, 100) })
+	x := newLingering(t, testbed.Connect(t, etcd.Config{}), 5*time.Second)
+	testbed.Eventually(t, "cycles without a request", func() bool { return x.cycle(t, 100) })
 	l := x.lock(t)
-	if _, err := x.co.Mutex(x.name, concurrency.MutexConfig{}).TryLock(within(t, 20*time.Second)); !errors.Is(err, concurrency.ErrLocked) {
+	if _, err := x.co.Mutex(x.name, concurrency.MutexConfig{}).TryLock(testbed.Within(t, 20*time.Second)); !errors.Is(err, concurrency.ErrLocked) {
 		t.Errorf("a second holder in the process: %v", err)
 	}
 	unlock(t, l)
@@ -96,23 +98,23 @@ func TestLinger(t *testing.T) {
 // it is held. So does another value.
 func TestLingerYields(t *testing.T) {
 	t.Parallel()
-	x := newLingering(t, connect(t, etcd.Config{}), 10*time.Second)
+	x := newLingering(t, testbed.Connect(t, etcd.Config{}), 10*time.Second)
 	other := fresh(t).Mutex(x.name, concurrency.MutexConfig{})
 	x.linger(t)
-	unlock(t, must[*concurrency.Lock](t)(other.Lock(within(t, 5*time.Second))))
+	unlock(t, must[*concurrency.Lock](t)(other.Lock(testbed.Within(t, 5*time.Second))))
 	x.linger(t)
 	l := x.lock(t)
-	waiting := async(func() (*concurrency.Lock, error) { return other.Lock(within(t, 5*time.Second)) })
+	waiting := testbed.Async(func() (*concurrency.Lock, error) { return other.Lock(testbed.Within(t, 5*time.Second)) })
 	waiters(t, x.plain, x.name, 2)
 	unlock(t, l)
-	next, err := await(t, waiting)
+	next, err := testbed.Await(t, waiting)
 	if err != nil {
 		t.Fatal(err)
 	}
 	unlock(t, next)
 	x.linger(t)
 	named := x.co.Mutex(x.name, concurrency.MutexConfig{Linger: 10 * time.Second, Value: []byte("other")})
-	l = must[*concurrency.Lock](t)(named.Lock(within(t, 5*time.Second)))
+	l = must[*concurrency.Lock](t)(named.Lock(testbed.Within(t, 5*time.Second)))
 	if kvs := keys(t, x.plain, x.name); len(kvs) != 1 || string(kvs[0].Value) != "other" {
 		t.Errorf("keys %v", kvs)
 	}
@@ -122,7 +124,7 @@ func TestLingerYields(t *testing.T) {
 // A chain of holdings ends after ten times Linger, although nobody else is seen to ask.
 func TestLingerEnds(t *testing.T) {
 	t.Parallel()
-	x := newLingering(t, connect(t, etcd.Config{}), 200*time.Millisecond)
+	x := newLingering(t, testbed.Connect(t, etcd.Config{}), 200*time.Millisecond)
 	x.linger(t)
 	began := time.Now()
 	for l := x.lock(t); l.Epoch() > 0; l = x.lock(t) {
@@ -141,7 +143,7 @@ func TestLingerFence(t *testing.T) {
 		"token": func(l *concurrency.Lock) { l.Token() },
 		"guard": func(l *concurrency.Lock) { l.Guard() },
 	} {
-		x := newLingering(t, connect(t, etcd.Config{}), 10*time.Second)
+		x := newLingering(t, testbed.Connect(t, etcd.Config{}), 10*time.Second)
 		x.linger(t)
 		l := x.lock(t)
 		use(l)
@@ -150,10 +152,10 @@ func TestLingerFence(t *testing.T) {
 			t.Errorf("%s: keys %v", what, kvs)
 		}
 	}
-	x := newLingering(t, connect(t, etcd.Config{}), 10*time.Second)
+	x := newLingering(t, testbed.Connect(t, etcd.Config{}), 10*time.Second)
 	write := etcd.TxnRequest{Then: []etcd.Op{etcd.PutRequest{Key: x.name + "-x"}}}
 	var l, next *concurrency.Lock
-	eventually(t, "a holding of the key of another that has written", func() bool {
+	testbed.Eventually(t, "a holding of the key of another that has written", func() bool {
 		x.linger(t)
 		l = x.lock(t)
 		if _, err := l.Txn(t.Context(), write); err != nil {
@@ -180,28 +182,28 @@ func TestLingerFence(t *testing.T) {
 // A transaction of unknown outcome, and one under way.
 func TestLingerFenceUnknown(t *testing.T) {
 	t.Parallel()
-	for what, k := range map[string]kind{"unknown": loseAnswer, "under way": stall} {
-		c, f := faulty(t, etcd.Config{})
+	for what, k := range map[string]onefault.Kind{"unknown": onefault.LoseAnswer, "under way": onefault.Stall} {
+		c, f := testbed.Faulty(t, etcd.Config{})
 		x := newLingering(t, c, 10*time.Second)
 		x.linger(t)
 		l := x.lock(t)
-		hit := f.arm(k, x.name+"-x")
-		writing := async(func() (*etcd.TxnResponse, error) {
-			return l.Txn(within(t, 20*time.Second), etcd.TxnRequest{Then: []etcd.Op{etcd.PutRequest{Key: x.name + "-x"}}})
+		hit := f.Arm(k, x.name+"-x")
+		writing := testbed.Async(func() (*etcd.TxnResponse, error) {
+			return l.Txn(testbed.Within(t, 20*time.Second), etcd.TxnRequest{Then: []etcd.Op{etcd.PutRequest{Key: x.name + "-x"}}})
 		})
 		<-hit
-		if k == loseAnswer {
-			if _, err := await(t, writing); !etcd.MaybeApplied(err) {
+		if k == onefault.LoseAnswer {
+			if _, err := testbed.Await(t, writing); !etcd.MaybeApplied(err) {
 				t.Errorf("%s: %v", what, err)
 			}
-			eventually(t, "the watch to resume", func() bool { return c.Stats().WatchesWaiting == 0 })
+			testbed.Eventually(t, "the watch to resume", func() bool { return c.Stats().WatchesWaiting == 0 })
 			unlock(t, l)
 		} else {
-			unlocking := async(func() (int, error) { return 0, l.Unlock(within(t, 20*time.Second)) })
+			unlocking := testbed.Async(func() (int, error) { return 0, l.Unlock(testbed.Within(t, 20*time.Second)) })
 			<-l.Context().Done()
-			f.sever()
-			_, _ = await(t, writing) // of unknown outcome
-			if _, err := await(t, unlocking); err != nil {
+			f.Sever()
+			_, _ = testbed.Await(t, writing) // of unknown outcome
+			if _, err := testbed.Await(t, unlocking); err != nil {
 				t.Error(err)
 			}
 		}
@@ -215,12 +217,12 @@ func TestLingerFenceUnknown(t *testing.T) {
 // lingers is not taken.
 func TestLingerWithoutWatch(t *testing.T) {
 	t.Parallel()
-	p := etcdtest.StartProxy(t, shared.Endpoints()[0])
-	x := newLingering(t, connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}}), 15*time.Second)
+	p := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
+	x := newLingering(t, testbed.Connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}}), 15*time.Second)
 	x.linger(t)
 	p.Set(etcdtest.BothWays, etcdtest.Fault{Discard: true})
 	p.Reset()
-	eventually(t, "the watch to be interrupted", func() bool { return x.c.Stats().WatchesWaiting > 0 })
+	testbed.Eventually(t, "the watch to be interrupted", func() bool { return x.c.Stats().WatchesWaiting > 0 })
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if _, err := x.m.Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -235,7 +237,7 @@ func TestLingerWithoutWatch(t *testing.T) {
 // leaves nothing behind.
 func TestLingerLost(t *testing.T) {
 	t.Parallel()
-	x := newLingering(t, connect(t, etcd.Config{}), 10*time.Second)
+	x := newLingering(t, testbed.Connect(t, etcd.Config{}), 10*time.Second)
 	for _, lose := range []func(kv etcd.KeyValue) error{
 		func(kv etcd.KeyValue) error {
 			return second(x.plain.Delete(t.Context(), etcd.DeleteRequest{Key: kv.Key}))
@@ -249,8 +251,11 @@ func TestLingerLost(t *testing.T) {
 		if err := lose(kv); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "another key", func() bool {
-			unlock(t, x.lock(t))
+		testbed.Eventually(t, "another key", func() bool {
+			// The client may not have heard of the loss yet: then Unlock does.
+			if err := x.lock(t).Unlock(testbed.Within(t, testbed.Patience)); err != nil && !errors.Is(err, concurrency.ErrLockLost) {
+				t.Error(err)
+			}
 			kvs := keys(t, x.plain, x.name)
 			return len(kvs) == 1 && kvs[0].CreateRevision != kv.CreateRevision
 		})

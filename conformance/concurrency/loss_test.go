@@ -9,6 +9,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -28,15 +29,15 @@ func lost(t testing.TB, l *concurrency.Lock, d time.Duration) error {
 func watched(t testing.TB, c *etcd.Client) {
 	t.Helper()
 	before := c.Stats().Watches
-	eventually(t, "a watch of the key", func() bool { return c.Stats().Watches > before })
+	testbed.Eventually(t, "a watch of the key", func() bool { return c.Stats().Watches > before })
 }
 
 // A key that is deleted by hand while the lock is held ends the context at once.
 func TestHeldKeyDeleted(t *testing.T) {
 	t.Parallel()
-	c, other, name := connect(t, etcd.Config{}), connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
-	l := must[*concurrency.Lock](t)(co.Mutex(name, concurrency.MutexConfig{}).Lock(within(t, 20*time.Second)))
+	c, other, name := testbed.Connect(t, etcd.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
+	l := must[*concurrency.Lock](t)(co.Mutex(name, concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second)))
 	watched(t, c)
 	if _, err := other.Delete(t.Context(), etcd.DeleteRequest{Key: l.Key()}); err != nil {
 		t.Fatal(err)
@@ -61,10 +62,10 @@ func TestHeldKeyDeleted(t *testing.T) {
 // Before the key is watched, a Txn and Unlock tell of the loss.
 func TestHeldKeyDeletedSoon(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	m := co.Mutex(name, concurrency.MutexConfig{})
-	l := must[*concurrency.Lock](t)(m.Lock(within(t, 20*time.Second)))
+	l := must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 20*time.Second)))
 	if _, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: l.Key()}); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func TestHeldKeyDeletedSoon(t *testing.T) {
 	if err := lost(t, l, time.Second); !errors.Is(err, concurrency.ErrLockLost) {
 		t.Errorf("the context: %v", err)
 	}
-	l = must[*concurrency.Lock](t)(m.TryLock(within(t, 20*time.Second)))
+	l = must[*concurrency.Lock](t)(m.TryLock(testbed.Within(t, 20*time.Second)))
 	if _, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: l.Key()}); err != nil {
 		t.Fatal(err)
 	}
@@ -90,21 +91,21 @@ func TestHeldKeyDeletedSoon(t *testing.T) {
 // opened: a read of the key tells.
 func TestHeldKeyDeletedBeforeTheWatch(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 20*time.Second)
-	co := coordinate(t, c, concurrency.Config{})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 20*time.Second)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	m := co.Mutex(name, concurrency.MutexConfig{})
 	l := must[*concurrency.Lock](t)(m.Lock(ctx))
 	if _, err := c.Delete(ctx, etcd.DeleteRequest{Key: l.Key()}); err != nil {
 		t.Fatal(err)
 	}
 	other := must[*concurrency.Lock](t)(fresh(t).Mutex(name, concurrency.MutexConfig{}).TryLock(ctx))
-	waiting := async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
+	waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
 	if err := lost(t, l, 5*time.Second); !errors.Is(err, concurrency.ErrLockLost) {
 		t.Errorf("lost: %v", err)
 	}
 	unlock(t, other)
-	next, err := await(t, waiting)
+	next, err := testbed.Await(t, waiting)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,18 +116,18 @@ func TestHeldKeyDeletedBeforeTheWatch(t *testing.T) {
 // revoked as soon as that is possible.
 func TestLostSessionIsRevoked(t *testing.T) {
 	t.Parallel()
-	s, direct := private(t)
+	s, direct := testbed.Private(t)
 	p := etcdtest.StartProxy(t, s.Endpoints()[0])
-	c := connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}})
-	co := coordinate(t, c, concurrency.Config{TTL: 8 * time.Second, Grace: 3900 * time.Millisecond})
+	c := testbed.Connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}})
+	co := testbed.Coordinate(t, c, concurrency.Config{TTL: 8 * time.Second, Grace: 3900 * time.Millisecond})
 	m := co.Mutex("m", concurrency.MutexConfig{})
-	l := must[*concurrency.Lock](t)(m.Lock(within(t, 60*time.Second)))
+	l := must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 60*time.Second)))
 	old := must[*concurrency.Session](t)(co.Session(t.Context()))
 	p.Set(etcdtest.BothWays, etcdtest.Fault{Discard: true})
 	lost(t, l, 8*time.Second)
 	p.Heal()
 	p.Reset()
-	next := must[*concurrency.Lock](t)(m.Lock(within(t, 60*time.Second)))
+	next := must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 60*time.Second)))
 	if left := time.Until(old.Lease().Deadline()); left < 500*time.Millisecond {
 		t.Errorf("the lock is free %v before the lost session's lease can expire", left)
 	}
@@ -139,9 +140,9 @@ func TestLostSessionIsRevoked(t *testing.T) {
 // A Txn of the lock tells the caller's own condition from the loss of the lock.
 func TestLockTxn(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
-	l := must[*concurrency.Lock](t)(co.Mutex(name, concurrency.MutexConfig{}).Lock(within(t, 20*time.Second)))
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
+	l := must[*concurrency.Lock](t)(co.Mutex(name, concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second)))
 	key := name + "-x"
 	for i, want := range []bool{true, false} {
 		resp, err := l.Txn(t.Context(), etcd.TxnRequest{
@@ -167,19 +168,19 @@ func TestLockTxn(t *testing.T) {
 // A key that is deleted by hand while its owner waits: it queues again.
 func TestWaitingKeyDeleted(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	holder := must[*concurrency.Lock](t)(fresh(t).Mutex(name, concurrency.MutexConfig{}).Lock(within(t, 20*time.Second)))
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	holder := must[*concurrency.Lock](t)(fresh(t).Mutex(name, concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second)))
 	co := fresh(t)
-	waiting := async(func() (*concurrency.Lock, error) {
-		return co.Mutex(name, concurrency.MutexConfig{}).Lock(within(t, 20*time.Second))
+	waiting := testbed.Async(func() (*concurrency.Lock, error) {
+		return co.Mutex(name, concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second))
 	})
 	waiters(t, c, name, 2)
 	if _, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: keys(t, c, name)[1].Key}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another place", func() bool { return co.Stats().Requeued == 1 && len(keys(t, c, name)) == 2 })
+	testbed.Eventually(t, "another place", func() bool { return co.Stats().Requeued == 1 && len(keys(t, c, name)) == 2 })
 	unlock(t, holder)
-	l, err := await(t, waiting)
+	l, err := testbed.Await(t, waiting)
 	if err != nil || l.Requeued() != 1 {
 		t.Fatalf("requeued %d, %v", l.Requeued(), err)
 	}
@@ -192,26 +193,26 @@ func TestWaitingKeyDeleted(t *testing.T) {
 // lease.
 func TestLeaseRevoked(t *testing.T) {
 	t.Parallel()
-	c, other := connect(t, etcd.Config{}), connect(t, etcd.Config{})
-	name, held := ownName(t), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
-	blocker := must[*concurrency.Lock](t)(fresh(t).Mutex(name, concurrency.MutexConfig{}).Lock(within(t, 20*time.Second)))
-	l := must[*concurrency.Lock](t)(co.Mutex(held, concurrency.MutexConfig{}).Lock(within(t, 20*time.Second)))
+	c, other := testbed.Connect(t, etcd.Config{}), testbed.Connect(t, etcd.Config{})
+	name, held := testbed.OwnName(t), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
+	blocker := must[*concurrency.Lock](t)(fresh(t).Mutex(name, concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second)))
+	l := must[*concurrency.Lock](t)(co.Mutex(held, concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second)))
 	watched(t, c)
-	waiting := async(func() (*concurrency.Lock, error) {
-		return co.Mutex(name, concurrency.MutexConfig{}).Lock(within(t, 20*time.Second))
+	waiting := testbed.Async(func() (*concurrency.Lock, error) {
+		return co.Mutex(name, concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second))
 	})
 	waiters(t, other, name, 2)
-	eventually(t, "the waiter's watch", func() bool { return c.Stats().Watches == 2 })
+	testbed.Eventually(t, "the waiter's watch", func() bool { return c.Stats().Watches == 2 })
 	if _, err := other.Revoke(t.Context(), etcd.RevokeRequest{ID: keys(t, other, held)[0].Lease}); err != nil {
 		t.Fatal(err)
 	}
 	if err := lost(t, l, 3*time.Second); !errors.Is(err, concurrency.ErrLockLost) {
 		t.Errorf("lost: %v", err)
 	}
-	eventually(t, "another place", func() bool { return co.Stats().Requeued > 0 && len(keys(t, other, name)) == 2 })
+	testbed.Eventually(t, "another place", func() bool { return co.Stats().Requeued > 0 && len(keys(t, other, name)) == 2 })
 	unlock(t, blocker)
-	l, err := await(t, waiting)
+	l, err := testbed.Await(t, waiting)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,18 +227,18 @@ func TestLeaseRevoked(t *testing.T) {
 // revision, and the waiter does not take that for its turn.
 func TestHolderAndWaiterOnOneLease(t *testing.T) {
 	t.Parallel()
-	c, other, name := connect(t, etcd.Config{}), connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
+	c, other, name := testbed.Connect(t, etcd.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	m := co.Mutex(name, concurrency.MutexConfig{})
-	l := must[*concurrency.Lock](t)(m.Lock(within(t, 20*time.Second)))
-	waiting := async(func() (*concurrency.Lock, error) { return m.Lock(within(t, 20*time.Second)) })
+	l := must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 20*time.Second)))
+	waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(testbed.Within(t, 20*time.Second)) })
 	waiters(t, other, name, 2)
 	lease := keys(t, other, name)[0].Lease
 	if _, err := other.Revoke(t.Context(), etcd.RevokeRequest{ID: lease}); err != nil {
 		t.Fatal(err)
 	}
 	lost(t, l, 20*time.Second)
-	next, err := await(t, waiting)
+	next, err := testbed.Await(t, waiting)
 	if err != nil || next.Requeued() == 0 {
 		t.Fatalf("requeued %d, %v", next.Requeued(), err)
 	}
@@ -252,12 +253,12 @@ func TestHolderAndWaiterOnOneLease(t *testing.T) {
 func TestServerStopped(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	co := coordinate(t, c, concurrency.Config{TTL: 2 * time.Second, Grace: 500 * time.Millisecond})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	co := testbed.Coordinate(t, c, concurrency.Config{TTL: 2 * time.Second, Grace: 500 * time.Millisecond})
 	m := co.Mutex("m", concurrency.MutexConfig{})
-	l := must[*concurrency.Lock](t)(m.Lock(within(t, 60*time.Second)))
+	l := must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 60*time.Second)))
 	session := must[*concurrency.Session](t)(co.Session(t.Context()))
-	waiting := async(func() (*concurrency.Lock, error) { return m.Lock(within(t, 60*time.Second)) })
+	waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(testbed.Within(t, 60*time.Second)) })
 	waiters(t, c, "m", 2)
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
@@ -276,12 +277,12 @@ func TestServerStopped(t *testing.T) {
 	if err := s.Continue(); err != nil {
 		t.Fatal(err)
 	}
-	next, err := await(t, waiting)
+	next, err := testbed.Await(t, waiting)
 	if err != nil || next.Requeued() == 0 {
 		t.Fatalf("%v", err)
 	}
 	unlock(t, next)
-	if err := l.Unlock(within(t, 20*time.Second)); !errors.Is(err, concurrency.ErrLockLost) {
+	if err := l.Unlock(testbed.Within(t, 20*time.Second)); !errors.Is(err, concurrency.ErrLockLost) {
 		t.Errorf("Unlock: %v", err)
 	}
 	noKeys(t, c, "m")
@@ -291,16 +292,16 @@ func TestServerStopped(t *testing.T) {
 // who waits for that one.
 func TestCloseWhileServerStopped(t *testing.T) {
 	t.Parallel()
-	s, c := private(t)
-	co := coordinate(t, c, concurrency.Config{})
+	s, c := testbed.Private(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	m := co.Mutex("m", concurrency.MutexConfig{})
-	must[*concurrency.Lock](t)(m.Lock(within(t, 60*time.Second)))
-	var waiting []<-chan result[*concurrency.Lock]
+	must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 60*time.Second)))
+	var waiting []<-chan testbed.Result[*concurrency.Lock]
 	for n := range 3 {
-		waiting = append(waiting, async(func() (*concurrency.Lock, error) { return m.Lock(within(t, 60*time.Second)) }))
+		waiting = append(waiting, testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(testbed.Within(t, 60*time.Second)) }))
 		waiters(t, c, "m", 2+n)
 	}
-	eventually(t, "the watch", func() bool { return c.Stats().Watches > 0 })
+	testbed.Eventually(t, "the watch", func() bool { return c.Stats().Watches > 0 })
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +309,7 @@ func TestCloseWhileServerStopped(t *testing.T) {
 	cancel()
 	_ = co.Close(closing) // the leases are not revoked
 	for _, w := range waiting {
-		if _, err := await(t, w); !errors.Is(err, concurrency.ErrClosed) {
+		if _, err := testbed.Await(t, w); !errors.Is(err, concurrency.ErrClosed) {
 			t.Errorf("what waited: %v", err)
 		}
 	}
@@ -323,14 +324,14 @@ func TestCompactionUnderWait(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
 	p := etcdtest.StartProxy(t, s.Endpoints()[0])
-	c, direct := connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}}), connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	co := coordinate(t, c, concurrency.Config{})
+	c, direct := testbed.Connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}}), testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	m := co.Mutex("m", concurrency.MutexConfig{})
-	blocker := must[*concurrency.Lock](t)(coordinate(t, direct, concurrency.Config{}).Mutex("m", concurrency.MutexConfig{}).Lock(within(t, 20*time.Second)))
-	waiting := async(func() (*concurrency.Lock, error) { return m.Lock(within(t, 60*time.Second)) })
+	blocker := must[*concurrency.Lock](t)(testbed.Coordinate(t, direct, concurrency.Config{}).Mutex("m", concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second)))
+	waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(testbed.Within(t, 60*time.Second)) })
 	waiters(t, direct, "m", 2)
 	own := keys(t, direct, "m")[1]
-	eventually(t, "the watch", func() bool { return c.Stats().Watches == 1 })
+	testbed.Eventually(t, "the watch", func() bool { return c.Stats().Watches == 1 })
 	p.Set(etcdtest.BothWays, etcdtest.Fault{Discard: true})
 	unlock(t, blocker) // the event is lost on its way
 	var last int64
@@ -346,7 +347,7 @@ func TestCompactionUnderWait(t *testing.T) {
 	}
 	p.Heal()
 	p.Reset()
-	l, err := await(t, waiting)
+	l, err := testbed.Await(t, waiting)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,9 +364,9 @@ func TestCompactionWhileHeld(t *testing.T) {
 	for _, deleted := range []bool{false, true} {
 		s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
 		p := etcdtest.StartProxy(t, s.Endpoints()[0])
-		c, direct := connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}}), connect(t, etcd.Config{Endpoints: s.Endpoints()})
-		co := coordinate(t, c, concurrency.Config{})
-		l := must[*concurrency.Lock](t)(co.Mutex("m", concurrency.MutexConfig{}).Lock(within(t, 20*time.Second)))
+		c, direct := testbed.Connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}}), testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+		co := testbed.Coordinate(t, c, concurrency.Config{})
+		l := must[*concurrency.Lock](t)(co.Mutex("m", concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second)))
 		watched(t, c)
 		p.Set(etcdtest.BothWays, etcdtest.Fault{Discard: true})
 		if deleted {
@@ -390,7 +391,7 @@ func TestCompactionWhileHeld(t *testing.T) {
 			}
 			continue
 		}
-		eventually(t, "the watch to resume", func() bool { return c.Stats().Watches == 1 && c.Stats().WatchesWaiting == 0 })
+		testbed.Eventually(t, "the watch to resume", func() bool { return c.Stats().Watches == 1 && c.Stats().WatchesWaiting == 0 })
 		if _, err := direct.Delete(t.Context(), etcd.DeleteRequest{Key: l.Key()}); err != nil {
 			t.Fatal(err)
 		}
@@ -404,15 +405,15 @@ func TestCompactionWhileHeld(t *testing.T) {
 // its end only seldom.
 func TestLongQueue(t *testing.T) {
 	t.Parallel()
-	c, other, name := connect(t, etcd.Config{}), connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{MaxKeys: 50})
+	c, other, name := testbed.Connect(t, etcd.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{MaxKeys: 50})
 	m := co.Mutex(name, concurrency.MutexConfig{})
-	l := must[*concurrency.Lock](t)(m.Lock(within(t, 60*time.Second)))
+	l := must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 60*time.Second)))
 	const n = 150
 	granted := make(chan *concurrency.Lock, n)
 	for range n {
 		go func() {
-			l, err := m.Lock(within(t, 60*time.Second))
+			l, err := m.Lock(testbed.Within(t, 60*time.Second))
 			if err != nil {
 				t.Error(err)
 			}

@@ -14,14 +14,15 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 )
 
 // Contenders of one process and of several, client/v3's among them, exclude each other, and
 // the create revisions of holders grow.
 func TestMutexExcludes(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
-	ctx := within(t, 60*time.Second)
+	name := testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	const rounds = 20
 	var holders atomic.Int32
 	var last atomic.Int64
@@ -55,7 +56,7 @@ func TestMutexExcludes(t *testing.T) {
 		}
 	}
 	for range 3 {
-		s, err := v3.NewSession(official(t, shared))
+		s, err := v3.NewSession(testbed.Official(t, testbed.Shared.Endpoints()...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,13 +80,13 @@ func TestMutexExcludes(t *testing.T) {
 		})
 	}
 	all.Wait()
-	noKeys(t, connect(t, etcd.Config{}), name)
+	noKeys(t, testbed.Connect(t, etcd.Config{}), name)
 }
 
 func TestTryLock(t *testing.T) {
 	t.Parallel()
-	co, c, name := fresh(t), connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 20*time.Second)
+	co, c, name := fresh(t), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 20*time.Second)
 	m := co.Mutex(name, concurrency.MutexConfig{Value: []byte("me")})
 	l := must[*concurrency.Lock](t)(m.TryLock(ctx))
 	before := keys(t, c, name)
@@ -124,25 +125,25 @@ func TestTryLock(t *testing.T) {
 // Who waits directly behind one that gives up still waits for the holder.
 func TestLockBehindOneThatGivesUp(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 20*time.Second)
-	own := connect(t, etcd.Config{})
-	lock := func(ctx context.Context, c *etcd.Client) <-chan result[*concurrency.Lock] {
-		co := coordinate(t, c, concurrency.Config{})
-		return async(func() (*concurrency.Lock, error) { return co.Mutex(name, concurrency.MutexConfig{}).Lock(ctx) })
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 20*time.Second)
+	own := testbed.Connect(t, etcd.Config{})
+	lock := func(ctx context.Context, c *etcd.Client) <-chan testbed.Result[*concurrency.Lock] {
+		co := testbed.Coordinate(t, c, concurrency.Config{})
+		return testbed.Async(func() (*concurrency.Lock, error) { return co.Mutex(name, concurrency.MutexConfig{}).Lock(ctx) })
 	}
-	holder, err := await(t, lock(ctx, c))
+	holder, err := testbed.Await(t, lock(ctx, c))
 	if err != nil {
 		t.Fatal(err)
 	}
 	short, cancel := context.WithCancel(ctx)
-	second := lock(short, connect(t, etcd.Config{}))
+	second := lock(short, testbed.Connect(t, etcd.Config{}))
 	waiters(t, c, name, 2)
 	third := lock(ctx, own)
 	waiters(t, c, name, 3)
-	eventually(t, "the watch, and the read after it", func() bool { n := own.Stats(); return n.Watches == 1 && n.Attempts == 3 })
+	testbed.Eventually(t, "the watch, and the read after it", func() bool { n := own.Stats(); return n.Watches == 1 && n.Attempts == 3 })
 	cancel()
-	if _, err := await(t, second); !errors.Is(err, context.Canceled) {
+	if _, err := testbed.Await(t, second); !errors.Is(err, context.Canceled) {
 		t.Errorf("given up: %v", err)
 	}
 	waiters(t, c, name, 2)
@@ -152,7 +153,7 @@ func TestLockBehindOneThatGivesUp(t *testing.T) {
 	case <-time.After(400 * time.Millisecond): // etcd tells a watch that begins behind within 100 ms
 	}
 	unlock(t, holder)
-	l, err := await(t, third)
+	l, err := testbed.Await(t, third)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,25 +163,25 @@ func TestLockBehindOneThatGivesUp(t *testing.T) {
 // A wait that is given up returns at once and leaves nothing behind.
 func TestLockGivesUp(t *testing.T) {
 	t.Parallel()
-	co, c, name := fresh(t), connect(t, etcd.Config{}), ownName(t)
+	co, c, name := fresh(t), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	m := co.Mutex(name, concurrency.MutexConfig{})
-	l := must[*concurrency.Lock](t)(m.Lock(within(t, 20*time.Second)))
-	ctx, cancel := context.WithCancel(within(t, 20*time.Second))
-	waiting := async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
+	l := must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 20*time.Second)))
+	ctx, cancel := context.WithCancel(testbed.Within(t, 20*time.Second))
+	waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
 	waiters(t, c, name, 2)
 	began := time.Now()
 	cancel()
-	if _, err := await(t, waiting); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), name) {
+	if _, err := testbed.Await(t, waiting); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), name) {
 		t.Errorf("given up: %v", err)
 	}
 	if d := time.Since(began); d > 500*time.Millisecond {
 		t.Errorf("it took %v", d)
 	}
 	waiters(t, c, name, 1)
-	next := async(func() (*concurrency.Lock, error) { return m.Lock(within(t, 20*time.Second)) })
+	next := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(testbed.Within(t, 20*time.Second)) })
 	waiters(t, c, name, 2)
 	unlock(t, l)
-	l, err := await(t, next)
+	l, err := testbed.Await(t, next)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,8 +196,8 @@ func TestLockGivesUp(t *testing.T) {
 // lock waits for it, with another key.
 func TestKeyOfAnotherOnTheLease(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 20*time.Second)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 20*time.Second)
 	co := fresh(t)
 	s := must[*concurrency.Session](t)(co.Session(ctx))
 	foreign := name + "/" + s.Lease().ID.String()
@@ -207,7 +208,7 @@ func TestKeyOfAnotherOnTheLease(t *testing.T) {
 	if _, err := m.TryLock(ctx); !errors.Is(err, concurrency.ErrLocked) && !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("TryLock: %v", err)
 	}
-	waiting := async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
+	waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
 	waiters(t, c, name, 2)
 	select {
 	case <-waiting:
@@ -217,7 +218,7 @@ func TestKeyOfAnotherOnTheLease(t *testing.T) {
 	if _, err := c.Delete(ctx, etcd.DeleteRequest{Key: foreign}); err != nil {
 		t.Fatal(err)
 	}
-	l, err := await(t, waiting)
+	l, err := testbed.Await(t, waiting)
 	if err != nil || l.Key() == foreign {
 		t.Fatalf("%v", err)
 	}
@@ -228,8 +229,8 @@ func TestKeyOfAnotherOnTheLease(t *testing.T) {
 // Keys of names below this one, however many, are no contenders.
 func TestManyNamesBelow(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 20*time.Second)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 20*time.Second)
 	for i := range 100 {
 		if _, err := c.Put(ctx, etcd.PutRequest{Key: fmt.Sprint(name, "/below/", i)}); err != nil {
 			t.Fatal(err)
@@ -244,10 +245,10 @@ func TestManyNamesBelow(t *testing.T) {
 		if _, err := m.TryLock(ctx); !errors.Is(err, concurrency.ErrLocked) {
 			t.Errorf("held: %v", err)
 		}
-		waiting := async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
+		waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
 		waiters(t, c, name, 102)
 		unlock(t, l)
-		next, err := await(t, waiting)
+		next, err := testbed.Await(t, waiting)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,8 +260,8 @@ func TestManyNamesBelow(t *testing.T) {
 // A panic of a function is that of the caller's goroutine, and what was held is given up.
 func TestFunctionsMayPanic(t *testing.T) {
 	t.Parallel()
-	co, c, name := fresh(t), connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 60*time.Second)
+	co, c, name := fresh(t), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	for what, call := range map[string]func() error{
 		"Do": func() error {
 			return co.Mutex(name, concurrency.MutexConfig{}).Do(ctx, func(context.Context, *concurrency.Lock) error { panic("oh") })

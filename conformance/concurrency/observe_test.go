@@ -11,16 +11,17 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
 // observing passes what Observe yields on, until its context ends.
-func observing(ctx context.Context, e *concurrency.Election) <-chan result[concurrency.State] {
-	states := make(chan result[concurrency.State])
+func observing(ctx context.Context, e *concurrency.Election) <-chan testbed.Result[concurrency.State] {
+	states := make(chan testbed.Result[concurrency.State])
 	go func() {
 		defer close(states)
 		for st, err := range e.Observe(ctx) {
-			states <- result[concurrency.State]{st, err}
+			states <- testbed.Result[concurrency.State]{Value: st, Err: err}
 		}
 	}()
 	return states
@@ -30,12 +31,12 @@ func observing(ctx context.Context, e *concurrency.Election) <-chan result[concu
 // them.
 func TestObserve(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
-	ctx, cancel := context.WithCancel(within(t, 30*time.Second))
+	name := testbed.OwnName(t)
+	ctx, cancel := context.WithCancel(testbed.Within(t, 30*time.Second))
 	states := observing(ctx, fresh(t).Election(name, concurrency.ElectionConfig{}))
 	next := func() concurrency.State {
 		t.Helper()
-		return must[concurrency.State](t)(await(t, states))
+		return must[concurrency.State](t)(testbed.Await(t, states))
 	}
 	if st := next(); st.Present || st.Revision == 0 {
 		t.Errorf("nobody: %+v", st)
@@ -53,14 +54,14 @@ func TestObserve(t *testing.T) {
 		t.Fatal(err)
 	}
 	is("two", ld.Term())
-	s := must[*v3.Session](t)(v3.NewSession(official(t, shared)))
+	s := must[*v3.Session](t)(v3.NewSession(testbed.Official(t, testbed.Shared.Endpoints()...)))
 	theirs := v3.NewElection(s, name)
-	won := async(func() (int, error) { return 0, theirs.Campaign(ctx, "theirs") })
-	waiters(t, connect(t, etcd.Config{}), name, 2) // which is no change of the leader
+	won := testbed.Async(func() (int, error) { return 0, theirs.Campaign(ctx, "theirs") })
+	waiters(t, testbed.Connect(t, etcd.Config{}), name, 2) // which is no change of the leader
 	if err := ld.Resign(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := await(t, won); err != nil {
+	if _, err := testbed.Await(t, won); err != nil {
 		t.Fatal(err)
 	}
 	is("theirs", theirs.Rev())
@@ -71,7 +72,7 @@ func TestObserve(t *testing.T) {
 		t.Errorf("nobody: %+v", st)
 	}
 	cancel()
-	if _, err := await(t, states); !errors.Is(err, context.Canceled) {
+	if _, err := testbed.Await(t, states); !errors.Is(err, context.Canceled) {
 		t.Errorf("the end: %v", err)
 	}
 	if _, more := <-states; more {
@@ -83,8 +84,8 @@ func TestObserve(t *testing.T) {
 func TestObserveSlowly(t *testing.T) {
 	t.Parallel()
 	for _, every := range []bool{false, true} {
-		name := ownName(t)
-		ctx := within(t, 30*time.Second)
+		name := testbed.OwnName(t)
+		ctx := testbed.Within(t, 30*time.Second)
 		co := fresh(t)
 		ld := must[*concurrency.Leadership](t)(co.Election(name, concurrency.ElectionConfig{Value: []byte("0")}).Campaign(ctx))
 		const n = 50
@@ -122,17 +123,17 @@ func TestObserveSlowly(t *testing.T) {
 // Observe survives a compaction of what it has not seen, and names the right leader after it.
 func TestObserveCompaction(t *testing.T) {
 	t.Parallel()
-	s, direct := private(t)
+	s, direct := testbed.Private(t)
 	p := etcdtest.StartProxy(t, s.Endpoints()[0])
-	c := connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}})
-	ctx := within(t, 60*time.Second)
-	e := coordinate(t, direct, concurrency.Config{}).Election("e", concurrency.ElectionConfig{Value: []byte("one")})
+	c := testbed.Connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}})
+	ctx := testbed.Within(t, 60*time.Second)
+	e := testbed.Coordinate(t, direct, concurrency.Config{}).Election("e", concurrency.ElectionConfig{Value: []byte("one")})
 	ld := must[*concurrency.Leadership](t)(e.Campaign(ctx))
-	states := observing(ctx, coordinate(t, c, concurrency.Config{}).Election("e", concurrency.ElectionConfig{}))
-	if st := must[concurrency.State](t)(await(t, states)); st.Term != ld.Term() {
+	states := observing(ctx, testbed.Coordinate(t, c, concurrency.Config{}).Election("e", concurrency.ElectionConfig{}))
+	if st := must[concurrency.State](t)(testbed.Await(t, states)); st.Term != ld.Term() {
 		t.Errorf("%+v", st)
 	}
-	eventually(t, "the watch", func() bool { return c.Stats().Watches == 1 })
+	testbed.Eventually(t, "the watch", func() bool { return c.Stats().Watches == 1 })
 	p.Set(etcdtest.BothWays, etcdtest.Fault{Discard: true})
 	if err := ld.Resign(ctx); err != nil {
 		t.Fatal(err)
@@ -147,7 +148,7 @@ func TestObserveCompaction(t *testing.T) {
 	}
 	p.Heal()
 	p.Reset()
-	if st := must[concurrency.State](t)(await(t, states)); !st.Present || st.Term != ld.Term() {
+	if st := must[concurrency.State](t)(testbed.Await(t, states)); !st.Present || st.Term != ld.Term() {
 		t.Errorf("%+v, want term %d", st, ld.Term())
 	}
 	go func() {
@@ -159,18 +160,18 @@ func TestObserveCompaction(t *testing.T) {
 // A watch that moves to another stream is not trusted blindly: who waits reads the keys again.
 func TestResumedWatch(t *testing.T) {
 	t.Parallel()
-	s, direct := private(t)
+	s, direct := testbed.Private(t)
 	p := etcdtest.StartProxy(t, s.Endpoints()[0])
-	c := connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}})
-	ctx := within(t, 30*time.Second)
-	l := must[*concurrency.Lock](t)(coordinate(t, direct, concurrency.Config{}).Mutex("m", concurrency.MutexConfig{}).Lock(ctx))
-	co := coordinate(t, c, concurrency.Config{})
-	waiting := async(func() (*concurrency.Lock, error) { return co.Mutex("m", concurrency.MutexConfig{}).Lock(ctx) })
-	eventually(t, "the watch, and the read after it", func() bool { n := c.Stats(); return n.Watches == 1 && n.Attempts == 3 })
+	c := testbed.Connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}})
+	ctx := testbed.Within(t, 30*time.Second)
+	l := must[*concurrency.Lock](t)(testbed.Coordinate(t, direct, concurrency.Config{}).Mutex("m", concurrency.MutexConfig{}).Lock(ctx))
+	co := testbed.Coordinate(t, c, concurrency.Config{})
+	waiting := testbed.Async(func() (*concurrency.Lock, error) { return co.Mutex("m", concurrency.MutexConfig{}).Lock(ctx) })
+	testbed.Eventually(t, "the watch, and the read after it", func() bool { n := c.Stats(); return n.Watches == 1 && n.Attempts == 3 })
 	p.Reset()
-	eventually(t, "another read", func() bool { n := c.Stats(); return n.WatchResumes == 1 && n.Attempts > 3 })
+	testbed.Eventually(t, "another read", func() bool { n := c.Stats(); return n.WatchResumes == 1 && n.Attempts > 3 })
 	unlock(t, l)
-	next, err := await(t, waiting)
+	next, err := testbed.Await(t, waiting)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,37 +1,24 @@
 package concurrency
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 )
 
-// childEnv has the endpoints for a child process, see TestProcessStopped.
-const childEnv = "ETCD_CONCURRENCY_CHILD"
+// children are what the test binary does as a child process.
+var children = map[string]func(ctx context.Context, endpoints []string) error{"holder": holder}
 
-// childMain holds a lock, and tries to write behind it when it gets a line.
-func childMain(endpoints string) int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := child(ctx, endpoints); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
-}
-
-func child(ctx context.Context, endpoints string) error {
-	c, err := etcd.New(etcd.Config{Endpoints: strings.Fields(endpoints)})
+// holder holds a lock, and tries to write behind it when it is told to.
+func holder(ctx context.Context, endpoints []string) error {
+	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
 	if err != nil {
 		return err
 	}
@@ -45,7 +32,7 @@ func child(ctx context.Context, endpoints string) error {
 		return err
 	}
 	fmt.Println("holds", l.Token())
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+	if err := testbed.Told(); err != nil {
 		return err
 	}
 	_, err = l.Txn(ctx, etcd.TxnRequest{Then: []etcd.Op{etcd.PutRequest{Key: "process-written"}}})
@@ -59,46 +46,17 @@ func child(ctx context.Context, endpoints string) error {
 // another's: its write is refused, and it learns of the loss.
 func TestProcessStopped(t *testing.T) {
 	t.Parallel()
-	s, c := private(t)
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(s.Endpoints(), " "))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	line := func() string {
-		lines.Scan()
-		return lines.Text()
-	}
-	if got := line(); !strings.HasPrefix(got, "holds ") {
+	s, c := testbed.Private(t)
+	child := testbed.StartChild(t, "holder", s.Endpoints()...)
+	if got := child.Line(t); !strings.HasPrefix(got, "holds ") {
 		t.Fatalf("the child: %s", got)
 	}
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	l := must[*concurrency.Lock](t)(coordinate(t, c, concurrency.Config{}).Mutex("process", concurrency.MutexConfig{}).Lock(within(t, 20*time.Second)))
-	if _, err := in.Write([]byte("go\n")); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"Txn refused: true false", "context over: true", "Unlock: true"} {
-		if got := line(); got != want {
-			t.Errorf("the child says %q, want %q", got, want)
-		}
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
+	child.Stop(t)
+	l := must[*concurrency.Lock](t)(testbed.Coordinate(t, c, concurrency.Config{}).Mutex("process", concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second)))
+	child.Go(t)
+	child.Continue(t)
+	child.Says(t, "Txn refused: true false", "context over: true", "Unlock: true")
+	child.Wait(t)
 	if exists(t, c, "process-written") {
 		t.Error("the write of the one that was stopped")
 	}

@@ -15,13 +15,14 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 )
 
 // A writer is alone, readers overlap no writer, client/v3's recipe among them.
 func TestRWMutexExcludes(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
-	ctx := within(t, 60*time.Second)
+	name := testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	var readers, writers, together atomic.Int32
 	read := func() {
 		if r := readers.Add(1); r > 1 {
@@ -62,7 +63,7 @@ func TestRWMutexExcludes(t *testing.T) {
 		}
 	}
 	for i := range 2 {
-		s, err := v3.NewSession(official(t, shared))
+		s, err := v3.NewSession(testbed.Official(t, testbed.Shared.Endpoints()...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,22 +86,22 @@ func TestRWMutexExcludes(t *testing.T) {
 		})
 	}
 	all.Wait()
-	noKeys(t, connect(t, etcd.Config{}), name)
+	noKeys(t, testbed.Connect(t, etcd.Config{}), name)
 }
 
 // Strict order: readers behind a waiting writer wait for it, and get in together.
 func TestRWMutexOrder(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	rw := fresh(t).RWMutex(name)
-	ctx := within(t, 20*time.Second)
+	ctx := testbed.Within(t, 20*time.Second)
 	one := must[*concurrency.Lock](t)(rw.RLock(ctx))
 	two := must[*concurrency.Lock](t)(rw.RLock(ctx)) // beside it
-	writing := async(func() (*concurrency.Lock, error) { return rw.Lock(ctx) })
+	writing := testbed.Async(func() (*concurrency.Lock, error) { return rw.Lock(ctx) })
 	waiters(t, c, name, 3)
-	var reading [2]<-chan result[*concurrency.Lock]
+	var reading [2]<-chan testbed.Result[*concurrency.Lock]
 	for i := range reading {
-		reading[i] = async(func() (*concurrency.Lock, error) { return rw.RLock(ctx) })
+		reading[i] = testbed.Async(func() (*concurrency.Lock, error) { return rw.RLock(ctx) })
 		waiters(t, c, name, 4+i)
 	}
 	unlock(t, one)
@@ -112,7 +113,7 @@ func TestRWMutexOrder(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	unlock(t, two)
-	w, err := await(t, writing)
+	w, err := testbed.Await(t, writing)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func TestRWMutexOrder(t *testing.T) {
 	}
 	unlock(t, w)
 	for _, r := range reading {
-		l, err := await(t, r)
+		l, err := testbed.Await(t, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,19 +135,19 @@ func TestRWMutexOrder(t *testing.T) {
 // A reader whose key is deleted while it waits queues again.
 func TestRWMutexKeyDeleted(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	co := fresh(t)
 	rw := co.RWMutex(name)
-	ctx := within(t, 20*time.Second)
+	ctx := testbed.Within(t, 20*time.Second)
 	w := must[*concurrency.Lock](t)(rw.Lock(ctx))
-	reading := async(func() (*concurrency.Lock, error) { return rw.RLock(ctx) })
+	reading := testbed.Async(func() (*concurrency.Lock, error) { return rw.RLock(ctx) })
 	waiters(t, c, name, 2)
 	if _, err := c.Delete(ctx, etcd.DeleteRequest{Key: keys(t, c, name)[1].Key}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another place", func() bool { return co.Stats().Requeued == 1 && len(keys(t, c, name)) == 2 })
+	testbed.Eventually(t, "another place", func() bool { return co.Stats().Requeued == 1 && len(keys(t, c, name)) == 2 })
 	unlock(t, w)
-	l, err := await(t, reading)
+	l, err := testbed.Await(t, reading)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,8 +159,8 @@ func TestRWMutexKeyDeleted(t *testing.T) {
 func TestSemaphore(t *testing.T) {
 	t.Parallel()
 	const limit = 5
-	name := ownName(t)
-	ctx := within(t, 60*time.Second)
+	name := testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	var held atomic.Int64
 	var all sync.WaitGroup
 	for range 2 {
@@ -185,20 +186,20 @@ func TestSemaphore(t *testing.T) {
 		}
 	}
 	all.Wait()
-	noKeys(t, connect(t, etcd.Config{}), name)
+	noKeys(t, testbed.Connect(t, etcd.Config{}), name)
 }
 
 // Permits that are free are taken at once, in order: nobody overtakes a heavy request.
 func TestSemaphoreOrder(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	sem := fresh(t).Semaphore(name, 3)
-	ctx := within(t, 20*time.Second)
+	ctx := testbed.Within(t, 20*time.Second)
 	a := must[*concurrency.Lock](t)(sem.Acquire(ctx, 1))
 	b := must[*concurrency.Lock](t)(sem.Acquire(ctx, 1))
-	heavy := async(func() (*concurrency.Lock, error) { return sem.Acquire(ctx, 3) })
+	heavy := testbed.Async(func() (*concurrency.Lock, error) { return sem.Acquire(ctx, 3) })
 	waiters(t, c, name, 3)
-	light := async(func() (*concurrency.Lock, error) { return sem.Acquire(ctx, 1) })
+	light := testbed.Async(func() (*concurrency.Lock, error) { return sem.Acquire(ctx, 1) })
 	waiters(t, c, name, 4)
 	unlock(t, a)
 	select {
@@ -209,12 +210,12 @@ func TestSemaphoreOrder(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	unlock(t, b)
-	h, err := await(t, heavy)
+	h, err := testbed.Await(t, heavy)
 	if err != nil {
 		t.Fatal(err)
 	}
 	unlock(t, h)
-	l, err := await(t, light)
+	l, err := testbed.Await(t, light)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,9 +224,9 @@ func TestSemaphoreOrder(t *testing.T) {
 
 func TestSemaphoreBadInput(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	co := fresh(t)
-	ctx := within(t, 20*time.Second)
+	ctx := testbed.Within(t, 20*time.Second)
 	for _, call := range []struct{ limit, weight int }{{0, 1}, {-1, 1}, {3, 0}, {3, -1}, {3, 4}, {math.MaxInt, 1}} {
 		if _, err := co.Semaphore(name, call.limit).Acquire(ctx, call.weight); !errors.Is(err, etcd.ErrInvalidRequest) {
 			t.Errorf("%+v: %v", call, err)
@@ -253,8 +254,8 @@ func TestSemaphoreBadInput(t *testing.T) {
 func TestLongQueuesOfReadersAndPermits(t *testing.T) {
 	t.Parallel()
 	const n = 100
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	ctx := within(t, 60*time.Second)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	ctx := testbed.Within(t, 60*time.Second)
 	co := fresh(t)
 	rw, sem := co.RWMutex(name), co.Semaphore(name+"-sem", 2)
 	w := must[*concurrency.Lock](t)(rw.Lock(ctx))

@@ -7,6 +7,8 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -15,7 +17,7 @@ import (
 // made again long before, with another member.
 func TestRequestsThatAreNeverAnswered(t *testing.T) {
 	t.Parallel()
-	p := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	p := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	const soon = 5 * time.Second
 	for what, try := range map[string]func(ctx context.Context, m *concurrency.Mutex, stall func()) error{
 		"Lock": func(ctx context.Context, m *concurrency.Mutex, stall func()) error {
@@ -44,13 +46,13 @@ func TestRequestsThatAreNeverAnswered(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			c, f := faulty(t, etcd.Config{Endpoints: []string{shared.Endpoints()[0], p.Endpoint()}})
-			co, name := coordinate(t, c, concurrency.Config{}), ownName(t)
-			m, ctx := co.Mutex(name, concurrency.MutexConfig{}), within(t, time.Minute)
+			c, f := testbed.Faulty(t, etcd.Config{Endpoints: []string{testbed.Shared.Endpoints()[0], p.Endpoint()}})
+			co, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.OwnName(t)
+			m, ctx := co.Mutex(name, concurrency.MutexConfig{}), testbed.Within(t, time.Minute)
 			unlock(t, must[*concurrency.Lock](t)(m.Lock(ctx))) // there is a session
 			var hit <-chan struct{}
 			began := time.Now()
-			if err := try(ctx, m, func() { hit = f.arm(stall, name) }); err != nil {
+			if err := try(ctx, m, func() { hit = f.Arm(onefault.Stall, name) }); err != nil {
 				t.Error(err)
 			}
 			<-hit

@@ -8,40 +8,42 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
 )
 
 // Whatever becomes of the request that queues, Lock and TryLock hold with one key, and nothing
 // is left after Unlock, also when the first copy is applied after that.
 func TestQueuingFaults(t *testing.T) {
 	t.Parallel()
-	for fault, k := range kinds {
+	for fault, k := range onefault.Kinds {
 		for what, lock := range map[string]func(context.Context, *concurrency.Mutex) (*concurrency.Lock, error){
 			"Lock":    func(ctx context.Context, m *concurrency.Mutex) (*concurrency.Lock, error) { return m.Lock(ctx) },
 			"TryLock": func(ctx context.Context, m *concurrency.Mutex) (*concurrency.Lock, error) { return m.TryLock(ctx) },
 		} {
 			t.Run(what+" "+fault, func(t *testing.T) {
 				t.Parallel()
-				c, f := faulty(t, etcd.Config{})
-				co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
+				c, f := testbed.Faulty(t, etcd.Config{})
+				co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 				m := co.Mutex(name, concurrency.MutexConfig{})
-				unlock(t, must[*concurrency.Lock](t)(m.Lock(within(t, 20*time.Second)))) // there is a session
-				hit := f.arm(k, name)
-				l := must[*concurrency.Lock](t)(lock(within(t, 20*time.Second), m))
+				unlock(t, must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 20*time.Second)))) // there is a session
+				hit := f.Arm(k, name)
+				l := must[*concurrency.Lock](t)(lock(testbed.Within(t, 20*time.Second), m))
 				<-hit
 				if kvs := keys(t, plain, name); len(kvs) != 1 || kvs[0].CreateRevision != l.Token() {
 					t.Errorf("keys %v", kvs)
 				}
-				if _, err := fresh(t).Mutex(name, concurrency.MutexConfig{}).TryLock(within(t, 20*time.Second)); !errors.Is(err, concurrency.ErrLocked) {
+				if _, err := fresh(t).Mutex(name, concurrency.MutexConfig{}).TryLock(testbed.Within(t, 20*time.Second)); !errors.Is(err, concurrency.ErrLocked) {
 					t.Errorf("another: %v", err)
 				}
 				unlock(t, l)
-				if k == late {
-					f.deliver(t)
+				if k == onefault.Late {
+					f.Deliver(t)
 				}
 				if kvs := keys(t, plain, name); len(kvs) != 0 {
 					t.Errorf("keys %v are left", kvs)
 				}
-				unlock(t, must[*concurrency.Lock](t)(m.TryLock(within(t, 20*time.Second))))
+				unlock(t, must[*concurrency.Lock](t)(m.TryLock(testbed.Within(t, 20*time.Second))))
 			})
 		}
 	}
@@ -52,28 +54,28 @@ func TestQueuingFaults(t *testing.T) {
 func TestQueuingGivenUpUnknown(t *testing.T) {
 	t.Parallel()
 	for _, applied := range []bool{false, true} {
-		c, f := faulty(t, etcd.Config{})
-		co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
+		c, f := testbed.Faulty(t, etcd.Config{})
+		co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 		m := co.Mutex(name, concurrency.MutexConfig{})
-		unlock(t, must[*concurrency.Lock](t)(m.Lock(within(t, 20*time.Second))))
-		hit := f.arm(stall, name)
-		ctx, cancel := context.WithCancel(within(t, 20*time.Second))
-		waiting := async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
+		unlock(t, must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 20*time.Second))))
+		hit := f.Arm(onefault.Stall, name)
+		ctx, cancel := context.WithCancel(testbed.Within(t, 20*time.Second))
+		waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
 		<-hit
 		cancel()
-		if _, err := await(t, waiting); !errors.Is(err, context.Canceled) || !etcd.MaybeApplied(err) {
+		if _, err := testbed.Await(t, waiting); !errors.Is(err, context.Canceled) || !etcd.MaybeApplied(err) {
 			t.Errorf("given up: %v", err)
 		}
-		f.sever()
+		f.Sever()
 		if applied { // before the releaser has put the fence, or after that: nothing stays
-			f.deliver(t)
+			f.Deliver(t)
 		}
-		eventually(t, "the release", func() bool { return co.Stats().Releasing == 0 })
+		testbed.Eventually(t, "the release", func() bool { return co.Stats().Releasing == 0 })
 		if n := co.Stats(); n.Fences != 1 {
 			t.Errorf("%+v", n)
 		}
 		if !applied {
-			f.deliver(t)
+			f.Deliver(t)
 		}
 		if kvs := keys(t, plain, name); len(kvs) != 0 {
 			t.Errorf("keys %v are left", kvs)
@@ -85,22 +87,22 @@ func TestQueuingGivenUpUnknown(t *testing.T) {
 // does not delete the next holder's key.
 func TestUnlockFaults(t *testing.T) {
 	t.Parallel()
-	for fault, k := range kinds {
+	for fault, k := range onefault.Kinds {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			c, f := faulty(t, etcd.Config{})
-			co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
+			c, f := testbed.Faulty(t, etcd.Config{})
+			co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 			m := co.Mutex(name, concurrency.MutexConfig{})
-			l := must[*concurrency.Lock](t)(m.Lock(within(t, 20*time.Second)))
-			hit := f.arm(k, name)
+			l := must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 20*time.Second)))
+			hit := f.Arm(k, name)
 			unlock(t, l)
 			<-hit
-			if err := l.Unlock(within(t, 20*time.Second)); !errors.Is(err, concurrency.ErrNotHeld) {
+			if err := l.Unlock(testbed.Within(t, 20*time.Second)); !errors.Is(err, concurrency.ErrNotHeld) {
 				t.Errorf("unlocked again: %v", err)
 			}
-			l = must[*concurrency.Lock](t)(m.TryLock(within(t, 20*time.Second)))
-			if k == late {
-				f.deliver(t)
+			l = must[*concurrency.Lock](t)(m.TryLock(testbed.Within(t, 20*time.Second)))
+			if k == onefault.Late {
+				f.Deliver(t)
 			}
 			if kvs := keys(t, plain, name); len(kvs) != 1 || kvs[0].CreateRevision != l.Token() {
 				t.Errorf("keys %v, want that of the next", kvs)
@@ -113,34 +115,34 @@ func TestUnlockFaults(t *testing.T) {
 // The context of Unlock bounds the waiting, not the release; a second Unlock joins it.
 func TestUnlockGoesOn(t *testing.T) {
 	t.Parallel()
-	c, f := faulty(t, etcd.Config{})
-	co, plain, name := coordinate(t, c, concurrency.Config{}), connect(t, etcd.Config{}), ownName(t)
+	c, f := testbed.Faulty(t, etcd.Config{})
+	co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	m := co.Mutex(name, concurrency.MutexConfig{})
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	l := must[*concurrency.Lock](t)(m.Lock(within(t, 20*time.Second)))
+	l := must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 20*time.Second)))
 	if err := l.Unlock(ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("with an ended context: %v", err)
 	}
 	noKeys(t, plain, name)
 
-	l = must[*concurrency.Lock](t)(m.Lock(within(t, 20*time.Second)))
-	hit := f.arm(stall, name)
+	l = must[*concurrency.Lock](t)(m.Lock(testbed.Within(t, 20*time.Second)))
+	hit := f.Arm(onefault.Stall, name)
 	ctx, cancel := context.WithCancel(t.Context())
-	unlocking := async(func() (int, error) { return 0, l.Unlock(ctx) })
+	unlocking := testbed.Async(func() (int, error) { return 0, l.Unlock(ctx) })
 	<-hit
 	cancel()
-	if _, err := await(t, unlocking); !errors.Is(err, context.Canceled) || !etcd.MaybeApplied(err) {
+	if _, err := testbed.Await(t, unlocking); !errors.Is(err, context.Canceled) || !etcd.MaybeApplied(err) {
 		t.Errorf("given up: %v", err)
 	}
-	f.sever()
-	if err := l.Unlock(within(t, 20*time.Second)); err != nil {
+	f.Sever()
+	if err := l.Unlock(testbed.Within(t, 20*time.Second)); err != nil {
 		t.Errorf("the second: %v", err)
 	}
 	if kvs := keys(t, plain, name); len(kvs) != 0 {
 		t.Errorf("keys %v are left", kvs)
 	}
-	if err := l.Unlock(within(t, 20*time.Second)); !errors.Is(err, concurrency.ErrNotHeld) {
+	if err := l.Unlock(testbed.Within(t, 20*time.Second)); !errors.Is(err, concurrency.ErrNotHeld) {
 		t.Errorf("the third: %v", err)
 	}
 }
@@ -148,29 +150,29 @@ func TestUnlockGoesOn(t *testing.T) {
 // What becomes of the fence itself does not matter.
 func TestFenceFaults(t *testing.T) {
 	t.Parallel()
-	for fault, k := range kinds {
+	for fault, k := range onefault.Kinds {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			c, f := faulty(t, etcd.Config{})
-			co := coordinate(t, c, concurrency.Config{Name: ownName(t)})
-			s := must[*concurrency.Session](t)(co.Session(within(t, 20*time.Second)))
-			hit := f.arm(k, s.Lease().ID.String())
-			guard := must[etcd.Compare](t)(s.Guard(within(t, 20*time.Second)))
+			c, f := testbed.Faulty(t, etcd.Config{})
+			co := testbed.Coordinate(t, c, concurrency.Config{Name: testbed.OwnName(t)})
+			s := must[*concurrency.Session](t)(co.Session(testbed.Within(t, 20*time.Second)))
+			hit := f.Arm(k, s.Lease().ID.String())
+			guard := must[etcd.Compare](t)(s.Guard(testbed.Within(t, 20*time.Second)))
 			<-hit
-			if k == late {
-				f.deliver(t)
+			if k == onefault.Late {
+				f.Deliver(t)
 			}
-			again := must[etcd.Compare](t)(s.Guard(within(t, 20*time.Second)))
-			resp, err := c.Txn(within(t, 20*time.Second), etcd.TxnRequest{If: []etcd.Compare{guard, again}})
+			again := must[etcd.Compare](t)(s.Guard(testbed.Within(t, 20*time.Second)))
+			resp, err := c.Txn(testbed.Within(t, 20*time.Second), etcd.TxnRequest{If: []etcd.Compare{guard, again}})
 			if err != nil || !resp.Succeeded {
 				t.Errorf("the guard: %v, %v", resp, err)
 			}
-			name := ownName(t)
-			unlock(t, must[*concurrency.Lock](t)(co.Mutex(name, concurrency.MutexConfig{}).Lock(within(t, 20*time.Second))))
+			name := testbed.OwnName(t)
+			unlock(t, must[*concurrency.Lock](t)(co.Mutex(name, concurrency.MutexConfig{}).Lock(testbed.Within(t, 20*time.Second))))
 			if err := s.Lease().Revoke(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			resp, err = c.Txn(within(t, 20*time.Second), etcd.TxnRequest{If: []etcd.Compare{guard}})
+			resp, err = c.Txn(testbed.Within(t, 20*time.Second), etcd.TxnRequest{If: []etcd.Compare{guard}})
 			if err != nil || resp.Succeeded {
 				t.Errorf("the guard of an ended session: %v, %v", resp, err)
 			}

@@ -9,6 +9,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/discovery"
 	"silly.store/etcd/etcdtest"
 )
@@ -17,15 +18,15 @@ import (
 // has said last.
 func TestRegister(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	reg := register(t, co, discovery.Instance{Service: name, ID: "a", Addr: "10.0.0.1:80"})
 	st := reg.State()
 	kv, ok := get(t, c, name+"/a")
 	if !ok || kv.Lease == 0 || kv.Lease != st.Lease || kv.ModRevision != st.Revision || st.Phase != discovery.Registered {
 		t.Errorf("%+v, the state is %+v", kv, st)
 	}
-	if err := reg.Update(within(t, 20*time.Second), discovery.Instance{Addr: "10.0.0.2:80"}); err != nil {
+	if err := reg.Update(testbed.Within(t, 20*time.Second), discovery.Instance{Addr: "10.0.0.2:80"}); err != nil {
 		t.Fatal(err)
 	}
 	after, _ := get(t, c, name+"/a")
@@ -47,8 +48,8 @@ func TestRegister(t *testing.T) {
 // What is lost comes back: the lease, the key, and what a stranger has written over it.
 func TestComesBack(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	reg := register(t, coordinate(t, c, concurrency.Config{}), discovery.Instance{Service: name, ID: "a", Addr: "1"})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	reg := register(t, testbed.Coordinate(t, c, concurrency.Config{}), discovery.Instance{Service: name, ID: "a", Addr: "1"})
 	own, _ := get(t, c, name+"/a")
 	losses := []struct {
 		name string
@@ -75,11 +76,11 @@ func TestComesBack(t *testing.T) {
 		if err := loss.lose(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, loss.name, func() bool {
+		testbed.Eventually(t, loss.name, func() bool {
 			kv, ok := get(t, c, name+"/a")
 			return ok && string(kv.Value) == string(own.Value) && kv.Lease != 0 && kv.Lease == reg.State().Lease
 		})
-		eventually(t, "Again to count "+loss.name, func() bool { return reg.State().Again == i+1 })
+		testbed.Eventually(t, "Again to count "+loss.name, func() bool { return reg.State().Again == i+1 })
 	}
 	closeNow(t, reg)
 	if kv, ok := get(t, c, name+"/a"); ok {
@@ -90,8 +91,8 @@ func TestComesBack(t *testing.T) {
 // Somebody who deletes the key again and again makes one put a second, no war.
 func TestOnceASecond(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	reg := register(t, coordinate(t, c, concurrency.Config{}), discovery.Instance{Service: name, ID: "a", Addr: "1"})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	reg := register(t, testbed.Coordinate(t, c, concurrency.Config{}), discovery.Instance{Service: name, ID: "a", Addr: "1"})
 	w, err := c.Watch(t.Context(), etcd.WatchRequest{Key: name + "/a", NoDelete: true})
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +103,7 @@ func TestOnceASecond(t *testing.T) {
 		if _, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: name + "/a"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Read(within(t, 20*time.Second)); err != nil {
+		if _, err := w.Read(testbed.Within(t, 20*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(last); d < 900*time.Millisecond {
@@ -117,12 +118,12 @@ func TestOnceASecond(t *testing.T) {
 // and its end does not touch the key.
 func TestTakeover(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	first, second := coordinate(t, c, concurrency.Config{}), coordinate(t, c, concurrency.Config{})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	first, second := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Coordinate(t, c, concurrency.Config{})
 	a := discovery.Instance{Service: name, ID: "a", Addr: "1"}
 	old := register(t, first, a)
 	was, _ := get(t, c, name+"/a")
-	_, err := discovery.RegisterConfig{NoTakeover: true}.Register(within(t, 20*time.Second), second, a)
+	_, err := discovery.RegisterConfig{NoTakeover: true}.Register(testbed.Within(t, 20*time.Second), second, a)
 	if !errors.Is(err, discovery.ErrExists) {
 		t.Fatalf("NoTakeover: %v", err)
 	}
@@ -139,7 +140,7 @@ func TestTakeover(t *testing.T) {
 		t.Errorf("Update of the former one: %v", err)
 	}
 	closeNow(t, old)
-	if err := first.Close(within(t, 20*time.Second)); err != nil {
+	if err := first.Close(testbed.Within(t, 20*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if after, ok := get(t, c, name+"/a"); !ok || after.ModRevision != kv.ModRevision {
@@ -156,9 +157,9 @@ func TestRegisterFaults(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			var config etcd.Config
-			f, plain, name := faulty(t, &config), connect(t, etcd.Config{}), ownName(t)
-			co := coordinate(t, connect(t, config), concurrency.Config{})
-			if _, err := co.Session(within(t, 20*time.Second)); err != nil {
+			f, plain, name := faulty(t, &config), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+			co := testbed.Coordinate(t, testbed.Connect(t, config), concurrency.Config{})
+			if _, err := co.Session(testbed.Within(t, 20*time.Second)); err != nil {
 				t.Fatal(err)
 			}
 			f.Arm(k, name)
@@ -184,13 +185,13 @@ func TestRegisterFaults(t *testing.T) {
 func TestRegisterGivenUp(t *testing.T) {
 	t.Parallel()
 	var config etcd.Config
-	f, plain, name := faulty(t, &config), connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, connect(t, config), concurrency.Config{})
-	if _, err := co.Session(within(t, 20*time.Second)); err != nil {
+	f, plain, name := faulty(t, &config), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, testbed.Connect(t, config), concurrency.Config{})
+	if _, err := co.Session(testbed.Within(t, 20*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	hit := f.Arm(onefault.Stall, name)
-	ctx, cancel := context.WithCancel(within(t, 20*time.Second))
+	ctx, cancel := context.WithCancel(testbed.Within(t, 20*time.Second))
 	failed := make(chan error, 1)
 	go func() {
 		_, err := discovery.Register(ctx, co, discovery.Instance{Service: name, ID: "a", Addr: "1"})
@@ -202,7 +203,7 @@ func TestRegisterGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Sever()
-	eventually(t, "the fence", func() bool { return co.Stats().Fences == 1 })
+	testbed.Eventually(t, "the fence", func() bool { return co.Stats().Fences == 1 })
 	f.Deliver(t)
 	if kv, ok := get(t, plain, name+"/a"); ok {
 		t.Errorf("the late copy has put %s", kv.Value)
@@ -215,9 +216,9 @@ func TestOutages(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
-	plain := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	c := connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}})
-	co := coordinate(t, c, concurrency.Config{TTL: time.Second})
+	plain := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}})
+	co := testbed.Coordinate(t, c, concurrency.Config{TTL: time.Second})
 	cut := func() {
 		proxy.Silence(true)
 		proxy.Reset()
@@ -241,7 +242,7 @@ func TestOutages(t *testing.T) {
 	first := state(t, reg, discovery.Registered)
 
 	cut()
-	eventually(t, "the key to go", func() bool { _, ok := get(t, plain, "svc/a"); return !ok })
+	testbed.Eventually(t, "the key to go", func() bool { _, ok := get(t, plain, "svc/a"); return !ok })
 	state(t, reg, discovery.Putting)
 	heal()
 	if st := state(t, reg, discovery.Registered); st.Lease == first.Lease || st.Again != 1 {
@@ -256,9 +257,9 @@ func TestOutages(t *testing.T) {
 // Close without etcd returns with its context, and the key goes when etcd is back.
 func TestCloseWithoutEtcd(t *testing.T) {
 	t.Parallel()
-	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
-	plain, name := connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}), concurrency.Config{TTL: time.Minute})
+	proxy := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
+	plain, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}), concurrency.Config{TTL: time.Minute})
 	reg := register(t, co, discovery.Instance{Service: name, ID: "a", Addr: "1"})
 	proxy.Silence(true)
 	proxy.Reset()
@@ -278,17 +279,17 @@ func TestCloseWithoutEtcd(t *testing.T) {
 // The end of the coordinator or the client ends the registration.
 func TestEndedFromBelow(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	reg := register(t, co, discovery.Instance{Service: name, ID: "a", Addr: "1"})
-	if err := co.Close(within(t, 20*time.Second)); err != nil {
+	if err := co.Close(testbed.Within(t, 20*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if st := state(t, reg, discovery.Ended); !errors.Is(st.Err, concurrency.ErrClosed) {
 		t.Errorf("after the coordinator's Close: %v", st.Err)
 	}
-	closed := connect(t, etcd.Config{})
-	reg = register(t, coordinate(t, closed, concurrency.Config{TTL: 2 * time.Second}), discovery.Instance{Service: name, ID: "b", Addr: "1"})
+	closed := testbed.Connect(t, etcd.Config{})
+	reg = register(t, testbed.Coordinate(t, closed, concurrency.Config{TTL: 2 * time.Second}), discovery.Instance{Service: name, ID: "b", Addr: "1"})
 	if err := closed.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +301,7 @@ func TestEndedFromBelow(t *testing.T) {
 // Bad input is refused before anything is sent, and the text names the field.
 func TestRegisterRefused(t *testing.T) {
 	t.Parallel()
-	co := coordinate(t, connect(t, etcd.Config{}), concurrency.Config{})
+	co := testbed.Coordinate(t, testbed.Connect(t, etcd.Config{}), concurrency.Config{})
 	for want, i := range map[string]discovery.Instance{
 		"Service is empty":        {ID: "a", Addr: "1"},
 		"Service ends with":       {Service: "s/", ID: "a", Addr: "1"},

@@ -12,6 +12,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/discovery"
 	"silly.store/etcd/etcdtest"
 )
@@ -26,8 +27,8 @@ func refused(t testing.TB, err error, text string) {
 // Sets in the order of IDs, with what was added, removed and updated.
 func TestWatch(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	b := register(t, co, discovery.Instance{Service: name, ID: "b", Addr: "2", Metadata: map[string]any{"weight": 3, "zone": "x"}})
 	put(t, c, etcd.PutRequest{Key: name + "/nested/a", Value: []byte(`{"Addr":"9"}`)})
 	put(t, c, etcd.PutRequest{Key: name + "/bad", Value: []byte(`{`)})
@@ -51,7 +52,7 @@ func TestWatch(t *testing.T) {
 		"[b] +[b] -[] ~[] ?1", "[a b] +[a] -[] ~[] ?1", "[a b] +[] -[] ~[b] ?1", "[a] +[] -[b] ~[] ?1", "[a bad] +[bad] -[] ~[] ?0", "[a] +[] -[bad] ~[] ?1",
 	}
 	n := 0
-	for set, err := range w.All(within(t, 20*time.Second)) {
+	for set, err := range w.All(testbed.Within(t, 20*time.Second)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,15 +84,15 @@ func TestStale(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
-	plain := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	plain := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	entry := func(id string) {
 		put(t, plain, etcd.PutRequest{Key: "svc/" + id, Value: []byte(`{"Addr":"` + id + `"}`)})
 	}
 	entry("a")
 	entry("b")
-	w := watching(t, connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}), discovery.WatchConfig{Service: "svc"})
+	w := watching(t, testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}), discovery.WatchConfig{Service: "svc"})
 	step := 0
-	for set, err := range w.All(within(t, 30*time.Second)) {
+	for set, err := range w.All(testbed.Within(t, 30*time.Second)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,10 +125,10 @@ func TestStale(t *testing.T) {
 // Before etcd was reached there is no set, not an empty one.
 func TestNeverReached(t *testing.T) {
 	t.Parallel()
-	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	proxy := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	proxy.Silence(true)
-	name, plain := ownName(t), connect(t, etcd.Config{})
-	w, err := discovery.Watch(connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}), discovery.WatchConfig{Service: name})
+	name, plain := testbed.OwnName(t), testbed.Connect(t, etcd.Config{})
+	w, err := discovery.Watch(testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}}), discovery.WatchConfig{Service: name})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,7 @@ func TestNeverReached(t *testing.T) {
 // A key that comes back within RemoveDelay was never gone.
 func TestRemoveDelay(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	entry := func() { put(t, c, etcd.PutRequest{Key: name + "/a", Value: []byte(`{"Addr":"1"}`)}) }
 	drop := func() {
 		if _, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: name + "/a"}); err != nil {
@@ -178,7 +179,7 @@ func TestRemoveDelay(t *testing.T) {
 // A fault that takes all keys at once does not take all instances.
 func TestMinKeep(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	for i := range 10 {
 		put(t, c, etcd.PutRequest{Key: fmt.Sprint(name, "/", i), Value: []byte(`{"Addr":"1"}`)})
 	}
@@ -195,12 +196,12 @@ func TestMinKeep(t *testing.T) {
 // What client/v3's naming package writes is read, and the other way round.
 func TestOfficialNaming(t *testing.T) {
 	t.Parallel()
-	c, v3, name := connect(t, etcd.Config{}), official(t), ownName(t)
+	c, v3, name := testbed.Connect(t, etcd.Config{}), testbed.Official(t, testbed.Shared.Endpoints()...), testbed.OwnName(t)
 	em, err := endpoints.NewManager(v3, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := within(t, 20*time.Second)
+	ctx := testbed.Within(t, 20*time.Second)
 	w := watching(t, c, discovery.WatchConfig{Service: name})
 	if err := em.AddEndpoint(ctx, name+"/theirs", endpoints.Endpoint{Addr: "10.0.0.1:80", Metadata: map[string]any{"weight": 7}}); err != nil {
 		t.Fatal(err)
@@ -215,7 +216,7 @@ func TestOfficialNaming(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-watched
-	reg := register(t, coordinate(t, c, concurrency.Config{}), discovery.Instance{Service: name, ID: "ours", Addr: "10.0.0.2:80", Metadata: "blue"})
+	reg := register(t, testbed.Coordinate(t, c, concurrency.Config{}), discovery.Instance{Service: name, ID: "ours", Addr: "10.0.0.2:80", Metadata: "blue"})
 	update := (<-watched)[0]
 	if update.Op != endpoints.Add || update.Key != name+"/ours" || update.Endpoint != (endpoints.Endpoint{Addr: "10.0.0.2:80", Metadata: "blue"}) {
 		t.Errorf("their watch: %+v", update)
@@ -237,7 +238,7 @@ func TestOfficialNaming(t *testing.T) {
 
 func TestWatchRefused(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
+	c := testbed.Connect(t, etcd.Config{})
 	for text, config := range map[string]discovery.WatchConfig{
 		"Service is empty":            {},
 		"Service ends with":           {Service: "a/"},
@@ -255,8 +256,8 @@ func TestWatchRefused(t *testing.T) {
 // Close ends those who wait.
 func TestWatcherClose(t *testing.T) {
 	t.Parallel()
-	w := watching(t, connect(t, etcd.Config{}), discovery.WatchConfig{Service: ownName(t)})
-	for set, err := range w.All(within(t, 20*time.Second)) {
+	w := watching(t, testbed.Connect(t, etcd.Config{}), discovery.WatchConfig{Service: testbed.OwnName(t)})
+	for set, err := range w.All(testbed.Within(t, 20*time.Second)) {
 		if err == nil {
 			if len(set.Instances) != 0 {
 				t.Errorf("%+v", set)

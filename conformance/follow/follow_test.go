@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/internal/follow"
 )
@@ -54,20 +55,20 @@ func wantPairs(t testing.TB, f *follow.Follower, want string) {
 func TestSnapshotThenRevisions(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, c, scope+"a", "1")
-	put(t, c, scope+"b", "1")
-	outside := put(t, c, "out", "1")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, c, scope+"a", "1")
+	testbed.Put(t, c, scope+"b", "1")
+	outside := testbed.Put(t, c, "out", "1")
 	f := following(t, c, follow.Config{Key: scope, Prefix: true})
 	want(t, next(t, f), outside, "snapshot 1: a ->1 b ->1")
-	put(t, c, "out", "2")
+	testbed.Put(t, c, "out", "2")
 	resp, err := c.Txn(t.Context(), etcd.TxnRequest{Then: []etcd.Op{
 		etcd.PutRequest{Key: scope + "a", Value: []byte("2")}, etcd.DeleteRequest{Key: scope + "b"}, etcd.PutRequest{Key: scope + "c", Value: []byte("2")},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := put(t, c, scope+"b", "3")
+	again := testbed.Put(t, c, scope+"b", "3")
 	want(t, next(t, f), resp.Header.Revision, "changed 1: a 1>2 b 1>- c ->2")
 	want(t, next(t, f), again, "changed 1: b ->3")
 	wantPairs(t, f, "a=2 b=3 c=2")
@@ -84,9 +85,9 @@ func TestSnapshotThenRevisions(t *testing.T) {
 func TestScopes(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	for _, key := range []string{"a", "b", "c"} {
-		put(t, c, key, "1")
+		testbed.Put(t, c, key, "1")
 	}
 	scopes := map[string]follow.Config{
 		"b":     {Key: "b"},
@@ -114,7 +115,7 @@ func TestScopes(t *testing.T) {
 		followers[name] = f
 	}
 	for _, key := range []string{"a", "b", "c"} {
-		put(t, c, key, "2")
+		testbed.Put(t, c, key, "2")
 	}
 	for name, f := range followers {
 		for _, key := range strings.Fields(name) {
@@ -132,30 +133,30 @@ func TestScopes(t *testing.T) {
 func TestCompactionWhileAway(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	for _, key := range []string{"changed", "deleted", "kept", "recreated"} {
-		put(t, c, scope+key, "1")
+		testbed.Put(t, c, scope+key, "1")
 	}
 	client, proxy := away(t, s)
 	f := following(t, client, follow.Config{Key: scope, Prefix: true})
 	next(t, f)
-	put(t, c, scope+"kept", "2")
-	last := put(t, c, scope+"kept", "3")
+	testbed.Put(t, c, scope+"kept", "2")
+	last := testbed.Put(t, c, scope+"kept", "3")
 	want(t, next(t, f), last-1, "changed 1: kept 1>2")
 	want(t, next(t, f), last, "changed 1: kept 2>3")
 	cutOff(proxy)
 	for i := range 5 {
-		put(t, c, scope+"changed", fmt.Sprint(i))
+		testbed.Put(t, c, scope+"changed", fmt.Sprint(i))
 	}
-	drop(t, c, scope+"deleted")
-	drop(t, c, scope+"recreated")
-	put(t, c, scope+"recreated", "2")
-	last = put(t, c, scope+"created", "1")
+	testbed.Delete(t, c, scope+"deleted")
+	testbed.Delete(t, c, scope+"recreated")
+	testbed.Put(t, c, scope+"recreated", "2")
+	last = testbed.Put(t, c, scope+"created", "1")
 	compact(t, c, last)
 	rejoin(proxy)
 	want(t, next(t, f), last, "resynced 1: changed 1>4 created ->1 deleted 1>- recreated 1>- recreated ->2")
 	wantPairs(t, f, "changed=4 created=1 kept=3 recreated=2")
-	revision := put(t, c, scope+"a", "1")
+	revision := testbed.Put(t, c, scope+"a", "1")
 	want(t, next(t, f), revision, "changed 1: a ->1")
 }
 
@@ -166,9 +167,9 @@ func TestCompactionOfWhatWasHandedOn(t *testing.T) {
 	client, proxy := away(t, s)
 	f := following(t, client, follow.Config{Key: scope, Prefix: true})
 	next(t, f)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	for i := range 20 {
-		last := put(t, c, scope+"a", fmt.Sprint(i))
+		last := testbed.Put(t, c, scope+"a", fmt.Sprint(i))
 		if step := next(t, f); step.Kind != follow.Changed || step.Revision != last {
 			t.Fatalf("%s at %d", says(step), step.Revision)
 		}
@@ -184,18 +185,18 @@ func TestCompactionOfWhatWasHandedOn(t *testing.T) {
 func TestResetBeforeTheWatch(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	kept := put(t, c, scope+"a", "kept")
-	b := takeBackup(t, s)
-	newHistory(t, c)
-	put(t, c, scope+"a", "lost")
-	lost := put(t, c, scope+"b", "lost")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	kept := testbed.Put(t, c, scope+"a", "kept")
+	b := testbed.TakeBackup(t, s)
+	testbed.NewHistory(t, c)
+	testbed.Put(t, c, scope+"a", "lost")
+	lost := testbed.Put(t, c, scope+"b", "lost")
 	f := following(t, c, follow.Config{Key: scope, Prefix: true})
 	want(t, next(t, f), lost, "snapshot 1: a ->lost b ->lost")
-	b.restore(t)
-	newHistory(t, c)
+	b.Restore(t)
+	testbed.NewHistory(t, c)
 	want(t, next(t, f), kept, "resynced 2: a lost>kept b lost>-")
-	revision := put(t, c, scope+"a", "new")
+	revision := testbed.Put(t, c, scope+"a", "new")
 	want(t, next(t, f), revision, "changed 2: a kept>new")
 }
 
@@ -203,22 +204,22 @@ func TestResetBeforeTheWatch(t *testing.T) {
 func TestResetUnderTheWatch(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, c, scope+"a", "kept")
-	b := takeBackup(t, s)
-	newHistory(t, c)
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, c, scope+"a", "kept")
+	b := testbed.TakeBackup(t, s)
+	testbed.NewHistory(t, c)
 	client, proxy := away(t, s)
 	f := following(t, client, follow.Config{Key: scope, Prefix: true})
 	next(t, f)
-	lost := put(t, c, scope+"a", "lost")
+	lost := testbed.Put(t, c, scope+"a", "lost")
 	want(t, next(t, f), lost, "changed 1: a kept>lost")
 	cutOff(proxy)
-	b.restore(t)
-	newHistory(t, c)
+	b.Restore(t)
+	testbed.NewHistory(t, c)
 	rejoin(proxy)
-	newHistory(t, client) // or the follower's own read is told: it is the same to it
+	testbed.NewHistory(t, client) // or the follower's own read is told: it is the same to it
 	want(t, next(t, f), lost-1, "resynced 2: a lost>kept")
-	revision := put(t, c, scope+"b", "new")
+	revision := testbed.Put(t, c, scope+"b", "new")
 	want(t, next(t, f), revision, "changed 2: b ->new")
 }
 
@@ -226,22 +227,22 @@ func TestResetUnderTheWatch(t *testing.T) {
 func TestResetThatHasOvertaken(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, c, scope+"a", "kept")
-	b := takeBackup(t, s)
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, c, scope+"a", "kept")
+	b := testbed.TakeBackup(t, s)
 	restart(t, s)
-	newHistory(t, c)
+	testbed.NewHistory(t, c)
 	client, proxy := away(t, s)
 	f := following(t, client, follow.Config{Key: scope, Prefix: true})
 	next(t, f)
-	lost := put(t, c, scope+"b", "lost")
+	lost := testbed.Put(t, c, scope+"b", "lost")
 	want(t, next(t, f), lost, "changed 1: b ->lost")
 	cutOff(proxy)
-	b.restore(t)
-	newHistory(t, c)
+	b.Restore(t)
+	testbed.NewHistory(t, c)
 	var last int64
 	for i := range 5 {
-		last = put(t, c, scope+"a", fmt.Sprint(i))
+		last = testbed.Put(t, c, scope+"a", fmt.Sprint(i))
 	}
 	rejoin(proxy)
 	want(t, next(t, f), last, "resynced 2: a kept>4 b lost>-")
@@ -285,29 +286,29 @@ func (g *ghostly) apply(step follow.Step) {
 func TestDeletionLeftOut(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
-	put(t, c, scope+"a", "1")
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	testbed.Put(t, c, scope+"a", "1")
 	client, proxy := away(t, s)
 	g := &ghostly{pairs: make(map[string]*etcd.KeyValue)}
 	f := following(t, client, follow.Config{Key: scope, Prefix: true, State: g})
 	g.apply(next(t, f))
 	for i, changes := range []bool{true, false} {
-		put(t, c, scope+"a", "2")
+		testbed.Put(t, c, scope+"a", "2")
 		g.apply(next(t, f))
 		key := fmt.Sprint(scope, "ghost", i)
 		g.pairs[key] = &etcd.KeyValue{Key: key, Value: []byte("1"), CreateRevision: 1, ModRevision: 1, Version: 1}
 		cutOff(proxy)
-		put(t, c, "out", "1")
-		last := put(t, c, "out", "1")
+		testbed.Put(t, c, "out", "1")
+		last := testbed.Put(t, c, "out", "1")
 		if changes {
-			last = put(t, c, scope+"a", "3")
+			last = testbed.Put(t, c, scope+"a", "3")
 		}
 		rejoin(proxy)
 		if changes {
 			step := next(t, f)
 			want(t, step, last, "changed 1: a 2>3")
 			g.apply(step)
-			last = put(t, c, "out", "1") // the first revision after the count is of no key here
+			last = testbed.Put(t, c, "out", "1") // the first revision after the count is of no key here
 		}
 		step := next(t, f)
 		want(t, step, last, "resynced 1: ghost"+fmt.Sprint(i)+" 1>-")
@@ -319,12 +320,12 @@ func TestDeletionLeftOut(t *testing.T) {
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	f := following(t, c, follow.Config{Key: scope, Prefix: true, Progress: true})
 	f.RequestProgress() // there is no watch yet
 	next(t, f)
 	for range 3 {
-		last := put(t, c, "out", "1")
+		last := testbed.Put(t, c, "out", "1")
 		var ask sync.WaitGroup
 		ask.Go(func() { f.RequestProgress() })
 		for next(t, f).Revision < last {
@@ -356,7 +357,7 @@ func TestContextEnds(t *testing.T) {
 	giveUp()
 	cutOff(proxy)
 	giveUp()
-	last := put(t, connect(t, etcd.Config{Endpoints: s.Endpoints()}), scope+"a", "1")
+	last := testbed.Put(t, testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()}), scope+"a", "1")
 	rejoin(proxy)
 	want(t, next(t, f), last, "changed 1: a ->1")
 }
@@ -365,7 +366,7 @@ func TestContextEnds(t *testing.T) {
 func TestSnapshotUnderCompactions(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	const keys = 3000
 	filler := strings.Repeat("x", 2000)
 	var ops []etcd.Op
@@ -385,7 +386,7 @@ func TestSnapshotUnderCompactions(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				compact(t, c, put(t, c, "out", "1"))
+				compact(t, c, testbed.Put(t, c, "out", "1"))
 			}
 		}
 	})
@@ -403,7 +404,7 @@ func TestSnapshotUnderCompactions(t *testing.T) {
 func TestManyResynchronizations(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	client, proxy := away(t, s)
 	var all []*follow.Follower
 	for range 50 {
@@ -411,19 +412,19 @@ func TestManyResynchronizations(t *testing.T) {
 		next(t, f)
 		all = append(all, f)
 	}
-	put(t, c, scope+"a", "1")
+	testbed.Put(t, c, scope+"a", "1")
 	for _, f := range all {
 		next(t, f)
 	}
 	cutOff(proxy)
-	put(t, c, scope+"a", "2")
-	last := put(t, c, scope+"a", "3")
+	testbed.Put(t, c, scope+"a", "2")
+	last := testbed.Put(t, c, scope+"a", "3")
 	compact(t, c, last)
 	rejoin(proxy)
 	var readers sync.WaitGroup
 	for _, f := range all {
 		readers.Go(func() {
-			if step, err := f.Next(within(t, 30*time.Second)); err != nil || says(step) != "resynced 1: a 1>3" || step.Revision != last {
+			if step, err := f.Next(testbed.Within(t, 30*time.Second)); err != nil || says(step) != "resynced 1: a 1>3" || step.Revision != last {
 				t.Errorf("%s at %d, %v", says(step), step.Revision, err)
 			}
 		})
@@ -436,8 +437,8 @@ func TestManyResynchronizations(t *testing.T) {
 func TestPermissionLost(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	ctx := within(t, time.Minute)
-	open := connect(t, etcd.Config{Endpoints: s.Endpoints()}).Auth()
+	ctx := testbed.Within(t, time.Minute)
+	open := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()}).Auth()
 	must := func(_ any, err error) {
 		t.Helper()
 		if err != nil {
@@ -454,19 +455,19 @@ func TestPermissionLost(t *testing.T) {
 	}
 	must(open.Enable(ctx))
 
-	root := connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "root", Password: "root"})
+	root := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints(), Username: "root", Password: "root"})
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
-	reader := connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, Username: "reader", Password: "reader"})
+	reader := testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, Username: "reader", Password: "reader"})
 	f := following(t, reader, follow.Config{Key: scope, Prefix: true})
 	next(t, f)
-	last := put(t, root, scope+"a", "1")
+	last := testbed.Put(t, root, scope+"a", "1")
 	want(t, next(t, f), last, "changed 1: a ->1")
 	must(root.Auth().RoleRevokePermission(ctx, etcd.RoleRevokePermissionRequest{Role: "reader", Key: scope, Prefix: true}))
 	proxy.Reset()
 	if step, err := f.Next(ctx); !errors.Is(err, etcd.ErrPermissionDenied) {
 		t.Fatalf("%s, %v without permission", says(step), err)
 	}
-	last = put(t, root, scope+"a", "2")
+	last = testbed.Put(t, root, scope+"a", "2")
 	if step, err := f.Next(ctx); !errors.Is(err, etcd.ErrPermissionDenied) {
 		t.Fatalf("%s, %v without permission", says(step), err)
 	}
@@ -478,7 +479,7 @@ func TestPermissionLost(t *testing.T) {
 func TestClientCloses(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	f := following(t, c, follow.Config{Key: scope, Prefix: true})
 	next(t, f)
 	ended := make(chan error, 1)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/internal/follow"
 )
@@ -62,7 +63,7 @@ func TestModelUnderCutsAndCompactions(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
 	r := draw(t)
-	o := newOracle(connect(t, etcd.Config{Endpoints: s.Endpoints()}))
+	o := newOracle(testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()}))
 	write := func(n int) {
 		for range n {
 			if err := o.step(t.Context(), r); err != nil {
@@ -119,7 +120,7 @@ func TestModelUnderResets(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
 	r := draw(t)
-	o := newOracle(connect(t, etcd.Config{Endpoints: s.Endpoints()}))
+	o := newOracle(testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()}))
 	write := func(n int) {
 		for range n {
 			if err := o.step(t.Context(), r); err != nil {
@@ -128,15 +129,15 @@ func TestModelUnderResets(t *testing.T) {
 		}
 	}
 	write(20)
-	b := takeBackup(t, s)
-	newHistory(t, o.c)
+	b := testbed.TakeBackup(t, s)
+	testbed.NewHistory(t, o.c)
 	kept := o.revision
 	client, proxy := away(t, s)
 	f := following(t, client, follow.Config{Key: scope, Prefix: true})
 	j := newJudge(o)
 	setBack := func() {
-		b.restore(t)
-		newHistory(t, o.c)
+		b.Restore(t)
+		testbed.NewHistory(t, o.c)
 		o.setBack(kept)
 	}
 	// What it has seen is lost.
@@ -157,7 +158,7 @@ func TestModelUnderResets(t *testing.T) {
 		switch r.IntN(3) {
 		case 0:
 			restart(t, s) // the term rises, and falls with the next reset
-			newHistory(t, o.c)
+			testbed.NewHistory(t, o.c)
 		case 1:
 			cutOff(proxy)
 			write(5)

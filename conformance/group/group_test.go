@@ -13,6 +13,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/group"
 )
 
@@ -23,7 +24,7 @@ const settle = 20 * time.Millisecond
 // nothing is left in etcd when all have left.
 func TestJoinAndLeave(t *testing.T) {
 	t.Parallel()
-	c, o, name := connect(t, etcd.Config{}), newOwners(), ownName(t)
+	c, o, name := testbed.Connect(t, etcd.Config{}), newOwners(), testbed.OwnName(t)
 	config := func(member string, weight int) group.Config {
 		return group.Config{Name: name, Partitions: 12, Member: member, Weight: weight, Settle: settle}
 	}
@@ -33,14 +34,14 @@ func TestJoinAndLeave(t *testing.T) {
 	o.shares(t, map[string]int{"a": 6, "b": 6})
 	heavy := o.join(t, config("heavy", 2))
 	o.shares(t, map[string]int{"a": 3, "b": 3, "heavy": 6})
-	eventually(t, "the statistics", func() bool {
+	testbed.Eventually(t, "the statistics", func() bool {
 		n := heavy.Stats()
 		return n.Members == 3 && n.Wanted == 6 && n.Owned == 6 && len(heavy.Owned()) == 6
 	})
 	if m := a.Members(); len(m) != 3 || m[2] != (group.Member{Name: "heavy", Weight: 2}) {
 		t.Errorf("members %v", m)
 	}
-	if err := a.Leave(within(t, patience)); err != nil {
+	if err := a.Leave(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Error(err)
 	}
 	o.shares(t, map[string]int{"b": 4, "heavy": 8})
@@ -48,7 +49,7 @@ func TestJoinAndLeave(t *testing.T) {
 		t.Errorf("after Leave: %v", err)
 	}
 	for _, g := range []*group.Group{b, heavy, a} {
-		if err := g.Leave(within(t, patience)); err != nil {
+		if err := g.Leave(testbed.Within(t, testbed.Patience)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -62,8 +63,8 @@ func TestJoinAndLeave(t *testing.T) {
 // A member that loses its lease loses its partitions to the others, and comes back.
 func TestLeaseRevoked(t *testing.T) {
 	t.Parallel()
-	o, name := newOwners(), ownName(t)
-	co := coordinate(t, connect(t, etcd.Config{}))
+	o, name := newOwners(), testbed.OwnName(t)
+	co := coordinate(t, testbed.Connect(t, etcd.Config{}))
 	config := group.Config{Name: name, Partitions: 8, Member: "a", Settle: settle}
 	o.joinOn(t, co, config)
 	config.Member = "b"
@@ -74,7 +75,7 @@ func TestLeaseRevoked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := connect(t, etcd.Config{}).Revoke(t.Context(), etcd.RevokeRequest{ID: s.Lease().ID}); err != nil {
+		if _, err := testbed.Connect(t, etcd.Config{}).Revoke(t.Context(), etcd.RevokeRequest{ID: s.Lease().ID}); err != nil {
 			t.Fatal(err)
 		}
 		<-s.Done()
@@ -86,13 +87,13 @@ func TestLeaseRevoked(t *testing.T) {
 // transactions are refused.
 func TestPartitionDeleted(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	type call struct {
 		p   *group.Partition
 		ctx context.Context
 	}
 	calls := make(chan call, 10)
-	g, err := group.Join(within(t, patience), coordinate(t, connect(t, etcd.Config{})),
+	g, err := group.Join(testbed.Within(t, testbed.Patience), coordinate(t, testbed.Connect(t, etcd.Config{})),
 		group.Config{Name: name, Partitions: 1, Settle: -1},
 		func(ctx context.Context, p *group.Partition) error {
 			calls <- call{p, ctx}
@@ -102,7 +103,7 @@ func TestPartitionDeleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = g.Leave(soon(t)) })
+	t.Cleanup(func() { _ = g.Leave(testbed.Ending(t)) })
 	first := <-calls
 	write := etcd.TxnRequest{Then: []etcd.Op{etcd.PutRequest{Key: name + "-written"}}}
 	if _, err := first.p.Txn(t.Context(), write); err != nil {
@@ -130,7 +131,7 @@ func TestPartitionDeleted(t *testing.T) {
 // change has settled.
 func TestMemberDeleted(t *testing.T) {
 	t.Parallel()
-	c, o, name := connect(t, etcd.Config{}), newOwners(), ownName(t)
+	c, o, name := testbed.Connect(t, etcd.Config{}), newOwners(), testbed.OwnName(t)
 	config := group.Config{Name: name, Partitions: 8, Member: "a", Settle: 2 * time.Second}
 	o.join(t, config)
 	o.shares(t, map[string]int{"a": 8})
@@ -138,7 +139,7 @@ func TestMemberDeleted(t *testing.T) {
 	if _, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: name + "/m/", Prefix: true}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the member to be back", func() bool {
+	testbed.Eventually(t, "the member to be back", func() bool {
 		resp, err := c.Get(t.Context(), etcd.GetRequest{Key: name + "/m/", Prefix: true})
 		return err == nil && resp.Count == 1
 	})
@@ -154,11 +155,11 @@ func TestMemberDeleted(t *testing.T) {
 // A name is one member's. Join waits for it until its context ends, and takes it over.
 func TestMemberExists(t *testing.T) {
 	t.Parallel()
-	o, name := newOwners(), ownName(t)
+	o, name := newOwners(), testbed.OwnName(t)
 	config := group.Config{Name: name, Partitions: 4, Member: "a", Settle: settle}
 	first := o.join(t, config)
 	o.shares(t, map[string]int{"a": 4})
-	co := coordinate(t, connect(t, etcd.Config{}))
+	co := coordinate(t, testbed.Connect(t, etcd.Config{}))
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err := group.Join(ctx, co, config, o.own("a"))
@@ -167,18 +168,18 @@ func TestMemberExists(t *testing.T) {
 	}
 	joined := make(chan *group.Group)
 	go func() {
-		g, err := group.Join(within(t, patience), co, config, o.own("a"))
+		g, err := group.Join(testbed.Within(t, testbed.Patience), co, config, o.own("a"))
 		if err != nil {
 			t.Error(err)
 		}
 		joined <- g
 	}()
-	if err := first.Leave(within(t, patience)); err != nil {
+	if err := first.Leave(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Error(err)
 	}
 	second := <-joined
 	o.shares(t, map[string]int{"a": 4})
-	if err := second.Leave(within(t, patience)); err != nil {
+	if err := second.Leave(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Error(err)
 	}
 	o.check(t)
@@ -189,8 +190,8 @@ func TestMemberExists(t *testing.T) {
 func TestFunction(t *testing.T) {
 	t.Parallel()
 	calls, release := make(chan int, 100), make(chan struct{})
-	g, err := group.Join(within(t, patience), coordinate(t, connect(t, etcd.Config{})),
-		group.Config{Name: ownName(t), Partitions: 1, Settle: -1},
+	g, err := group.Join(testbed.Within(t, testbed.Patience), coordinate(t, testbed.Connect(t, etcd.Config{})),
+		group.Config{Name: testbed.OwnName(t), Partitions: 1, Settle: -1},
 		func(_ context.Context, p *group.Partition) error {
 			calls <- p.Index
 			if len(calls) < 3 {
@@ -202,7 +203,7 @@ func TestFunction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "three calls", func() bool { return len(calls) == 3 })
+	testbed.Eventually(t, "three calls", func() bool { return len(calls) == 3 })
 	if n := g.Stats(); n.Failed != 2 {
 		t.Errorf("%+v", n)
 	}
@@ -215,7 +216,7 @@ func TestFunction(t *testing.T) {
 		t.Error("the partition was given up")
 	}
 	close(release)
-	if err := g.Leave(within(t, patience)); err != nil {
+	if err := g.Leave(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Errorf("Leave: %v", err)
 	}
 }
@@ -224,10 +225,10 @@ func TestFunction(t *testing.T) {
 func TestCoordinatorCloses(t *testing.T) {
 	t.Parallel()
 	o := newOwners()
-	co := coordinate(t, connect(t, etcd.Config{}))
-	g := o.joinOn(t, co, group.Config{Name: ownName(t), Partitions: 4, Member: "a", Settle: settle})
+	co := coordinate(t, testbed.Connect(t, etcd.Config{}))
+	g := o.joinOn(t, co, group.Config{Name: testbed.OwnName(t), Partitions: 4, Member: "a", Settle: settle})
 	o.shares(t, map[string]int{"a": 4})
-	if err := co.Close(within(t, patience)); err != nil {
+	if err := co.Close(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	<-g.Done()
@@ -245,7 +246,7 @@ func TestCoordinatorCloses(t *testing.T) {
 // What cannot be meant is refused, and the error says what to do.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	co, f := coordinate(t, connect(t, etcd.Config{})), newOwners().own("a")
+	co, f := coordinate(t, testbed.Connect(t, etcd.Config{})), newOwners().own("a")
 	for _, config := range []group.Config{
 		{}, {Name: "a"}, {Name: "a/", Partitions: 1}, {Name: "a", Partitions: 4097}, {Name: "a", Partitions: -1},
 		{Name: "a", Partitions: 1, Member: "x/y"}, {Name: "a", Partitions: 1, Weight: -1}, {Name: "a", Partitions: 1, Weight: 1001},
@@ -269,8 +270,8 @@ func TestFunctionMayPanic(t *testing.T) {
 	t.Parallel()
 	log := &lockedBuffer{}
 	calls, again := 0, make(chan struct{})
-	g, err := group.Join(within(t, patience), coordinate(t, connect(t, etcd.Config{})),
-		group.Config{Name: ownName(t), Partitions: 1, Settle: -1, Logger: slog.New(slog.NewTextHandler(log, nil))},
+	g, err := group.Join(testbed.Within(t, testbed.Patience), coordinate(t, testbed.Connect(t, etcd.Config{})),
+		group.Config{Name: testbed.OwnName(t), Partitions: 1, Settle: -1, Logger: slog.New(slog.NewTextHandler(log, nil))},
 		func(ctx context.Context, _ *group.Partition) error {
 			switch calls++; calls {
 			case 1:
@@ -289,7 +290,7 @@ func TestFunctionMayPanic(t *testing.T) {
 	if n := g.Stats(); n.Failed != 2 || n.Owned != 1 {
 		t.Errorf("%+v", n)
 	}
-	if err := g.Leave(within(t, patience)); err != nil {
+	if err := g.Leave(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Errorf("Leave: %v", err)
 	}
 	for _, text := range []string{"the function has panicked", "TestFunctionMayPanic", "the function of Join panicked at group_test.go:", "the function of Join ended its goroutine"} {

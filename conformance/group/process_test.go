@@ -1,37 +1,23 @@
 package group
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/group"
 )
 
-// childEnv has the endpoints for a child process, which joins a group and reports what its
-// transactions say when it gets a line.
-const childEnv = "ETCD_GROUP_CHILD"
+// children are what the test binary does as a child process.
+var children = map[string]func(ctx context.Context, endpoints []string) error{"member": member}
 
-func childMain(endpoints string) int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := child(ctx, endpoints); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
-}
-
-func child(ctx context.Context, endpoints string) error {
-	c, err := etcd.New(etcd.Config{Endpoints: strings.Fields(endpoints)})
+// member joins a group and reports what its transactions say when it is told to.
+func member(ctx context.Context, endpoints []string) error {
+	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
 	if err != nil {
 		return err
 	}
@@ -51,7 +37,7 @@ func child(ctx context.Context, endpoints string) error {
 	}
 	p := <-owned
 	fmt.Println("owns one")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+	if err := testbed.Told(); err != nil {
 		return err
 	}
 	_, err = p.Txn(ctx, etcd.TxnRequest{Then: []etcd.Op{etcd.PutRequest{Key: "process-written"}}})
@@ -70,41 +56,15 @@ func TestProcessStoppedAndKilled(t *testing.T) {
 	o := newOwners()
 	o.join(t, processGroup("here"))
 	o.shares(t, map[string]int{"here": 8})
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(shared.Endpoints(), " "))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	said := func(want string) {
-		t.Helper()
-		if lines.Scan(); lines.Text() != want {
-			t.Fatalf("the child says %q, want %q", lines.Text(), want)
-		}
-	}
-	said("owns one")
+	child := testbed.StartChild(t, "member", testbed.Shared.Endpoints()...)
+	child.Says(t, "owns one")
 	o.shares(t, map[string]int{"here": 4})
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	child.Stop(t)
 	o.shares(t, map[string]int{"here": 8})
-	if _, err := in.Write([]byte("go\n")); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	said("refused: true")
-	_ = cmd.Process.Kill() // it may have ended
-	_ = cmd.Wait()         // how does not matter
+	child.Go(t)
+	child.Continue(t)
+	child.Says(t, "refused: true")
+	child.Kill()
 	o.shares(t, map[string]int{"here": 8})
 	o.check(t)
 }

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"silly.store/etcd"
+	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/discovery"
 	"silly.store/etcd/discovery/grpcresolver"
 	"silly.store/etcd/etcdtest"
@@ -20,18 +22,18 @@ import (
 // away.
 func TestBalance(t *testing.T) {
 	t.Parallel()
-	co, name := coordinate(t), ownName(t)
-	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	co, name := testbed.Coordinate(t, testbed.Connect(t, etcd.Config{}), concurrency.Config{}), testbed.OwnName(t)
+	proxy := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	conn := dial(t, connect(t, proxy.Endpoint()), name, "round_robin")
 	a := serve(t, co, discovery.Instance{Service: name, ID: "a"})
 	b := serve(t, co, discovery.Instance{Service: name, ID: "b"})
-	crashing := coordinate(t)
+	crashing := testbed.Coordinate(t, testbed.Connect(t, etcd.Config{}), concurrency.Config{})
 	c := serve(t, crashing, discovery.Instance{Service: name, ID: "c"})
 	answer(t, conn, a, b, c)
 
 	d := serve(t, co, discovery.Instance{Service: name, ID: "d"}) // it comes
 	answer(t, conn, a, b, c, d)
-	if err := a.reg.Close(within(t, 20*time.Second)); err != nil { // it goes
+	if err := a.reg.Close(testbed.Within(t, 20*time.Second)); err != nil { // it goes
 		t.Fatal(err)
 	}
 	answer(t, conn, b, c, d)
@@ -41,7 +43,7 @@ func TestBalance(t *testing.T) {
 	proxy.Silence(true)
 	proxy.Reset()
 	answer(t, conn, b, d)
-	if err := crashing.Close(within(t, 20*time.Second)); err != nil {
+	if err := crashing.Close(testbed.Within(t, 20*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	e := serve(t, co, discovery.Instance{Service: name, ID: "e"})
@@ -54,9 +56,9 @@ func TestBalance(t *testing.T) {
 // Dialling does not wait for etcd. Calls fail with the reason, those that wait for ready wait.
 func TestEtcdAwayAtTheStart(t *testing.T) {
 	t.Parallel()
-	co, name := coordinate(t), ownName(t)
+	co, name := testbed.Coordinate(t, testbed.Connect(t, etcd.Config{}), concurrency.Config{}), testbed.OwnName(t)
 	a := serve(t, co, discovery.Instance{Service: name, ID: "a"})
-	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	proxy := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	proxy.Silence(true)
 	begun := time.Now()
 	conn := dial(t, connect(t, proxy.Endpoint()), name, "round_robin")
@@ -66,10 +68,10 @@ func TestEtcdAwayAtTheStart(t *testing.T) {
 	}
 	waiting := make(chan error, 1)
 	go func() {
-		_, err := call(within(t, 30*time.Second), conn, grpc.WaitForReady(true))
+		_, err := call(testbed.Within(t, 30*time.Second), conn, grpc.WaitForReady(true))
 		waiting <- err
 	}()
-	if _, err := call(within(t, 20*time.Second), conn); status.Code(err) != codes.Unavailable {
+	if _, err := call(testbed.Within(t, 20*time.Second), conn); status.Code(err) != codes.Unavailable {
 		t.Errorf("a call without etcd: %v", err)
 	}
 	proxy.Silence(false)
@@ -83,13 +85,13 @@ func TestEtcdAwayAtTheStart(t *testing.T) {
 // A connection that is idle has no watch, and makes another one when it is used again.
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	co, name := coordinate(t), ownName(t)
+	co, name := testbed.Coordinate(t, testbed.Connect(t, etcd.Config{}), concurrency.Config{}), testbed.OwnName(t)
 	a := serve(t, co, discovery.Instance{Service: name, ID: "a"})
-	conn := dial(t, connect(t, shared.Endpoints()[0]), name, "round_robin", grpc.WithIdleTimeout(50*time.Millisecond))
+	conn := dial(t, testbed.Connect(t, etcd.Config{}), name, "round_robin", grpc.WithIdleTimeout(50*time.Millisecond))
 	for range 3 {
 		answer(t, conn, a)
 		for s := conn.GetState(); s.String() != "IDLE"; s = conn.GetState() {
-			if !conn.WaitForStateChange(within(t, 20*time.Second), s) {
+			if !conn.WaitForStateChange(testbed.Within(t, 20*time.Second), s) {
 				t.Fatal("the connection is not idle")
 			}
 		}
@@ -99,17 +101,17 @@ func TestIdle(t *testing.T) {
 // Metadata alone may change without a new connection; no instance means that calls fail.
 func TestEmpty(t *testing.T) {
 	t.Parallel()
-	co, name := coordinate(t), ownName(t)
-	conn := dial(t, connect(t, shared.Endpoints()[0]), name, "round_robin")
-	if _, err := call(within(t, 20*time.Second), conn); status.Code(err) != codes.Unavailable {
+	co, name := testbed.Coordinate(t, testbed.Connect(t, etcd.Config{}), concurrency.Config{}), testbed.OwnName(t)
+	conn := dial(t, testbed.Connect(t, etcd.Config{}), name, "round_robin")
+	if _, err := call(testbed.Within(t, 20*time.Second), conn); status.Code(err) != codes.Unavailable {
 		t.Errorf("without instances: %v", err)
 	}
 	a := serve(t, co, discovery.Instance{Service: name, ID: "a"})
 	answer(t, conn, a)
-	if err := a.reg.Close(within(t, 20*time.Second)); err != nil {
+	if err := a.reg.Close(testbed.Within(t, 20*time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	ctx := within(t, 20*time.Second)
+	ctx := testbed.Within(t, 20*time.Second)
 	for ctx.Err() == nil {
 		if _, err := call(ctx, conn); status.Code(err) == codes.Unavailable {
 			return
@@ -120,7 +122,7 @@ func TestEmpty(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	c := connect(t, shared.Endpoints()[0])
+	c := testbed.Connect(t, etcd.Config{})
 	for _, config := range []discovery.WatchConfig{{Service: "a"}, {MinKeep: 2}} {
 		if _, err := grpcresolver.NewBuilder(c, config); !errors.Is(err, etcd.ErrInvalidConfig) {
 			t.Errorf("%+v: %v", config, err)
@@ -130,7 +132,7 @@ func TestRefused(t *testing.T) {
 		t.Errorf("without a client: %v", err)
 	}
 	conn := dial(t, c, "", "round_robin")
-	if _, err := call(within(t, 20*time.Second), conn); err == nil || errors.Is(err, context.DeadlineExceeded) {
+	if _, err := call(testbed.Within(t, 20*time.Second), conn); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a target without a service: %v", err)
 	}
 }

@@ -2,11 +2,7 @@ package grpcresolver
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"os"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,66 +16,19 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/discovery"
 	"silly.store/etcd/discovery/grpcresolver"
-	"silly.store/etcd/etcdtest"
-	"silly.store/etcd/internal/leaktest"
 )
 
-// The server that the tests share. A test uses only services that begin with its ownName.
-var shared *etcdtest.Server
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	shared, err = etcdtest.NewProcess(etcdtest.Config{Heartbeat: 10 * time.Millisecond})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = shared.Close() }()
-	return leaktest.Run(m, append(leaktest.Ours, "silly.store/etcd/concurrency.", "silly.store/etcd/discovery")...)
+func TestMain(m *testing.M) {
+	testbed.Main(m, testbed.Config{Server: testbed.Quick, Watched: []string{"silly.store/etcd/concurrency.", "silly.store/etcd/discovery"}})
 }
 
 // connect makes a client that is closed with the test.
 func connect(t testing.TB, endpoint string) *etcd.Client {
 	t.Helper()
-	c, err := etcd.New(etcd.Config{Endpoints: []string{endpoint}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-// coordinate makes a coordinator of the shared server that is closed with the test.
-func coordinate(t testing.TB) *concurrency.Coordinator {
-	t.Helper()
-	co, err := concurrency.New(connect(t, shared.Endpoints()[0]), concurrency.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = co.Close(ctx)
-	})
-	return co
-}
-
-var runs atomic.Int64
-
-// ownName is the service for one run of one test.
-func ownName(t testing.TB) string {
-	return fmt.Sprintf("%s.%d", strings.ReplaceAll(t.Name(), "/", "."), runs.Add(1))
-}
-
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
+	return testbed.Connect(t, etcd.Config{Endpoints: []string{endpoint}})
 }
 
 // server is one instance of a gRPC service, with gRPC's health service.
@@ -108,7 +57,7 @@ func serve(t testing.TB, co *concurrency.Coordinator, i discovery.Instance) *ser
 		<-served
 	})
 	i.Addr = s.addr
-	if s.reg, err = discovery.Register(within(t, 20*time.Second), co, i); err != nil {
+	if s.reg, err = discovery.Register(testbed.Within(t, 20*time.Second), co, i); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -151,7 +100,7 @@ func answer(t testing.TB, conn *grpc.ClientConn, servers ...*server) {
 // answers is answer where so many calls may be lost with a server.
 func answers(t testing.TB, conn *grpc.ClientConn, lost int, servers ...*server) {
 	t.Helper()
-	ctx := within(t, 30*time.Second)
+	ctx := testbed.Within(t, 30*time.Second)
 	const each = 3
 	for {
 		by := make(map[string]int)

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/discovery"
 	"silly.store/etcd/discovery/grpcresolver"
 )
@@ -16,7 +17,7 @@ import (
 // Every target names its service as gRPC reads it, or says what is wrong with it.
 func TestTargets(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, shared.Endpoints()[0]), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	b, err := grpcresolver.NewBuilder(c, discovery.WatchConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +77,7 @@ func TestTargets(t *testing.T) {
 // then on. Weights that are none are left out.
 func TestOddValues(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, shared.Endpoints()[0]), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	put := func(id, value string) {
 		t.Helper()
 		if _, err := c.Put(t.Context(), etcd.PutRequest{Key: name + "/" + id, Value: []byte(value)}); err != nil {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/serviceconfig"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/discovery"
 	"silly.store/etcd/discovery/grpcresolver"
 )
@@ -62,7 +63,7 @@ func says(st resolver.State) string {
 // Endpoints are in the order of the IDs, with weight and metadata; an address is there once.
 func TestState(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, shared.Endpoints()[0]), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	s := resolve(t, c, name)
 	if got := says(<-s); got != "" {
 		t.Errorf("without instances: %q", got)
@@ -85,7 +86,7 @@ func TestState(t *testing.T) {
 // An instance is out of the set at most 50 ms after its key is gone, and 1,000 instances are
 // there in 20 ms. The medians count: other load on the machine is not the resolver's.
 func TestPromptness(t *testing.T) {
-	c, name := connect(t, shared.Endpoints()[0]), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	const instances = 1000
 	var ops []etcd.Op
 	for i := range instances {

@@ -9,6 +9,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/idempotent"
 )
@@ -25,16 +26,16 @@ func TestFaults(t *testing.T) {
 		} {
 			t.Run(fault+" "+branch, func(t *testing.T) {
 				t.Parallel()
-				c, f := faulty(t)
+				c, f := testbed.Faulty(t, etcd.Config{})
 				w, _ := open(t, c, idempotent.Config{Lanes: 1})
-				key := ownName(t)
+				key := testbed.OwnName(t)
 				put := etcd.Op(etcd.PutRequest{Key: key, Value: []byte(branch)})
 				req := etcd.TxnRequest{If: ifs(key), Then: []etcd.Op{put}}
 				if branch == "else" {
 					req.Then, req.Else = nil, []etcd.Op{put}
 				}
 				hit := f.Arm(kind, key)
-				result, err := w.Txn(within(t), req)
+				result, err := w.Txn(testbed.Within(t, testbed.Patience), req)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -45,13 +46,13 @@ func TestFaults(t *testing.T) {
 				if result.Recovered != (result.Response == nil) || !result.Recovered && len(result.Response.Responses) != 1 {
 					t.Errorf("the response is %+v", result.Response)
 				}
-				if _, err := w.Txn(within(t), putOf(key+".next")); err != nil {
+				if _, err := w.Txn(testbed.Within(t, testbed.Patience), putOf(key+".next")); err != nil {
 					t.Error(err)
 				}
 				if kind == onefault.Late {
 					f.Deliver(t)
 				}
-				if kv := get(t, c, key); kv.Version != 1 || kv.ModRevision != result.Revision {
+				if kv := testbed.Get(t, c, key); kv.Version != 1 || kv.ModRevision != result.Revision {
 					t.Errorf("%+v, applied at %d", kv, result.Revision)
 				}
 			})
@@ -66,32 +67,32 @@ func TestResolve(t *testing.T) {
 	for name, applied := range map[string]bool{"applied": true, "not applied": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, f := faulty(t)
+			c, f := testbed.Faulty(t, etcd.Config{})
 			w, _ := open(t, c, idempotent.Config{Lanes: 1})
-			key := ownName(t)
+			key := testbed.OwnName(t)
 			hit := f.Arm(onefault.Stall, key)
-			ctx, cancel := context.WithCancel(within(t))
-			writing := async(func() (*idempotent.Result, error) { return w.Txn(ctx, putOf(key)) })
+			ctx, cancel := context.WithCancel(testbed.Within(t, testbed.Patience))
+			writing := testbed.Async(func() (*idempotent.Result, error) { return w.Txn(ctx, putOf(key)) })
 			<-hit
 			cancel()
 			o := <-writing
-			if !errors.Is(o.err, context.Canceled) || !etcd.MaybeApplied(o.err) {
-				t.Fatalf("%+v, %v", o.result, o.err)
+			if !errors.Is(o.Err, context.Canceled) || !etcd.MaybeApplied(o.Err) {
+				t.Fatalf("%+v, %v", o.Value, o.Err)
 			}
 			if applied {
 				f.Deliver(t)
 			} else {
 				f.Sever()
 			}
-			result, err := w.Resolve(within(t), o.err)
-			again, errAgain := w.Resolve(within(t), o.err)
+			result, err := w.Resolve(testbed.Within(t, testbed.Patience), o.Err)
+			again, errAgain := w.Resolve(testbed.Within(t, testbed.Patience), o.Err)
 			if result != again || !errors.Is(errAgain, err) {
 				t.Errorf("first %+v, %v; then %+v, %v", result, err, again, errAgain)
 			}
-			if _, err := w.Txn(within(t), putOf(key+".next")); err != nil {
+			if _, err := w.Txn(testbed.Within(t, testbed.Patience), putOf(key+".next")); err != nil {
 				t.Error(err)
 			}
-			kv := get(t, c, key)
+			kv := testbed.Get(t, c, key)
 			switch {
 			case err == nil: // the copy may have come before the void, or after it
 				if kv.Version != 1 || kv.ModRevision != result.Revision || !result.Succeeded || !result.Recovered {
@@ -106,7 +107,7 @@ func TestResolve(t *testing.T) {
 				return
 			}
 			f.Deliver(t)
-			if kv := get(t, c, key); kv.Version != 0 || err == nil {
+			if kv := testbed.Get(t, c, key); kv.Version != 0 || err == nil {
 				t.Errorf("a late copy was applied: %+v", kv)
 			}
 		})
@@ -120,11 +121,11 @@ func TestRefusedLater(t *testing.T) {
 	for name, once := range map[string]bool{"Txn": false, "Once": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, f := faulty(t)
-			plain := connect(t, etcd.Config{})
-			key := ownName(t)
+			c, f := testbed.Faulty(t, etcd.Config{})
+			plain := testbed.Connect(t, etcd.Config{})
+			key := testbed.OwnName(t)
 			w, _ := open(t, c, idempotent.Config{Lanes: 1, Name: key + "/w"})
-			lease, err := plain.Grant(within(t), etcd.GrantRequest{TTL: time.Minute})
+			lease, err := plain.Grant(testbed.Within(t, testbed.Patience), etcd.GrantRequest{TTL: time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,32 +134,32 @@ func TestRefusedLater(t *testing.T) {
 			}
 			do := func(req etcd.TxnRequest) (*idempotent.Result, error) {
 				if once {
-					return w.Once(within(t), "id", req)
+					return w.Once(testbed.Within(t, testbed.Patience), "id", req)
 				}
-				return w.Txn(within(t), req)
+				return w.Txn(testbed.Within(t, testbed.Patience), req)
 			}
 			hit := f.Arm(onefault.Stall, key+".other")
-			writing := async(func() (*idempotent.Result, error) { return do(put(lease.ID)) })
+			writing := testbed.Async(func() (*idempotent.Result, error) { return do(put(lease.ID)) })
 			<-hit
-			if err := lease.Revoke(within(t)); err != nil {
+			if err := lease.Revoke(testbed.Within(t, testbed.Patience)); err != nil {
 				t.Fatal(err)
 			}
 			f.Sever()
-			if o := <-writing; !errors.Is(o.err, etcd.ErrLeaseNotFound) || etcd.MaybeApplied(o.err) {
-				t.Fatalf("%+v, %v", o.result, o.err)
+			if o := <-writing; !errors.Is(o.Err, etcd.ErrLeaseNotFound) || etcd.MaybeApplied(o.Err) {
+				t.Fatalf("%+v, %v", o.Value, o.Err)
 			}
 			// With the lease back, the first copy could be applied, were it not for the void.
-			if _, err := plain.Grant(within(t), etcd.GrantRequest{TTL: time.Minute, ID: lease.ID}); err != nil {
+			if _, err := plain.Grant(testbed.Within(t, testbed.Patience), etcd.GrantRequest{TTL: time.Minute, ID: lease.ID}); err != nil {
 				t.Fatal(err)
 			}
 			f.Deliver(t)
-			if kv := get(t, plain, key); kv.Version != 0 {
+			if kv := testbed.Get(t, plain, key); kv.Version != 0 {
 				t.Errorf("a late copy was applied: %+v", kv)
 			}
 			if result, err := do(put(lease.ID)); err != nil || result.Recovered {
 				t.Errorf("the next: %+v, %v", result, err)
 			}
-			if kv := get(t, plain, key); kv.Version != 1 {
+			if kv := testbed.Get(t, plain, key); kv.Version != 1 {
 				t.Errorf("stored %+v", kv)
 			}
 		})
@@ -170,9 +171,9 @@ func lossy(t *testing.T) (w *idempotent.Writer, co *concurrency.Coordinator, p *
 	t.Helper()
 	s := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
 	p = etcdtest.StartProxy(t, s.Endpoints()[0])
-	c := connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}, RetrySleep: time.Millisecond, Timeout: 500 * time.Millisecond})
+	c := testbed.Connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}, RetrySleep: time.Millisecond, Timeout: 500 * time.Millisecond})
 	w, co = open(t, c, idempotent.Config{Lanes: 1})
-	return w, co, p, connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	return w, co, p, testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 }
 
 // When the lane is gone with its lease, "no key" does not mean that the write was not
@@ -184,36 +185,36 @@ func TestLaneGoneApplied(t *testing.T) {
 			t.Parallel()
 			w, co, p, direct := lossy(t)
 			p.Set(etcdtest.ToClient, etcdtest.Fault{Discard: true})
-			writing := async(func() (*idempotent.Result, error) { return w.Txn(within(t), putOf("k")) })
-			eventually(t, "the write", func() bool { return get(t, direct, "k").Version > 0 })
+			writing := testbed.Async(func() (*idempotent.Result, error) { return w.Txn(testbed.Within(t, testbed.Patience), putOf("k")) })
+			testbed.Eventually(t, "the write", func() bool { return testbed.Get(t, direct, "k").Version > 0 })
 			revoke(t, direct, co)
 			if compact {
-				resp, err := direct.Put(within(t), etcd.PutRequest{Key: "other"})
+				resp, err := direct.Put(testbed.Within(t, testbed.Patience), etcd.PutRequest{Key: "other"})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := direct.Compact(within(t), etcd.CompactRequest{Revision: resp.Header.Revision}); err != nil {
+				if _, err := direct.Compact(testbed.Within(t, testbed.Patience), etcd.CompactRequest{Revision: resp.Header.Revision}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			p.Heal()
 			p.Reset()
 			o := <-writing
-			kv := get(t, direct, "k")
+			kv := testbed.Get(t, direct, "k")
 			switch {
 			case kv.Version != 1:
-				t.Errorf("stored %+v; %+v, %v", kv, o.result, o.err)
+				t.Errorf("stored %+v; %+v, %v", kv, o.Value, o.Err)
 			case compact:
-				if !errors.Is(o.err, etcd.ErrCompacted) || !etcd.MaybeApplied(o.err) {
-					t.Error(o.err)
+				if !errors.Is(o.Err, etcd.ErrCompacted) || !etcd.MaybeApplied(o.Err) {
+					t.Error(o.Err)
 				}
-				if result, err := w.Resolve(within(t), o.err); !errors.Is(err, etcd.ErrCompacted) || !etcd.MaybeApplied(err) {
+				if result, err := w.Resolve(testbed.Within(t, testbed.Patience), o.Err); !errors.Is(err, etcd.ErrCompacted) || !etcd.MaybeApplied(err) {
 					t.Errorf("Resolve: %+v, %v", result, err)
 				}
-			case o.err != nil || o.result.Revision != kv.ModRevision || !o.result.Recovered:
-				t.Errorf("%+v, %v; stored %+v", o.result, o.err, kv)
+			case o.Err != nil || o.Value.Revision != kv.ModRevision || !o.Value.Recovered:
+				t.Errorf("%+v, %v; stored %+v", o.Value, o.Err, kv)
 			}
-			if _, err := w.Txn(within(t), putOf("next")); err != nil {
+			if _, err := w.Txn(testbed.Within(t, testbed.Patience), putOf("next")); err != nil {
 				t.Errorf("on the next lane: %v", err)
 			}
 		})
@@ -223,11 +224,11 @@ func TestLaneGoneApplied(t *testing.T) {
 // revoke ends the coordinator's lease by hand.
 func revoke(t *testing.T, by *etcd.Client, co *concurrency.Coordinator) {
 	t.Helper()
-	session, err := co.Session(within(t))
+	session, err := co.Session(testbed.Within(t, testbed.Patience))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := by.Revoke(within(t), etcd.RevokeRequest{ID: session.Lease().ID}); err != nil {
+	if _, err := by.Revoke(testbed.Within(t, testbed.Patience), etcd.RevokeRequest{ID: session.Lease().ID}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -236,21 +237,21 @@ func revoke(t *testing.T, by *etcd.Client, co *concurrency.Coordinator) {
 // lane, and the copy of the old one has no effect.
 func TestLaneGoneNotApplied(t *testing.T) {
 	t.Parallel()
-	c, f := faulty(t)
-	plain := connect(t, etcd.Config{})
+	c, f := testbed.Faulty(t, etcd.Config{})
+	plain := testbed.Connect(t, etcd.Config{})
 	w, co := open(t, c, idempotent.Config{Lanes: 1})
-	key := ownName(t)
+	key := testbed.OwnName(t)
 	hit := f.Arm(onefault.Stall, key)
-	writing := async(func() (*idempotent.Result, error) { return w.Txn(within(t), putOf(key)) })
+	writing := testbed.Async(func() (*idempotent.Result, error) { return w.Txn(testbed.Within(t, testbed.Patience), putOf(key)) })
 	<-hit
 	revoke(t, plain, co)
 	f.Sever()
 	o := <-writing
-	if o.err != nil || o.result.Recovered {
-		t.Errorf("%+v, %v", o.result, o.err)
+	if o.Err != nil || o.Value.Recovered {
+		t.Errorf("%+v, %v", o.Value, o.Err)
 	}
 	f.Deliver(t)
-	if kv := get(t, plain, key); kv.Version != 1 || kv.ModRevision != o.result.Revision {
-		t.Errorf("%+v; stored %+v", o.result, kv)
+	if kv := testbed.Get(t, plain, key); kv.Version != 1 || kv.ModRevision != o.Value.Revision {
+		t.Errorf("%+v; stored %+v", o.Value, kv)
 	}
 }

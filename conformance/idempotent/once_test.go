@@ -10,6 +10,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/idempotent"
 )
 
@@ -17,8 +18,8 @@ import (
 // all are told which.
 func TestOnce(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
-	name := ownName(t)
+	c := testbed.Connect(t, etcd.Config{})
+	name := testbed.OwnName(t)
 	config := idempotent.Config{Name: name + "/w", Lanes: 1}
 	var (
 		mu      sync.Mutex
@@ -29,7 +30,7 @@ func TestOnce(t *testing.T) {
 		w, _ := open(t, c, config)
 		for range 4 {
 			calls.Go(func() {
-				result, err := w.Once(within(t), "id", putOf(name))
+				result, err := w.Once(testbed.Within(t, testbed.Patience), "id", putOf(name))
 				if err != nil {
 					t.Error(err)
 					return
@@ -46,7 +47,7 @@ func TestOnce(t *testing.T) {
 	calls.Wait()
 	once() // later
 	calls.Wait()
-	kv := get(t, c, name)
+	kv := testbed.Get(t, c, name)
 	fresh := 0
 	for _, r := range results {
 		if !r.Recovered {
@@ -64,17 +65,17 @@ func TestOnce(t *testing.T) {
 // Else counts as well: it is final for the ID.
 func TestOnceElse(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
-	name := ownName(t)
+	c := testbed.Connect(t, etcd.Config{})
+	name := testbed.OwnName(t)
 	w, _ := open(t, c, idempotent.Config{Name: name + "/w", Lanes: 1})
 	put := []etcd.Op{etcd.PutRequest{Key: name}}
 	for i, ifs := range [][]etcd.Compare{{etcd.Exists(name)}, {etcd.Missing(name)}} {
-		result, err := w.Once(within(t), "id", etcd.TxnRequest{If: ifs, Then: put})
+		result, err := w.Once(testbed.Within(t, testbed.Patience), "id", etcd.TxnRequest{If: ifs, Then: put})
 		if err != nil || result.Succeeded || result.Recovered != (i == 1) {
 			t.Errorf("%+v, %v", result, err)
 		}
 	}
-	if kv := get(t, c, name); kv.Version != 0 {
+	if kv := testbed.Get(t, c, name); kv.Version != 0 {
 		t.Errorf("stored %+v", kv)
 	}
 }
@@ -86,11 +87,11 @@ func TestOnceFaults(t *testing.T) {
 	for fault, kind := range onefault.Kinds {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			c, f := faulty(t)
-			name := ownName(t)
+			c, f := testbed.Faulty(t, etcd.Config{})
+			name := testbed.OwnName(t)
 			w, _ := open(t, c, idempotent.Config{Name: name + "/w", Lanes: 1})
 			hit := f.Arm(kind, name+"/key")
-			result, err := w.Once(within(t), "id", putOf(name+"/key"))
+			result, err := w.Once(testbed.Within(t, testbed.Patience), "id", putOf(name+"/key"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,11 +99,11 @@ func TestOnceFaults(t *testing.T) {
 			if kind == onefault.Late {
 				f.Deliver(t)
 			}
-			again, err := w.Once(within(t), "id", putOf(name+"/key"))
+			again, err := w.Once(testbed.Within(t, testbed.Patience), "id", putOf(name+"/key"))
 			if err != nil || again.Revision != result.Revision || !again.Recovered {
 				t.Errorf("%+v, then %+v, %v", result, again, err)
 			}
-			if kv := get(t, c, name+"/key"); kv.Version != 1 || kv.ModRevision != result.Revision {
+			if kv := testbed.Get(t, c, name+"/key"); kv.Version != 1 || kv.ModRevision != result.Revision {
 				t.Errorf("%+v, stored %+v", result, kv)
 			}
 		})
@@ -115,40 +116,40 @@ func TestOnceGivenUp(t *testing.T) {
 	for _, resolve := range []bool{false, true} {
 		t.Run(fmt.Sprint("resolve ", resolve), func(t *testing.T) {
 			t.Parallel()
-			c, f := faulty(t)
-			plain := connect(t, etcd.Config{})
-			name := ownName(t)
+			c, f := testbed.Faulty(t, etcd.Config{})
+			plain := testbed.Connect(t, etcd.Config{})
+			name := testbed.OwnName(t)
 			w, _ := open(t, c, idempotent.Config{Name: name + "/w", Lanes: 1})
 			hit := f.Arm(onefault.Stall, name+"/key")
-			ctx, cancel := context.WithCancel(within(t))
-			writing := async(func() (*idempotent.Result, error) { return w.Once(ctx, "id", putOf(name+"/key")) })
+			ctx, cancel := context.WithCancel(testbed.Within(t, testbed.Patience))
+			writing := testbed.Async(func() (*idempotent.Result, error) { return w.Once(ctx, "id", putOf(name+"/key")) })
 			<-hit
 			cancel()
 			o := <-writing
-			if !etcd.MaybeApplied(o.err) || !errors.Is(o.err, context.Canceled) {
-				t.Fatal(o.err)
+			if !etcd.MaybeApplied(o.Err) || !errors.Is(o.Err, context.Canceled) {
+				t.Fatal(o.Err)
 			}
 			f.Sever()
 			if resolve {
-				if result, err := w.Resolve(within(t), o.err); !errors.Is(err, idempotent.ErrNotApplied) {
+				if result, err := w.Resolve(testbed.Within(t, testbed.Patience), o.Err); !errors.Is(err, idempotent.ErrNotApplied) {
 					t.Errorf("%+v, %v", result, err)
 				}
 				f.Deliver(t)
-				if kv := get(t, plain, name+"/key"); kv.Version != 0 {
+				if kv := testbed.Get(t, plain, name+"/key"); kv.Version != 0 {
 					t.Errorf("a late copy was applied: %+v", kv)
 				}
 			}
-			result, err := w.Once(within(t), "id", putOf(name+"/key"))
+			result, err := w.Once(testbed.Within(t, testbed.Patience), "id", putOf(name+"/key"))
 			if err != nil || result.Recovered {
 				t.Errorf("%+v, %v", result, err)
 			}
 			if !resolve {
 				f.Deliver(t)
-				if found, err := w.Resolve(within(t), o.err); err != nil || found.Revision != result.Revision {
+				if found, err := w.Resolve(testbed.Within(t, testbed.Patience), o.Err); err != nil || found.Revision != result.Revision {
 					t.Errorf("Resolve: %+v, %v", found, err)
 				}
 			}
-			if kv := get(t, plain, name+"/key"); kv.Version != 1 || kv.ModRevision != result.Revision {
+			if kv := testbed.Get(t, plain, name+"/key"); kv.Version != 1 || kv.ModRevision != result.Revision {
 				t.Errorf("%+v, stored %+v", result, kv)
 			}
 		})
@@ -158,22 +159,22 @@ func TestOnceGivenUp(t *testing.T) {
 // Markers share leases, 256 each, that outlive the writer and end by themselves.
 func TestMarkers(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
-	name := ownName(t)
+	c := testbed.Connect(t, etcd.Config{})
+	name := testbed.OwnName(t)
 	w, co := open(t, c, idempotent.Config{Name: name, Keep: time.Minute})
 	var calls sync.WaitGroup
 	for i := range 600 {
 		calls.Go(func() {
-			if result, err := w.Once(within(t), fmt.Sprint(i), etcd.TxnRequest{}); err != nil || result.Recovered {
+			if result, err := w.Once(testbed.Within(t, testbed.Patience), fmt.Sprint(i), etcd.TxnRequest{}); err != nil || result.Recovered {
 				t.Errorf("%+v, %v", result, err)
 			}
 		})
 	}
 	calls.Wait()
-	if err := errors.Join(w.Close(within(t)), co.Close(within(t))); err != nil {
+	if err := errors.Join(w.Close(testbed.Within(t, testbed.Patience)), co.Close(testbed.Within(t, testbed.Patience))); err != nil {
 		t.Error(err)
 	}
-	resp, err := c.Get(within(t), etcd.GetRequest{Key: name, Prefix: true})
+	resp, err := c.Get(testbed.Within(t, testbed.Patience), etcd.GetRequest{Key: name, Prefix: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +186,7 @@ func TestMarkers(t *testing.T) {
 		t.Errorf("%d markers, leases %v", len(resp.KVs), on)
 	}
 	for lease, markers := range on {
-		ttl, err := c.TTL(within(t), etcd.TTLRequest{ID: lease})
+		ttl, err := c.TTL(testbed.Within(t, testbed.Patience), etcd.TTLRequest{ID: lease})
 		if markers > 256 || err != nil || ttl.TTL < 58*time.Second || ttl.TTL > 80*time.Second {
 			t.Errorf("lease %v with %d markers: %+v, %v", lease, markers, ttl, err)
 		}
@@ -196,20 +197,20 @@ func TestMarkers(t *testing.T) {
 // not exist is the caller's error.
 func TestMarkerLeaseLost(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
-	name := ownName(t)
+	c := testbed.Connect(t, etcd.Config{})
+	name := testbed.OwnName(t)
 	w, _ := open(t, c, idempotent.Config{Name: name + "/w"})
-	if _, err := w.Once(within(t), "a", putOf(name)); err != nil {
+	if _, err := w.Once(testbed.Within(t, testbed.Patience), "a", putOf(name)); err != nil {
 		t.Fatal(err)
 	}
-	marker := get(t, c, name+"/w/ids/a")
-	if _, err := c.Revoke(within(t), etcd.RevokeRequest{ID: marker.Lease}); err != nil {
+	marker := testbed.Get(t, c, name+"/w/ids/a")
+	if _, err := c.Revoke(testbed.Within(t, testbed.Patience), etcd.RevokeRequest{ID: marker.Lease}); err != nil {
 		t.Fatal(err)
 	}
-	if result, err := w.Once(within(t), "b", putOf(name)); err != nil || result.Recovered {
+	if result, err := w.Once(testbed.Within(t, testbed.Patience), "b", putOf(name)); err != nil || result.Recovered {
 		t.Errorf("%+v, %v", result, err)
 	}
-	_, err := w.Once(within(t), "c", etcd.TxnRequest{Then: []etcd.Op{etcd.PutRequest{Key: name, Lease: 12345}}})
+	_, err := w.Once(testbed.Within(t, testbed.Patience), "c", etcd.TxnRequest{Then: []etcd.Op{etcd.PutRequest{Key: name, Lease: 12345}}})
 	if !errors.Is(err, etcd.ErrLeaseNotFound) || etcd.MaybeApplied(err) {
 		t.Error(err)
 	}
@@ -218,39 +219,39 @@ func TestMarkerLeaseLost(t *testing.T) {
 // A ticket's attempts all put with its lease: once that has ended, none is applied.
 func TestTicket(t *testing.T) {
 	t.Parallel()
-	c, f := faulty(t)
-	plain := connect(t, etcd.Config{})
-	name := ownName(t)
+	c, f := testbed.Faulty(t, etcd.Config{})
+	plain := testbed.Connect(t, etcd.Config{})
+	name := testbed.OwnName(t)
 	config := idempotent.Config{Name: name + "/w", Lanes: 1}
 	w, _ := open(t, c, config)
-	ticket, err := w.Ticket(within(t), "id")
+	ticket, err := w.Ticket(testbed.Within(t, testbed.Patience), "id")
 	if err != nil {
 		t.Fatal(err)
 	}
 	hit := f.Arm(onefault.Stall, name+"/key")
-	ctx, cancel := context.WithCancel(within(t))
-	writing := async(func() (*idempotent.Result, error) { return w.OnceWith(ctx, ticket, putOf(name+"/key")) })
+	ctx, cancel := context.WithCancel(testbed.Within(t, testbed.Patience))
+	writing := testbed.Async(func() (*idempotent.Result, error) { return w.OnceWith(ctx, ticket, putOf(name+"/key")) })
 	<-hit
 	cancel()
-	if o := <-writing; !etcd.MaybeApplied(o.err) {
-		t.Fatal(o.err)
+	if o := <-writing; !etcd.MaybeApplied(o.Err) {
+		t.Fatal(o.Err)
 	}
 	f.Sever()
 	restarted, _ := open(t, plain, config)
 	for i := range 2 {
-		result, err := restarted.OnceWith(within(t), ticket, putOf(name+"/key"))
+		result, err := restarted.OnceWith(testbed.Within(t, testbed.Patience), ticket, putOf(name+"/key"))
 		if err != nil || result.Recovered != (i == 1) {
 			t.Errorf("%+v, %v", result, err)
 		}
 	}
-	if _, err := plain.Revoke(within(t), etcd.RevokeRequest{ID: ticket.Lease}); err != nil {
+	if _, err := plain.Revoke(testbed.Within(t, testbed.Patience), etcd.RevokeRequest{ID: ticket.Lease}); err != nil {
 		t.Fatal(err)
 	}
 	f.Deliver(t) // the marker is gone, but so is the lease
-	if kv := get(t, plain, name+"/key"); kv.Version != 1 {
+	if kv := testbed.Get(t, plain, name+"/key"); kv.Version != 1 {
 		t.Errorf("stored %+v", kv)
 	}
-	if _, err := restarted.OnceWith(within(t), ticket, putOf(name+"/key")); !errors.Is(err, idempotent.ErrTicketExpired) || etcd.MaybeApplied(err) {
+	if _, err := restarted.OnceWith(testbed.Within(t, testbed.Patience), ticket, putOf(name+"/key")); !errors.Is(err, idempotent.ErrTicketExpired) || etcd.MaybeApplied(err) {
 		t.Error(err)
 	}
 }

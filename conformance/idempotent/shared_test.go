@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/idempotent"
 )
@@ -16,24 +17,26 @@ import (
 // that further ones share one.
 func crowded(t *testing.T, config idempotent.Config) (w *idempotent.Writer, plain *etcd.Client, heal func()) {
 	t.Helper()
-	proxy, err := etcdtest.NewProxy(shared.Endpoints()[0])
+	proxy, err := etcdtest.NewProxy(testbed.Shared.Endpoints()[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = proxy.Close() })
-	c := connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, RetrySleep: time.Millisecond})
+	c := testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, RetrySleep: time.Millisecond})
 	w, _ = open(t, c, config)
 	proxy.Set(etcdtest.BothWays, etcdtest.Fault{Stall: true})
-	key := ownName(t)
-	var fillers []<-chan outcome
+	key := testbed.OwnName(t)
+	var fillers []<-chan testbed.Result[*idempotent.Result]
 	for i := range 2 {
-		fillers = append(fillers, async(func() (*idempotent.Result, error) { return w.Txn(within(t), putOf(fmt.Sprint(key, ".filler", i))) }))
+		fillers = append(fillers, testbed.Async(func() (*idempotent.Result, error) {
+			return w.Txn(testbed.Within(t, testbed.Patience), putOf(fmt.Sprint(key, ".filler", i)))
+		}))
 	}
-	return w, connect(t, etcd.Config{}), func() {
+	return w, testbed.Connect(t, etcd.Config{}), func() {
 		proxy.Heal()
 		for _, f := range fillers {
-			if o := <-f; o.err != nil {
-				t.Error(o.err)
+			if o := <-f; o.Err != nil {
+				t.Error(o.Err)
 			}
 		}
 	}
@@ -48,16 +51,16 @@ func TestShared(t *testing.T) {
 			t.Parallel()
 			const callers = 64
 			w, c, heal := crowded(t, idempotent.Config{Lanes: 80, Alone: alone})
-			key := ownName(t)
+			key := testbed.OwnName(t)
 			name := func(i int) string { return fmt.Sprintf("%s/%02d", key, i) }
-			var writing []<-chan outcome
+			var writing []<-chan testbed.Result[*idempotent.Result]
 			for i := range callers {
 				put := etcd.PutRequest{Key: name(i), Value: []byte(name(i))}
 				if i == callers-1 {
 					put.Lease = 1 // which nobody has
 				}
-				writing = append(writing, async(func() (*idempotent.Result, error) {
-					return w.Txn(within(t), etcd.TxnRequest{Then: []etcd.Op{put, etcd.DeleteRequest{Key: name(i) + ".gone"}}})
+				writing = append(writing, testbed.Async(func() (*idempotent.Result, error) {
+					return w.Txn(testbed.Within(t, testbed.Patience), etcd.TxnRequest{Then: []etcd.Op{put, etcd.DeleteRequest{Key: name(i) + ".gone"}}})
 				}))
 			}
 			heal()
@@ -65,22 +68,22 @@ func TestShared(t *testing.T) {
 			for i, o := range writing {
 				o := <-o
 				if i == callers-1 {
-					if !errors.Is(o.err, etcd.ErrLeaseNotFound) || etcd.MaybeApplied(o.err) {
-						t.Errorf("without a lease: %v", o.err)
+					if !errors.Is(o.Err, etcd.ErrLeaseNotFound) || etcd.MaybeApplied(o.Err) {
+						t.Errorf("without a lease: %v", o.Err)
 					}
 					continue
 				}
-				if o.err != nil {
-					t.Fatal(o.err)
+				if o.Err != nil {
+					t.Fatal(o.Err)
 				}
-				kv := get(t, c, name(i))
-				if kv.Version != 1 || kv.ModRevision != o.result.Revision || string(kv.Value) != name(i) || !o.result.Succeeded {
-					t.Errorf("%+v, stored %+v", o.result, kv)
+				kv := testbed.Get(t, c, name(i))
+				if kv.Version != 1 || kv.ModRevision != o.Value.Revision || string(kv.Value) != name(i) || !o.Value.Succeeded {
+					t.Errorf("%+v, stored %+v", o.Value, kv)
 				}
-				if r := o.result.Response; !o.result.Recovered && (len(r.Responses) != 2 || r.Responses[0].Put == nil || r.Responses[1].Delete == nil) {
+				if r := o.Value.Response; !o.Value.Recovered && (len(r.Responses) != 2 || r.Responses[0].Put == nil || r.Responses[1].Delete == nil) {
 					t.Errorf("the response is %+v", r)
 				}
-				revisions[o.result.Revision] = true
+				revisions[o.Value.Revision] = true
 			}
 			if n := len(revisions); alone != (n == callers-1) {
 				t.Errorf("they were applied at %d revisions", n)
@@ -98,24 +101,24 @@ func TestSharedLeft(t *testing.T) {
 			t.Parallel()
 			const callers = 12
 			w, c, heal := crowded(t, idempotent.Config{})
-			key := ownName(t)
+			key := testbed.OwnName(t)
 			left := errors.New("the caller has left")
-			ctx, leave := context.WithCancelCause(within(t))
-			var writing []<-chan outcome
+			ctx, leave := context.WithCancelCause(testbed.Within(t, testbed.Patience))
+			var writing []<-chan testbed.Result[*idempotent.Result]
 			for i := range callers {
 				of := ctx
 				if i < staying {
-					of = within(t)
+					of = testbed.Within(t, testbed.Patience)
 				}
 				value := []byte("v")
-				writing = append(writing, async(func() (*idempotent.Result, error) {
+				writing = append(writing, testbed.Async(func() (*idempotent.Result, error) {
 					result, err := w.Txn(of, etcd.TxnRequest{Then: []etcd.Op{etcd.PutRequest{Key: fmt.Sprint(key, i), Value: value}}})
 					value[0] = 'x' // it is the caller's again
 					return result, err
 				}))
 			}
 			time.AfterFunc(30*time.Millisecond, func() { leave(left) }) // before and after they are sent
-			outcomes := make([]outcome, callers)
+			outcomes := make([]testbed.Result[*idempotent.Result], callers)
 			for i := staying; i < callers; i++ {
 				outcomes[i] = <-writing[i]
 			}
@@ -124,14 +127,14 @@ func TestSharedLeft(t *testing.T) {
 				outcomes[i] = <-writing[i]
 			}
 			for i, o := range outcomes {
-				if i >= staying && (!errors.Is(o.err, left) || o.result != nil) {
-					t.Errorf("%+v, %v", o.result, o.err)
+				if i >= staying && (!errors.Is(o.Err, left) || o.Value != nil) {
+					t.Errorf("%+v, %v", o.Value, o.Err)
 				}
-				result, err := o.result, o.err
+				result, err := o.Value, o.Err
 				if etcd.MaybeApplied(err) {
-					result, err = w.Resolve(within(t), err)
+					result, err = w.Resolve(testbed.Within(t, testbed.Patience), err)
 				}
-				kv := get(t, c, fmt.Sprint(key, i))
+				kv := testbed.Get(t, c, fmt.Sprint(key, i))
 				switch {
 				case err == nil && (kv.Version != 1 || kv.ModRevision != result.Revision || string(kv.Value) != "v"):
 					t.Errorf("%+v, stored %+v", result, kv)

@@ -15,6 +15,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/idempotent"
 )
@@ -22,13 +23,13 @@ import (
 // The result is that of the caller's transaction, as if there were no writer.
 func TestResult(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
+	c := testbed.Connect(t, etcd.Config{})
 	w, _ := open(t, c, idempotent.Config{})
-	key := ownName(t)
+	key := testbed.OwnName(t)
 	ops := make([]etcd.Op, 2, 3) // an append in place would be seen
 	ops[0], ops[1] = etcd.PutRequest{Key: key, Value: []byte("1")}, etcd.GetRequest{Key: key}
 	for _, ifs := range [][]etcd.Compare{nil, {etcd.Exists(key)}} {
-		result, err := w.Txn(within(t), etcd.TxnRequest{If: ifs, Then: ops})
+		result, err := w.Txn(testbed.Within(t, testbed.Patience), etcd.TxnRequest{If: ifs, Then: ops})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +41,7 @@ func TestResult(t *testing.T) {
 			t.Errorf("the Get in it has read %+v", kv)
 		}
 	}
-	result, err := w.Txn(within(t), etcd.TxnRequest{
+	result, err := w.Txn(testbed.Within(t, testbed.Patience), etcd.TxnRequest{
 		If: []etcd.Compare{etcd.Missing(key)}, Then: ops, Else: []etcd.Op{etcd.GetRequest{Key: key}},
 	})
 	if err != nil || result.Succeeded || result.Response.Succeeded || len(result.Response.Responses) != 1 || result.Revision == 0 {
@@ -49,7 +50,7 @@ func TestResult(t *testing.T) {
 	if ops[:3][2] != nil {
 		t.Error("the caller's array was written to")
 	}
-	result, err = w.Txn(within(t), etcd.TxnRequest{If: []etcd.Compare{etcd.Missing(key)}, Then: ops})
+	result, err = w.Txn(testbed.Within(t, testbed.Patience), etcd.TxnRequest{If: []etcd.Compare{etcd.Missing(key)}, Then: ops})
 	if err != nil || result.Succeeded || len(result.Response.Responses) != 0 {
 		t.Errorf("without Else: %+v, %v", result, err)
 	}
@@ -64,7 +65,7 @@ func TestNothingAccumulates(t *testing.T) {
 		writes = 1_000_000
 	}
 	s := etcdtest.StartProcess(t, etcdtest.Config{})
-	c := connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
 	w, co := open(t, c, idempotent.Config{Lanes: 4, Name: "w"})
 	key := "k"
 	var left atomic.Int64
@@ -88,7 +89,7 @@ func TestNothingAccumulates(t *testing.T) {
 	}
 	half(&heap[0])
 	half(&heap[1])
-	if n := get(t, c, key).Version; n != int64(writes) {
+	if n := testbed.Get(t, c, key).Version; n != int64(writes) {
 		t.Errorf("%d writes were applied, want %d", n, writes)
 	}
 	if n := count(t, c, ""); n != 1+4 {
@@ -99,19 +100,19 @@ func TestNothingAccumulates(t *testing.T) {
 			t.Errorf("the heap has grown by %d bytes", grown)
 		}
 	}
-	if err := w.Close(within(t)); err != nil {
+	if err := w.Close(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Error(err)
 	}
 	if n := count(t, c, "w/"); n != 0 {
 		t.Errorf("%d keys after Close", n)
 	}
-	if _, err := w.Txn(within(t), putOf(key)); !errors.Is(err, idempotent.ErrClosed) {
+	if _, err := w.Txn(testbed.Within(t, testbed.Patience), putOf(key)); !errors.Is(err, idempotent.ErrClosed) {
 		t.Error(err)
 	}
-	if err := w.Close(within(t)); err != nil {
+	if err := w.Close(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Error(err)
 	}
-	if err := co.Close(within(t)); err != nil {
+	if err := co.Close(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Error(err)
 	}
 	if n := count(t, c, ""); n != 1 {
@@ -125,15 +126,15 @@ func within2(t *testing.T) context.Context { return t.Context() }
 // After the loss of the session, writes go on with the next one.
 func TestSessionLost(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
+	c := testbed.Connect(t, etcd.Config{})
 	w, co := open(t, c, idempotent.Config{Lanes: 1})
-	key := ownName(t)
+	key := testbed.OwnName(t)
 	for i := range int64(3) {
-		result, err := w.Txn(within(t), putOf(key))
+		result, err := w.Txn(testbed.Within(t, testbed.Patience), putOf(key))
 		if err != nil || result.Recovered {
 			t.Fatalf("%+v, %v", result, err)
 		}
-		if n := get(t, c, key).Version; n != i+1 {
+		if n := testbed.Get(t, c, key).Version; n != i+1 {
 			t.Errorf("%d writes were applied", n)
 		}
 		revoke(t, c, co)
@@ -143,22 +144,24 @@ func TestSessionLost(t *testing.T) {
 // A lane whose key somebody has deleted or put is replaced.
 func TestMeddling(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
-	name := ownName(t)
+	c := testbed.Connect(t, etcd.Config{})
+	name := testbed.OwnName(t)
 	w, _ := open(t, c, idempotent.Config{Lanes: 1, Name: name + "/w"})
 	for i, meddle := range []func(lane string){
-		func(lane string) { _, _ = c.Delete(within(t), etcd.DeleteRequest{Key: lane}) },
-		func(lane string) { _, _ = c.Put(within(t), etcd.PutRequest{Key: lane, Value: []byte("?")}) },
+		func(lane string) { _, _ = c.Delete(testbed.Within(t, testbed.Patience), etcd.DeleteRequest{Key: lane}) },
+		func(lane string) {
+			_, _ = c.Put(testbed.Within(t, testbed.Patience), etcd.PutRequest{Key: lane, Value: []byte("?")})
+		},
 	} {
-		resp, err := c.Get(within(t), etcd.GetRequest{Key: name + "/w/", Prefix: true, SortTarget: etcd.SortByCreateRevision, SortOrder: etcd.Descend})
+		resp, err := c.Get(testbed.Within(t, testbed.Patience), etcd.GetRequest{Key: name + "/w/", Prefix: true, SortTarget: etcd.SortByCreateRevision, SortOrder: etcd.Descend})
 		if err != nil {
 			t.Fatal(err)
 		}
 		meddle(resp.KVs[0].Key)
-		if result, err := w.Txn(within(t), putOf(name)); err != nil || result.Recovered {
+		if result, err := w.Txn(testbed.Within(t, testbed.Patience), putOf(name)); err != nil || result.Recovered {
 			t.Errorf("%+v, %v", result, err)
 		}
-		if n := get(t, c, name).Version; n != int64(i+1) {
+		if n := testbed.Get(t, c, name).Version; n != int64(i+1) {
 			t.Errorf("%d writes were applied", n)
 		}
 	}
@@ -167,8 +170,8 @@ func TestMeddling(t *testing.T) {
 // What a server with the usual limit takes, and what the error says beyond that.
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	w, _ := open(t, connect(t, etcd.Config{}), idempotent.Config{Lanes: 1})
-	key := ownName(t)
+	w, _ := open(t, testbed.Connect(t, etcd.Config{}), idempotent.Config{Lanes: 1})
+	key := testbed.OwnName(t)
 	req := func(compares, ops int) (req etcd.TxnRequest) {
 		for i := range compares {
 			req.If = append(req.If, etcd.Missing(key+"/none/"+strconv.Itoa(i)))
@@ -182,7 +185,7 @@ func TestLimits(t *testing.T) {
 		compares, ops int
 		fits          bool
 	}{{0, 127, true}, {0, 128, false}, {127, 126, true}, {128, 1, false}, {1, 127, false}} {
-		_, err := w.Txn(within(t), req(test.compares, test.ops))
+		_, err := w.Txn(testbed.Within(t, testbed.Patience), req(test.compares, test.ops))
 		switch {
 		case test.fits && err != nil:
 			t.Errorf("%+v: %v", test, err)
@@ -195,9 +198,9 @@ func TestLimits(t *testing.T) {
 // A range that contains the writer's keys can't be deleted by it.
 func TestOwnKeys(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
-	w, _ := open(t, connect(t, etcd.Config{}), idempotent.Config{Lanes: 1, Name: name})
-	_, err := w.Txn(within(t), etcd.TxnRequest{Then: []etcd.Op{etcd.DeleteRequest{Key: name, Prefix: true}}})
+	name := testbed.OwnName(t)
+	w, _ := open(t, testbed.Connect(t, etcd.Config{}), idempotent.Config{Lanes: 1, Name: name})
+	_, err := w.Txn(testbed.Within(t, testbed.Patience), etcd.TxnRequest{Then: []etcd.Op{etcd.DeleteRequest{Key: name, Prefix: true}}})
 	if !errors.Is(err, etcd.ErrDuplicateKey) || etcd.MaybeApplied(err) {
 		t.Error(err)
 	}
@@ -208,11 +211,11 @@ func TestWaitingForALane(t *testing.T) {
 	t.Parallel()
 	w, _, p, _ := lossy(t)
 	p.Set(etcdtest.BothWays, etcdtest.Fault{Stall: true})
-	ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(testbed.Within(t, testbed.Patience), 50*time.Millisecond)
 	defer cancel()
-	first := async(func() (*idempotent.Result, error) { return w.Txn(ctx, putOf("a")) })
-	second := async(func() (*idempotent.Result, error) { return w.Txn(ctx, putOf("a")) })
-	errs := []error{(<-first).err, (<-second).err}
+	first := testbed.Async(func() (*idempotent.Result, error) { return w.Txn(ctx, putOf("a")) })
+	second := testbed.Async(func() (*idempotent.Result, error) { return w.Txn(ctx, putOf("a")) })
+	errs := []error{(<-first).Err, (<-second).Err}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	for _, err := range errs {
 		if !errors.Is(err, context.DeadlineExceeded) {
@@ -222,11 +225,11 @@ func TestWaitingForALane(t *testing.T) {
 	if etcd.MaybeApplied(errs[0]) == etcd.MaybeApplied(errs[1]) {
 		t.Errorf("one was sent and one was not: %v", errs)
 	}
-	third := async(func() (*idempotent.Result, error) { return w.Txn(within(t), putOf("a")) })
+	third := testbed.Async(func() (*idempotent.Result, error) { return w.Txn(testbed.Within(t, testbed.Patience), putOf("a")) })
 	closing := make(chan error)
-	go func() { closing <- w.Close(within(t)) }()
-	if o := <-third; !errors.Is(o.err, idempotent.ErrClosed) {
-		t.Error(o.err)
+	go func() { closing <- w.Close(testbed.Within(t, testbed.Patience)) }()
+	if o := <-third; !errors.Is(o.Err, idempotent.ErrClosed) {
+		t.Error(o.Err)
 	}
 	p.Heal()
 	if err := <-closing; err != nil {
@@ -236,7 +239,7 @@ func TestWaitingForALane(t *testing.T) {
 
 func TestInvalid(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
+	c := testbed.Connect(t, etcd.Config{})
 	w, co := open(t, c, idempotent.Config{})
 	for field, config := range map[string]idempotent.Config{
 		"Config.Lanes": {Lanes: -1}, "Config.Lanes is 257": {Lanes: 257}, "Config.Keep": {Keep: -1}, "Config.Keep is 1ms": {Keep: time.Millisecond},
@@ -261,7 +264,7 @@ func TestInvalid(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	if err := co.Close(within(t)); err != nil {
+	if err := co.Close(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := idempotent.NewWriter(t.Context(), co, idempotent.Config{}); !errors.Is(err, concurrency.ErrClosed) {

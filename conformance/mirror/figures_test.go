@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/mirror"
 )
@@ -99,8 +100,8 @@ func TestMemory(t *testing.T) {
 	}
 	s := between(t)
 	if *slow {
-		s.src = connect(t, etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond}).Endpoints()[0])
-		s.dst = connect(t, etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond}).Endpoints()[0])
+		s.src = connect(t, etcdtest.StartProcess(t, testbed.Quick).Endpoints()[0])
+		s.dst = connect(t, etcdtest.StartProcess(t, testbed.Quick).Endpoints()[0])
 	}
 	s.fill(keys, 256, 0)
 	last := s.put("last", "1")
@@ -151,7 +152,7 @@ func TestLag(t *testing.T) {
 	putting.Go(func() { s.putSteadily(begun, sent) })
 	var lags, said []time.Duration
 	for len(lags) < changes {
-		resp, err := w.Read(within(t, 30*time.Second))
+		resp, err := w.Read(testbed.Within(t, 30*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}

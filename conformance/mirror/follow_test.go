@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/mirror"
 )
@@ -50,7 +51,7 @@ func (s *sink) Progress(context.Context, int64) error { return nil }
 // that has a revision goes on behind it.
 func TestFollow(t *testing.T) {
 	t.Parallel()
-	server := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
+	server := etcdtest.StartProcess(t, testbed.Quick)
 	proxy := etcdtest.StartProxy(t, server.Endpoints()[0])
 	c, away := connect(t, server.Endpoints()[0]), connect(t, proxy.Endpoint())
 	txn := func(ops ...etcd.Op) int64 {

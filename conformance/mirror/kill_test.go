@@ -4,39 +4,36 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/mirror"
 )
 
-// childEnv has this test binary run a mirror, until it is killed.
-const childEnv = "MIRROR_TEST_CHILD"
+// children are what the test binary does as a child process.
+var children = map[string]func(ctx context.Context, endpoints []string) error{"mirror": killedMirror}
 
-func childMain(args string) int {
-	fields := strings.Fields(args)
-	src, err := etcd.New(etcd.Config{Endpoints: fields[:1]})
+// killedMirror runs a mirror from the first endpoint to the second, until it is killed.
+func killedMirror(ctx context.Context, endpoints []string) error {
+	src, err := etcd.New(etcd.Config{Endpoints: endpoints[:1]})
 	if err != nil {
-		panic(err)
+		return err
 	}
-	dst, err := etcd.New(etcd.Config{Endpoints: fields[1:2]})
+	dst, err := etcd.New(etcd.Config{Endpoints: endpoints[1:]})
 	if err != nil {
-		panic(err)
+		return err
 	}
 	m, err := mirror.New(src, dst, mirror.Config{Name: "killed", Prefix: "a/", DestPrefix: "b/"})
 	if err != nil {
-		panic(err)
+		return err
 	}
 	fmt.Println("begins")
-	fmt.Println(m.Run(context.Background()))
-	return 1
+	return m.Run(ctx)
 }
 
 // A mirror that is killed 20 times at random, with compactions meanwhile, leaves the target
@@ -51,7 +48,7 @@ func TestKilled(t *testing.T) {
 	s := &sides{t: t, config: mirror.Config{Name: "killed", Prefix: "a/", DestPrefix: "b/"}}
 	servers := [2]*etcdtest.Server{}
 	for i := range servers {
-		servers[i] = etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
+		servers[i] = etcdtest.StartProcess(t, testbed.Quick)
 	}
 	s.src, s.dst = connect(t, servers[0].Endpoints()[0]), connect(t, servers[1].Endpoints()[0])
 	history, err := s.dst.Watch(t.Context(), etcd.WatchRequest{Key: "b/", Prefix: true, Revision: 1, BufferBytes: 64 << 20})
@@ -87,27 +84,10 @@ func TestKilled(t *testing.T) {
 // killOne runs a mirror in a separate process, and kills it after a time.
 func killOne(t testing.TB, servers [2]*etcdtest.Server, after time.Duration) {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), childEnv+"="+servers[0].Endpoints()[0]+" "+servers[1].Endpoints()[0])
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 6)); err != nil { // it begins
-		t.Fatal(err)
-	}
+	child := testbed.StartChild(t, "mirror", servers[0].Endpoints()[0], servers[1].Endpoints()[0])
+	child.Says(t, "begins")
 	<-time.After(after)
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed
+	child.Kill()
 }
 
 // churn puts and deletes keys until ctx ends. Values only grow.
@@ -136,7 +116,7 @@ func wantGrowing(t testing.TB, history *etcd.Watcher) {
 	latest := make(map[string]int)
 	puts := 0
 	for {
-		resp, err := history.Read(within(t, 30*time.Second))
+		resp, err := history.Read(testbed.Within(t, 30*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}

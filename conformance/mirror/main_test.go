@@ -5,65 +5,32 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
-	"silly.store/etcd/internal/leaktest"
 	"silly.store/etcd/mirror"
 )
 
 // slow runs what takes minutes, and holds the figures against their limits.
 var slow = flag.Bool("slow", false, "run the long variants and hold figures against their limits")
 
-// The servers that most tests share. A test uses only prefixes that begin with its ownName,
-// and compacts nothing.
-var source, target *etcdtest.Server
+// target is the server that mirrors write to; they read from the shared one.
+var target *etcdtest.Server
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	if endpoints := os.Getenv(childEnv); endpoints != "" {
-		return childMain(endpoints)
-	}
-	for _, s := range []**etcdtest.Server{&source, &target} {
-		var err error
-		if *s, err = etcdtest.NewProcess(etcdtest.Config{Heartbeat: 10 * time.Millisecond}); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer func() { _ = (*s).Close() }()
-	}
-	return leaktest.Run(m, append(leaktest.Ours, "silly.store/etcd/mirror.")...)
+func TestMain(m *testing.M) {
+	testbed.Main(m, testbed.Config{
+		Server: testbed.Quick, Others: []**etcdtest.Server{&target}, Watched: []string{"silly.store/etcd/mirror."}, Children: children,
+	})
 }
 
 // connect makes a client that is closed with the test.
 func connect(t testing.TB, endpoint string) *etcd.Client {
 	t.Helper()
-	c, err := etcd.New(etcd.Config{Endpoints: []string{endpoint}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-var runs atomic.Int64
-
-// ownName is the prefix for one run of one test.
-func ownName(t testing.TB) string {
-	return fmt.Sprintf("%s.%d", strings.ReplaceAll(t.Name(), "/", "."), runs.Add(1))
+	return testbed.Connect(t, etcd.Config{Endpoints: []string{endpoint}})
 }
 
 // sides are the clients of both clusters.
@@ -76,8 +43,8 @@ type sides struct {
 // between is both sides of the shared servers, for a prefix of the test's own.
 func between(t testing.TB) *sides {
 	t.Helper()
-	name := ownName(t)
-	return &sides{t, connect(t, source.Endpoints()[0]), connect(t, target.Endpoints()[0]), mirror.Config{
+	name := testbed.OwnName(t)
+	return &sides{t, connect(t, testbed.Shared.Endpoints()[0]), connect(t, target.Endpoints()[0]), mirror.Config{
 		Name: name, Prefix: name + "/a/", DestPrefix: name + "/b/",
 	}}
 }
@@ -120,7 +87,7 @@ func (s *sides) stopped(end func() error) {
 // put puts a key of the source and returns the revision.
 func (s *sides) put(key, value string) int64 {
 	s.t.Helper()
-	resp, err := s.src.Put(within(s.t, 20*time.Second), etcd.PutRequest{Key: s.config.Prefix + key, Value: []byte(value)})
+	resp, err := s.src.Put(testbed.Within(s.t, 20*time.Second), etcd.PutRequest{Key: s.config.Prefix + key, Value: []byte(value)})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -129,7 +96,7 @@ func (s *sides) put(key, value string) int64 {
 
 func (s *sides) drop(key string) int64 {
 	s.t.Helper()
-	resp, err := s.src.Delete(within(s.t, 20*time.Second), etcd.DeleteRequest{Key: s.config.Prefix + key})
+	resp, err := s.src.Delete(testbed.Within(s.t, 20*time.Second), etcd.DeleteRequest{Key: s.config.Prefix + key})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -139,7 +106,7 @@ func (s *sides) drop(key string) int64 {
 // foreign puts a key of the target as nobody should.
 func (s *sides) foreign(key, value string) {
 	s.t.Helper()
-	if _, err := s.dst.Put(within(s.t, 20*time.Second), etcd.PutRequest{Key: s.config.DestPrefix + key, Value: []byte(value)}); err != nil {
+	if _, err := s.dst.Put(testbed.Within(s.t, 20*time.Second), etcd.PutRequest{Key: s.config.DestPrefix + key, Value: []byte(value)}); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -147,7 +114,7 @@ func (s *sides) foreign(key, value string) {
 // has returns the target's pairs.
 func (s *sides) has() string {
 	s.t.Helper()
-	resp, err := s.dst.Get(within(s.t, 20*time.Second), etcd.GetRequest{Key: s.config.DestPrefix, Prefix: true})
+	resp, err := s.dst.Get(testbed.Within(s.t, 20*time.Second), etcd.GetRequest{Key: s.config.DestPrefix, Prefix: true})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -161,7 +128,7 @@ func (s *sides) has() string {
 // reaches waits until the mirror has a revision.
 func (s *sides) reaches(m *mirror.Mirror, revision int64) {
 	s.t.Helper()
-	eventually(s.t, fmt.Sprint("revision ", revision), func() bool {
+	testbed.Eventually(s.t, fmt.Sprint("revision ", revision), func() bool {
 		st := m.Status()
 		return st.Phase == mirror.Following && st.Revision >= revision
 	})
@@ -179,7 +146,7 @@ func (s *sides) wantHas(m *mirror.Mirror, revision int64, want string) {
 // equal compares both sides.
 func (s *sides) equal(m *mirror.Mirror) *mirror.Report {
 	s.t.Helper()
-	r, err := m.Verify(within(s.t, time.Minute))
+	r, err := m.Verify(testbed.Within(s.t, time.Minute))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -187,19 +154,4 @@ func (s *sides) equal(m *mirror.Mirror) *mirror.Report {
 		s.t.Errorf("%+v", r)
 	}
 	return r
-}
-
-// eventually waits until f holds.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(60 * time.Second)
-	for !f() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/mirror"
 )
@@ -42,7 +43,7 @@ func TestMirror(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantHas(m, resp.Header.Revision+1, "changed=1 new=2")
-	eventually(t, "the proof that all is there", func() bool { return !m.Status().SyncedAt.IsZero() })
+	testbed.Eventually(t, "the proof that all is there", func() bool { return !m.Status().SyncedAt.IsZero() })
 	st := m.Status()
 	if st.Copies != 1 || st.Written < 7 || st.Changes != 4 || st.Err != nil {
 		t.Errorf("%+v", st)
@@ -58,7 +59,7 @@ func TestMirror(t *testing.T) {
 func TestResume(t *testing.T) {
 	t.Parallel()
 	s := between(t)
-	s.src = connect(t, etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond}).Endpoints()[0])
+	s.src = connect(t, etcdtest.StartProcess(t, testbed.Quick).Endpoints()[0])
 	for i := range 200 {
 		s.put(fmt.Sprint(i), "1")
 	}
@@ -99,7 +100,7 @@ func TestSuperseded(t *testing.T) {
 	s.reaches(first, s.put("a", "1"))
 	second, end := s.begin()
 	s.reaches(second, s.put("a", "2"))
-	eventually(t, "the first one's end", func() bool { return first.Status().Phase == mirror.Stopped })
+	testbed.Eventually(t, "the first one's end", func() bool { return first.Status().Phase == mirror.Stopped })
 	if err := endFirst(); !errors.Is(err, mirror.ErrSuperseded) {
 		t.Errorf("the first one: %v", err)
 	}
@@ -113,7 +114,7 @@ func TestLoops(t *testing.T) {
 	s := between(t)
 	same := *s
 	same.dst, same.config.DestPrefix = s.src, s.config.Prefix+"copy/"
-	if err := same.new().Run(within(t, 20*time.Second)); !errors.Is(err, mirror.ErrLoop) {
+	if err := same.new().Run(testbed.Within(t, 20*time.Second)); !errors.Is(err, mirror.ErrLoop) {
 		t.Errorf("within a cluster: %v", err)
 	}
 	same.config.DestPrefix = s.config.Name + "/b/"
@@ -126,7 +127,7 @@ func TestLoops(t *testing.T) {
 	back := *s
 	back.src, back.dst = s.dst, s.src
 	back.config.Prefix, back.config.DestPrefix = s.config.DestPrefix, s.config.Prefix
-	if err := back.new().Run(within(t, 20*time.Second)); !errors.Is(err, mirror.ErrLoop) {
+	if err := back.new().Run(testbed.Within(t, 20*time.Second)); !errors.Is(err, mirror.ErrLoop) {
 		t.Errorf("the other way round: %v", err)
 	}
 	s.stopped(end)
@@ -160,11 +161,11 @@ func TestVerify(t *testing.T) {
 	if r.Extra != 1 || r.Different != 1 || r.Missing != 1 || strings.Join(r.Examples, " ") != strings.Join([]string{s.config.DestPrefix + "001", s.config.DestPrefix + "002", s.config.DestPrefix + "extra"}, " ") {
 		t.Errorf("%+v", r)
 	}
-	eventually(t, "Run to find it", func() bool { v := m.Status().Verified; return v != nil && !v.Equal() })
+	testbed.Eventually(t, "Run to find it", func() bool { v := m.Status().Verified; return v != nil && !v.Equal() })
 	if _, err := s.dst.Delete(t.Context(), etcd.DeleteRequest{Key: "mirror/" + s.config.Name + "/", Prefix: true}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the repair", func() bool { return m.Status().Copies == 2 && m.Status().Phase == mirror.Following })
+	testbed.Eventually(t, "the repair", func() bool { return m.Status().Copies == 2 && m.Status().Phase == mirror.Following })
 	s.equal(m)
 	s.stopped(end)
 }
@@ -174,7 +175,7 @@ func TestWholeCluster(t *testing.T) {
 	t.Parallel()
 	s := &sides{t: t, config: mirror.Config{Name: "all"}}
 	for _, c := range []**etcd.Client{&s.src, &s.dst} {
-		*c = connect(t, etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond}).Endpoints()[0])
+		*c = connect(t, etcdtest.StartProcess(t, testbed.Quick).Endpoints()[0])
 	}
 	s.put("a", "1")
 	s.foreign("b", "1")
@@ -222,7 +223,7 @@ func TestLarge(t *testing.T) {
 	s.reaches(m, large(600, 3000))
 	s.equal(m)
 	s.put("huge", strings.Repeat("x", 200_000))
-	eventually(t, "the mirror's end", func() bool { return m.Status().Phase == mirror.Stopped })
+	testbed.Eventually(t, "the mirror's end", func() bool { return m.Status().Phase == mirror.Stopped })
 	if err := end(); !errors.Is(err, etcd.ErrRequestTooLarge) || !strings.Contains(err.Error(), s.config.DestPrefix+"huge") {
 		t.Error(err)
 	}
@@ -235,7 +236,7 @@ func TestOutages(t *testing.T) {
 		t.Run([]string{"source", "target"}[side], func(t *testing.T) {
 			t.Parallel()
 			s := between(t)
-			proxy := etcdtest.StartProxy(t, []*etcdtest.Server{source, target}[side].Endpoints()[0])
+			proxy := etcdtest.StartProxy(t, []*etcdtest.Server{testbed.Shared, target}[side].Endpoints()[0])
 			plain := s.src
 			if side == 0 {
 				s.src = connect(t, proxy.Endpoint())
@@ -251,15 +252,15 @@ func TestOutages(t *testing.T) {
 				return resp.Header.Revision
 			}
 			s.reaches(m, put("1"))
-			eventually(t, "the proof", func() bool { return !m.Status().SyncedAt.IsZero() })
+			testbed.Eventually(t, "the proof", func() bool { return !m.Status().SyncedAt.IsZero() })
 			proxy.Silence(true)
 			proxy.Reset()
 			last := put("2")
-			eventually(t, "the lag to grow", func() bool { return m.Status().Lag() > 300*time.Millisecond })
+			testbed.Eventually(t, "the lag to grow", func() bool { return m.Status().Lag() > 300*time.Millisecond })
 			proxy.Silence(false)
 			proxy.Reset()
 			s.wantHas(m, last, "a=2")
-			eventually(t, "the lag to be small", func() bool { st := m.Status(); return st.Lag() < 300*time.Millisecond && st.Err == nil })
+			testbed.Eventually(t, "the lag to be small", func() bool { st := m.Status(); return st.Lag() < 300*time.Millisecond && st.Err == nil })
 			if st := m.Status(); st.Copies != 1 {
 				t.Errorf("%+v", st)
 			}
@@ -289,7 +290,7 @@ func TestRefused(t *testing.T) {
 	s.reaches(m, s.put("a", "1"))
 	s.stopped(end)
 	s.config.Prefix += "other/"
-	if err := s.new().Run(within(t, 20*time.Second)); !errors.Is(err, etcd.ErrInvalidConfig) {
+	if err := s.new().Run(testbed.Within(t, 20*time.Second)); !errors.Is(err, etcd.ErrInvalidConfig) {
 		t.Errorf("another prefix under the same name: %v", err)
 	}
 	var none context.Context

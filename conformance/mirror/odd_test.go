@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/mirror"
 )
 
 // Prefixes may hold any bytes, and what is before and behind them at the target stays.
 func TestOddPrefixes(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
+	name := testbed.OwnName(t)
 	for _, p := range []struct{ from, to, behind string }{
 		{name + "\x00", name + "\x00\x00", name + "\x00\x01"},
 		{name + "nul\x00a", name + "b", name + "c"},
@@ -28,7 +29,7 @@ func TestOddPrefixes(t *testing.T) {
 			if len(neighbour) < 2 && neighbour[0] == 0xff {
 				continue
 			}
-			if _, err := s.dst.Put(within(t, 20*time.Second), etcd.PutRequest{Key: neighbour, Value: []byte("neighbour")}); err != nil {
+			if _, err := s.dst.Put(testbed.Within(t, 20*time.Second), etcd.PutRequest{Key: neighbour, Value: []byte("neighbour")}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -43,7 +44,7 @@ func TestOddPrefixes(t *testing.T) {
 			t.Errorf("%q to %q: %q, want %q", p.from, p.to, got, want)
 		}
 		s.equal(m)
-		if kv, err := s.dst.Get(within(t, 20*time.Second), etcd.GetRequest{Key: p.behind}); err != nil || string(kv.KVs[0].Value) != "neighbour" {
+		if kv, err := s.dst.Get(testbed.Within(t, 20*time.Second), etcd.GetRequest{Key: p.behind}); err != nil || string(kv.KVs[0].Value) != "neighbour" {
 			t.Errorf("%q to %q: the neighbour %q has changed: %v, %v", p.from, p.to, p.behind, kv, err)
 		}
 		s.stopped(end)
@@ -79,7 +80,7 @@ func TestLoopsOfViews(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Run(within(t, 20*time.Second)); !errors.Is(err, mirror.ErrLoop) {
+		if err := m.Run(testbed.Within(t, 20*time.Second)); !errors.Is(err, mirror.ErrLoop) {
 			t.Errorf("%s: %v", about, err)
 		}
 	}

@@ -2,12 +2,11 @@ package mirror
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/mirror"
 )
@@ -21,7 +20,7 @@ func TestRestore(t *testing.T) {
 			t.Parallel()
 			var servers [2]*etcdtest.Server
 			for i := range servers {
-				servers[i] = etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 10 * time.Millisecond})
+				servers[i] = etcdtest.StartProcess(t, testbed.Quick)
 			}
 			s := &sides{t: t, config: mirror.Config{Name: "restored", Prefix: "a/", DestPrefix: "b/"}}
 			s.src, s.dst = connect(t, servers[0].Endpoints()[0]), connect(t, servers[1].Endpoints()[0])
@@ -30,36 +29,16 @@ func TestRestore(t *testing.T) {
 				s.put(fmt.Sprint(i), "1")
 			}
 			s.reaches(m, s.put("kept", "1"))
-			dir := filepath.Join(t.TempDir(), "data")
-			if err := servers[side].Terminate(); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.CopyFS(dir, os.DirFS(servers[side].DataDir())); err != nil {
-				t.Fatal(err)
-			}
-			if err := servers[side].Restart(); err != nil {
-				t.Fatal(err)
-			}
+			backup := testbed.TakeBackup(t, servers[side])
 			for range 3 {
 				s.put("later", "1")
 				s.drop("5")
 				s.reaches(m, s.put("kept", "2"))
 			}
-			if err := servers[side].Kill(); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.RemoveAll(filepath.Join(servers[side].DataDir(), "member")); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.CopyFS(servers[side].DataDir(), os.DirFS(dir)); err != nil {
-				t.Fatal(err)
-			}
-			if err := servers[side].Restart(); err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "a change after the restore", func() bool {
+			backup.Restore(t)
+			testbed.Eventually(t, "a change after the restore", func() bool {
 				s.put("after", "3")
-				r, err := m.Verify(within(t, 20*time.Second))
+				r, err := m.Verify(testbed.Within(t, 20*time.Second))
 				return err == nil && r.Equal() && m.Status().Phase == mirror.Following && r.SourceRevision > 0 && s.afterIsThere()
 			})
 			if side == 1 && m.Status().Copies != 1 {
@@ -72,6 +51,6 @@ func TestRestore(t *testing.T) {
 
 // afterIsThere reports whether the target has what was put last.
 func (s *sides) afterIsThere() bool {
-	resp, err := s.dst.Get(within(s.t, 20*time.Second), etcd.GetRequest{Key: s.config.DestPrefix + "after"})
+	resp, err := s.dst.Get(testbed.Within(s.t, 20*time.Second), etcd.GetRequest{Key: s.config.DestPrefix + "after"})
 	return err == nil && len(resp.KVs) == 1
 }

@@ -12,6 +12,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/queue"
 )
@@ -36,7 +37,7 @@ func TestRandomHistories(t *testing.T) {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprint(run), func(t *testing.T) {
 			t.Parallel()
-			name, c := ownName(t), connect(t, etcd.Config{})
+			name, c := testbed.OwnName(t), testbed.Connect(t, etcd.Config{})
 			m := &model{attempts: make(map[string]int), dead: make(map[string]bool), done: make(map[string]bool)}
 			random := rand.New(rand.NewPCG(seed, 0))
 			config := queue.Config{Name: name, MaxAttempts: modelAttempts, Order: queue.Order(run % 2)}
@@ -152,17 +153,17 @@ func TestNothingLost(t *testing.T) {
 	if *slow {
 		items = 1_000_000
 	}
-	s, c := private(t)
+	s, c := testbed.Private(t)
 	proxy, err := etcdtest.NewProxy(s.Endpoints()[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = proxy.Close() })
 	behind := func() *queue.Queue {
-		c := connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, RetrySleep: time.Millisecond})
-		return open(t, coordinate(t, c, concurrency.Config{}), queue.Config{Name: "q", Order: queue.Relaxed})
+		c := testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, RetrySleep: time.Millisecond})
+		return open(t, testbed.Coordinate(t, c, concurrency.Config{}), queue.Config{Name: "q", Order: queue.Relaxed})
 	}
-	ctx := within(t, time.Duration(items)*100*time.Millisecond)
+	ctx := testbed.Within(t, time.Duration(items)*100*time.Millisecond)
 	var acked atomic.Int64
 	var running sync.WaitGroup
 	for end := range 2 {
@@ -176,7 +177,7 @@ func TestNothingLost(t *testing.T) {
 		for range workers / 2 {
 			running.Go(func() {
 				for acked.Load() < int64(items) && ctx.Err() == nil {
-					brief := within(t, time.Second)
+					brief := testbed.Within(t, time.Second)
 					if cl, err := q.Take(brief); err == nil && cl.Ack(ctx, put("done/"+cl.Item.ID, "")) == nil {
 						acked.Add(1)
 					}

@@ -8,6 +8,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/queue"
 )
 
@@ -17,7 +18,7 @@ func lost(t testing.TB, cl *queue.Claim) error {
 	select {
 	case <-cl.Context().Done():
 		return context.Cause(cl.Context())
-	case <-time.After(patience):
+	case <-time.After(testbed.Patience):
 		t.Fatal("the context goes on")
 		return nil
 	}
@@ -27,8 +28,8 @@ func lost(t testing.TB, cl *queue.Claim) error {
 // another worker has the item. The worker goes on with another session.
 func TestLeaseRevoked(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	q := open(t, co, queue.Config{Name: name})
 	add(t, q, named("x")...)
 	cl := take(t, q)
@@ -55,11 +56,11 @@ func TestLeaseRevoked(t *testing.T) {
 // revoke revokes the lease of a coordinator's session behind its back.
 func revoke(t testing.TB, co *concurrency.Coordinator) {
 	t.Helper()
-	s, err := co.Session(within(t, patience))
+	s, err := co.Session(testbed.Within(t, testbed.Patience))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := connect(t, etcd.Config{}).Revoke(within(t, patience), etcd.RevokeRequest{ID: s.Lease().ID}); err != nil {
+	if _, err := testbed.Connect(t, etcd.Config{}).Revoke(testbed.Within(t, testbed.Patience), etcd.RevokeRequest{ID: s.Lease().ID}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -67,7 +68,7 @@ func revoke(t testing.TB, co *concurrency.Coordinator) {
 // A claim whose key is deleted by hand is lost at once.
 func TestClaimDeleted(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	q := process(t, queue.Config{Name: name})
 	add(t, q, named("x")...)
 	cl := take(t, q)
@@ -89,7 +90,7 @@ func TestClaimDeleted(t *testing.T) {
 // A claim whose key was deleted while nobody looked is refused by etcd.
 func TestClaimDeletedUnseen(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	for what, settle := range map[string]func(*queue.Claim) error{
 		"Ack":  func(cl *queue.Claim) error { return cl.Ack(t.Context(), put(name+"-done", "1")) },
 		"Nack": func(cl *queue.Claim) error { return cl.Nack(t.Context(), 0) },
@@ -114,7 +115,7 @@ func TestClaimDeletedUnseen(t *testing.T) {
 // An item that was removed and added again by hand is not the one that was claimed.
 func TestAckOfAnotherItem(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	q := process(t, queue.Config{Name: name})
 	add(t, q, named("x")...)
 	cl := take(t, q)
@@ -135,8 +136,8 @@ func TestAckOfAnotherItem(t *testing.T) {
 // An item whose workers crash goes to the dead letters when it is to be given out once more.
 func TestCrashesCount(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
-	co := coordinate(t, c, concurrency.Config{})
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	q := open(t, co, queue.Config{Name: name, MaxAttempts: 2})
 	add(t, q, named("bad")...)
 	for attempt := 1; attempt <= 2; attempt++ {
@@ -164,7 +165,7 @@ func TestCrashesCount(t *testing.T) {
 // A state key without a value is swept away.
 func TestOrphan(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	q := process(t, queue.Config{Name: name})
 	add(t, q, named("orphan")...)
 	if _, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: name + "/v/orphan"}); err != nil {
@@ -182,7 +183,7 @@ func TestOrphan(t *testing.T) {
 // Keys of others below the name, and states that are no numbers, do no harm.
 func TestForeignKeys(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	for _, key := range []string{"c/ghost", "i/", "i/zzzz/00000000000001/x", "i/7fff/0000", "d/x", "t/00000000000001/7fff/", "i/-fff/00000000000001/x"} {
 		if _, err := c.Put(t.Context(), etcd.PutRequest{Key: name + "/" + key, Value: []byte("?")}); err != nil {
 			t.Fatal(err)
@@ -208,10 +209,10 @@ func TestForeignKeys(t *testing.T) {
 // The view survives compactions that end its watch.
 func TestCompaction(t *testing.T) {
 	t.Parallel()
-	s, c := private(t)
-	co := coordinate(t, c, concurrency.Config{})
+	s, c := testbed.Private(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
 	q := open(t, co, queue.Config{Name: "q"})
-	other := open(t, coordinate(t, connect(t, etcd.Config{Endpoints: s.Endpoints()}), concurrency.Config{}), queue.Config{Name: "q"})
+	other := open(t, testbed.Coordinate(t, testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()}), concurrency.Config{}), queue.Config{Name: "q"})
 	for i := range 30 {
 		add(t, other, queue.Item{})
 		resp, err := c.Get(t.Context(), etcd.GetRequest{Key: "q"})

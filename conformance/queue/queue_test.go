@@ -10,13 +10,14 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/queue"
 )
 
 // An item goes through the queue, its operations are applied with Ack, and nothing is left.
 func TestAddTakeAck(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	q := process(t, queue.Config{Name: name})
 	add(t, q, queue.Item{ID: "a/b", Value: []byte("work"), Priority: -3})
 	cl := take(t, q)
@@ -57,7 +58,7 @@ func TestAddTakeAck(t *testing.T) {
 // Strict order: by priority, then as added; across processes too.
 func TestStrictOrder(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
+	name := testbed.OwnName(t)
 	producer, consumer := process(t, queue.Config{Name: name}), process(t, queue.Config{Name: name})
 	var want []string
 	for i := range 20 {
@@ -80,7 +81,7 @@ func TestStrictOrder(t *testing.T) {
 // Relaxed order gives everything out, each item once.
 func TestRelaxedOrder(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
+	name := testbed.OwnName(t)
 	producer := process(t, queue.Config{Name: name, Order: queue.Relaxed})
 	const items, workers = 150, 3
 	for i := range items {
@@ -106,7 +107,7 @@ func TestRelaxedOrder(t *testing.T) {
 				t.Errorf("%s was taken twice", id)
 			}
 			seen[id] = true
-		case <-time.After(patience):
+		case <-time.After(testbed.Patience):
 			t.Fatalf("%d of %d taken", len(seen), items)
 		}
 	}
@@ -115,7 +116,7 @@ func TestRelaxedOrder(t *testing.T) {
 // The ID is taken as long as the item exists, dead letters included, and free after that.
 func TestAddAgain(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	q := process(t, queue.Config{Name: name, MaxAttempts: 1})
 	it := queue.Item{ID: "x", Value: []byte("1")}
 	other := queue.Item{ID: "x", Value: []byte("2")}
@@ -155,7 +156,7 @@ func TestAddAgain(t *testing.T) {
 // A delayed item is taken when its time has come, not before; one that was delayed by Nack too.
 func TestDelayed(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
+	name := testbed.OwnName(t)
 	q := process(t, queue.Config{Name: name})
 	at := time.Now().Add(700 * time.Millisecond)
 	add(t, q, queue.Item{ID: "later", At: at, Priority: 9}, queue.Item{ID: "now"}, queue.Item{ID: "past", At: time.Unix(0, 0)})
@@ -183,7 +184,7 @@ func TestDelayed(t *testing.T) {
 // A delayed item keeps its priority when its time has come.
 func TestDelayedPriority(t *testing.T) {
 	t.Parallel()
-	q := process(t, queue.Config{Name: ownName(t)})
+	q := process(t, queue.Config{Name: testbed.OwnName(t)})
 	add(t, q, queue.Item{ID: "first", Priority: 2})
 	at := time.Now().Add(200 * time.Millisecond)
 	add(t, q, queue.Item{ID: "usual"}, queue.Item{ID: "urgent", Priority: 1, At: at})
@@ -201,7 +202,7 @@ func TestDelayedPriority(t *testing.T) {
 // After MaxAttempts the item is a dead letter, which can be revived or removed.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	c, name := connect(t, etcd.Config{}), ownName(t)
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	q := process(t, queue.Config{Name: name, MaxAttempts: 2})
 	add(t, q, queue.Item{ID: "bad/1", Value: []byte("poison"), Priority: 7})
 	for attempt := 1; attempt <= 2; attempt++ {
@@ -253,12 +254,12 @@ func TestDeadLetters(t *testing.T) {
 // A call that waits ends at once with its context, and takes no item along.
 func TestTakeEnds(t *testing.T) {
 	t.Parallel()
-	q := process(t, queue.Config{Name: ownName(t)})
+	q := process(t, queue.Config{Name: testbed.OwnName(t)})
 	ctx, cancel := context.WithCancel(t.Context())
-	waiting := async(func() (*queue.Claim, error) { return q.Take(ctx) })
-	eventually(t, "the wait", func() bool { return q.Stats().Waiting == 1 })
+	waiting := testbed.Async(func() (*queue.Claim, error) { return q.Take(ctx) })
+	testbed.Eventually(t, "the wait", func() bool { return q.Stats().Waiting == 1 })
 	cancel()
-	if _, err := await(t, waiting); !errors.Is(err, context.Canceled) {
+	if _, err := testbed.Await(t, waiting); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	add(t, q, named("x")...)
@@ -271,16 +272,16 @@ func TestTakeEnds(t *testing.T) {
 // Close gives back what is held, and ends what waits. So does the end of the coordinator.
 func TestClose(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
+	name := testbed.OwnName(t)
 	q, other := process(t, queue.Config{Name: name}), process(t, queue.Config{Name: name})
 	add(t, q, named("x")...)
 	cl := take(t, q)
-	waiting := async(func() (*queue.Claim, error) { return q.Take(t.Context()) })
-	eventually(t, "the wait", func() bool { return q.Stats().Waiting == 1 })
-	if err := q.Close(within(t, patience)); err != nil {
+	waiting := testbed.Async(func() (*queue.Claim, error) { return q.Take(t.Context()) })
+	testbed.Eventually(t, "the wait", func() bool { return q.Stats().Waiting == 1 })
+	if err := q.Close(testbed.Within(t, testbed.Patience)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := await(t, waiting); !errors.Is(err, queue.ErrClosed) {
+	if _, err := testbed.Await(t, waiting); !errors.Is(err, queue.ErrClosed) {
 		t.Errorf("waiting: %v", err)
 	}
 	if cause := context.Cause(cl.Context()); !errors.Is(cause, queue.ErrClaimLost) {
@@ -310,7 +311,7 @@ func TestClose(t *testing.T) {
 // What cannot be meant is refused, and the error says what to do.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	co := coordinate(t, connect(t, etcd.Config{}), concurrency.Config{})
+	co := testbed.Coordinate(t, testbed.Connect(t, etcd.Config{}), concurrency.Config{})
 	for _, config := range []queue.Config{{}, {Name: "a/"}, {Name: "a", MaxAttempts: -1}, {Name: "a", Order: 7}} {
 		if _, err := queue.New(co, config); !errors.Is(err, etcd.ErrInvalidConfig) {
 			t.Errorf("%+v: %v", config, err)
@@ -319,7 +320,7 @@ func TestBadInput(t *testing.T) {
 	if _, err := queue.New(nil, queue.Config{Name: "a"}); !errors.Is(err, etcd.ErrInvalidConfig) {
 		t.Errorf("no coordinator: %v", err)
 	}
-	q := open(t, co, queue.Config{Name: ownName(t)})
+	q := open(t, co, queue.Config{Name: testbed.OwnName(t)})
 	add(t, q, named("x")...)
 	cl := take(t, q)
 	for what, err := range map[string]error{
@@ -341,7 +342,7 @@ func TestBadInput(t *testing.T) {
 	}
 	many := make([]etcd.Op, 200)
 	for i := range many {
-		many[i] = put(fmt.Sprint(ownName(t), i), "")
+		many[i] = put(fmt.Sprint(testbed.OwnName(t), i), "")
 	}
 	if err := cl.Ack(t.Context(), many...); !errors.Is(err, etcd.ErrTooManyOps) {
 		t.Errorf("200 operations: %v", err)

@@ -10,14 +10,15 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/queue"
 )
 
 // unreliable is a queue whose requests can get faults. It has a session and a view.
 func unreliable(t testing.TB, config queue.Config) (*queue.Queue, *onefault.Faults) {
 	t.Helper()
-	c, f := faulty(t, etcd.Config{})
-	q := open(t, coordinate(t, c, concurrency.Config{Name: config.Name + "-session"}), config)
+	c, f := testbed.Faulty(t, etcd.Config{})
+	q := open(t, testbed.Coordinate(t, c, concurrency.Config{Name: config.Name + "-session"}), config)
 	add(t, q, named("warm up")...)
 	ack(t, take(t, q))
 	return q, f
@@ -38,9 +39,9 @@ func eachFault(t *testing.T, test func(t *testing.T, k onefault.Kind)) {
 // when a late copy arrives after it was acknowledged.
 func TestAddFaults(t *testing.T) {
 	eachFault(t, func(t *testing.T, k onefault.Kind) {
-		name := ownName(t)
+		name := testbed.OwnName(t)
 		q, f := unreliable(t, queue.Config{Name: name})
-		plain := connect(t, etcd.Config{})
+		plain := testbed.Connect(t, etcd.Config{})
 		hit := f.Arm(k, name+"/v/")
 		add(t, q, named("x")...)
 		<-hit
@@ -61,9 +62,9 @@ func TestAddFaults(t *testing.T) {
 // copy does not claim it again.
 func TestTakeFaults(t *testing.T) {
 	eachFault(t, func(t *testing.T, k onefault.Kind) {
-		name := ownName(t)
+		name := testbed.OwnName(t)
 		q, f := unreliable(t, queue.Config{Name: name})
-		plain := connect(t, etcd.Config{})
+		plain := testbed.Connect(t, etcd.Config{})
 		add(t, q, named("x")...)
 		hit := f.Arm(k, name+"/c/")
 		cl := take(t, q)
@@ -101,23 +102,23 @@ func TestTakeGivenUp(t *testing.T) {
 	for what, applied := range map[string]bool{"applied before": true, "applied after": false} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			name := ownName(t)
+			name := testbed.OwnName(t)
 			q, f := unreliable(t, queue.Config{Name: name})
-			other, plain := process(t, queue.Config{Name: name}), connect(t, etcd.Config{})
+			other, plain := process(t, queue.Config{Name: name}), testbed.Connect(t, etcd.Config{})
 			add(t, q, named("x")...)
 			hit := f.Arm(onefault.Stall, name+"/c/")
-			ctx, cancel := context.WithCancel(within(t, patience))
-			waiting := async(func() (*queue.Claim, error) { return q.Take(ctx) })
+			ctx, cancel := context.WithCancel(testbed.Within(t, testbed.Patience))
+			waiting := testbed.Async(func() (*queue.Claim, error) { return q.Take(ctx) })
 			<-hit
 			cancel()
-			if _, err := await(t, waiting); !errors.Is(err, context.Canceled) {
+			if _, err := testbed.Await(t, waiting); !errors.Is(err, context.Canceled) {
 				t.Errorf("given up: %v", err)
 			}
 			f.Sever()
 			if applied {
 				f.Deliver(t)
 			}
-			eventually(t, "the item to be free", func() bool {
+			testbed.Eventually(t, "the item to be free", func() bool {
 				n := kindsOf(keys(t, plain, name))
 				return n["c"] == 0 && n["i"] == 1
 			})
@@ -140,9 +141,9 @@ func TestTakeGivenUp(t *testing.T) {
 // once, and a late copy does not touch the next item with the ID.
 func TestAckFaults(t *testing.T) {
 	eachFault(t, func(t *testing.T, k onefault.Kind) {
-		name := ownName(t)
+		name := testbed.OwnName(t)
 		q, f := unreliable(t, queue.Config{Name: name})
-		plain := connect(t, etcd.Config{})
+		plain := testbed.Connect(t, etcd.Config{})
 		add(t, q, named("x")...)
 		cl := take(t, q)
 		hit := f.Arm(k, name+"/v/")
@@ -174,20 +175,20 @@ func TestAckGivenUp(t *testing.T) {
 	for what, applied := range map[string]bool{"applied": true, "not applied": false} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			name := ownName(t)
+			name := testbed.OwnName(t)
 			q, f := unreliable(t, queue.Config{Name: name})
-			other, plain := process(t, queue.Config{Name: name}), connect(t, etcd.Config{})
+			other, plain := process(t, queue.Config{Name: name}), testbed.Connect(t, etcd.Config{})
 			add(t, q, named("x")...)
 			cl := take(t, q)
 			hit := f.Arm(onefault.Stall, name+"/v/")
-			ctx, cancel := context.WithCancel(within(t, patience))
-			acking := async(func() (int, error) { return 0, cl.Ack(ctx, put(name+"-done", "1")) })
+			ctx, cancel := context.WithCancel(testbed.Within(t, testbed.Patience))
+			acking := testbed.Async(func() (int, error) { return 0, cl.Ack(ctx, put(name+"-done", "1")) })
 			<-hit
 			if applied {
 				f.Deliver(t)
 			}
 			cancel()
-			if _, err := await(t, acking); !errors.Is(err, context.Canceled) || !etcd.MaybeApplied(err) {
+			if _, err := testbed.Await(t, acking); !errors.Is(err, context.Canceled) || !etcd.MaybeApplied(err) {
 				t.Errorf("given up: %v", err)
 			}
 			if err := cl.Ack(t.Context()); !errors.Is(err, queue.ErrSettled) {
@@ -218,9 +219,9 @@ func TestAckGivenUp(t *testing.T) {
 // not take it from the next worker.
 func TestNackFaults(t *testing.T) {
 	eachFault(t, func(t *testing.T, k onefault.Kind) {
-		name := ownName(t)
+		name := testbed.OwnName(t)
 		q, f := unreliable(t, queue.Config{Name: name})
-		plain := connect(t, etcd.Config{})
+		plain := testbed.Connect(t, etcd.Config{})
 		add(t, q, named("x")...)
 		cl := take(t, q)
 		hit := f.Arm(k, name+"/c/")
@@ -245,16 +246,16 @@ func TestNackFaults(t *testing.T) {
 // A Nack whose context ends while its outcome is unknown says so, and the item is free.
 func TestNackGivenUp(t *testing.T) {
 	t.Parallel()
-	name := ownName(t)
+	name := testbed.OwnName(t)
 	q, f := unreliable(t, queue.Config{Name: name})
 	add(t, q, named("x")...)
 	cl := take(t, q)
 	hit := f.Arm(onefault.Stall, name+"/c/")
-	ctx, cancel := context.WithCancel(within(t, patience))
-	nacking := async(func() (int, error) { return 0, cl.Nack(ctx, time.Hour) })
+	ctx, cancel := context.WithCancel(testbed.Within(t, testbed.Patience))
+	nacking := testbed.Async(func() (int, error) { return 0, cl.Nack(ctx, time.Hour) })
 	<-hit
 	cancel()
-	if _, err := await(t, nacking); !errors.Is(err, context.Canceled) || !etcd.MaybeApplied(err) {
+	if _, err := testbed.Await(t, nacking); !errors.Is(err, context.Canceled) || !etcd.MaybeApplied(err) {
 		t.Errorf("given up: %v", err)
 	}
 	f.Sever()
@@ -267,9 +268,9 @@ func TestNackGivenUp(t *testing.T) {
 // one place.
 func TestDeadFaults(t *testing.T) {
 	eachFault(t, func(t *testing.T, k onefault.Kind) {
-		name := ownName(t)
+		name := testbed.OwnName(t)
 		q, f := unreliable(t, queue.Config{Name: name, MaxAttempts: 1})
-		plain := connect(t, etcd.Config{})
+		plain := testbed.Connect(t, etcd.Config{})
 		add(t, q, named("x")...)
 		cl := take(t, q)
 		hit := f.Arm(k, name+"/x/")
@@ -279,7 +280,7 @@ func TestDeadFaults(t *testing.T) {
 			f.Deliver(t)
 		}
 		hit = f.Arm(k, name+"/i/")
-		if err := q.Revive(within(t, patience), "x"); err != nil {
+		if err := q.Revive(testbed.Within(t, testbed.Patience), "x"); err != nil {
 			t.Errorf("Revive: %v", err)
 		}
 		<-hit

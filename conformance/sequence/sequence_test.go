@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
-	"silly.store/etcd/conformance/namespaced"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/internal/leaktest"
 	"silly.store/etcd/sequence"
@@ -25,16 +25,7 @@ func TestMain(m *testing.M) {
 func connect(t *testing.T, config etcd.Config, endpoints ...string) *etcd.Client {
 	t.Helper()
 	config.Endpoints = endpoints
-	c, err := etcd.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return namespaced.View(t, c, config)
+	return testbed.Connect(t, config)
 }
 
 func open(t *testing.T, c *etcd.Client, block int) *sequence.Sequence {

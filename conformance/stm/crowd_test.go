@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/stm"
 )
@@ -202,7 +203,7 @@ func hot(t *testing.T, c *etcd.Client, key string) {
 			err := increment(tx, key)
 			if first {
 				first = false
-				store(t, c, key, "0")
+				testbed.Put(t, c, key, "0")
 			}
 			return err
 		})
@@ -302,13 +303,13 @@ func TestTogetherAfterRange(t *testing.T) {
 		runs++
 		if runs == 1 {
 			_, err := tx.Range("r/")
-			store(t, c, "r/n", "100")
+			testbed.Put(t, c, "r/n", "100")
 			return errors.Join(err, tx.Put(etcd.PutRequest{Key: "z"}))
 		}
 		err := increment(tx, "r/n")
 		if runs == 2 {
 			other = 200
-			store(t, c, "r/n", "200")
+			testbed.Put(t, c, "r/n", "200")
 		}
 		return err
 	})

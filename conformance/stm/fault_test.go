@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/stm"
 )
@@ -34,7 +35,7 @@ func TestCompaction(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			revision := store(t, other, "other", "")
+			revision := testbed.Put(t, other, "other", "")
 			if _, err := other.Compact(t.Context(), etcd.CompactRequest{Revision: revision}); err != nil {
 				return err
 			}
@@ -104,7 +105,7 @@ func TestTransfers(t *testing.T) {
 	c, _ := connect(t, etcd.Config{}, proxy.Endpoint())
 	direct, _ := connect(t, etcd.Config{}, s.Endpoints()...)
 	for i := range accounts {
-		store(t, direct, account(i), "100")
+		testbed.Put(t, direct, account(i), "100")
 	}
 	var done, unknown atomic.Int64
 	var clients sync.WaitGroup
@@ -211,8 +212,8 @@ func TestWriteSkew(t *testing.T) {
 	t.Parallel()
 	c, _ := start(t)
 	for range 50 {
-		store(t, c, "duty/a", "on")
-		store(t, c, "duty/b", "on")
+		testbed.Put(t, c, "duty/a", "on")
+		testbed.Put(t, c, "duty/b", "on")
 		var doctors sync.WaitGroup
 		for _, doctor := range []string{"duty/a", "duty/b"} {
 			doctors.Go(func() {

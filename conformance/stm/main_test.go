@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"silly.store/etcd"
-	"silly.store/etcd/conformance/namespaced"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/internal/leaktest"
 )
@@ -22,38 +22,13 @@ func connect(t *testing.T, config etcd.Config, endpoints ...string) (*etcd.Clien
 	requests := new(atomic.Int64)
 	config.Endpoints = endpoints
 	config.Hooks.Attempt = hookOf(requests)
-	c, err := etcd.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return namespaced.View(t, c, config), requests
+	return testbed.Connect(t, config), requests
 }
 
 // start is connect to a server of the test's own.
 func start(t *testing.T) (*etcd.Client, *atomic.Int64) {
 	t.Helper()
 	return connect(t, etcd.Config{}, etcdtest.Start(t).Endpoints()...)
-}
-
-func store(t *testing.T, c *etcd.Client, key, value string) int64 {
-	t.Helper()
-	resp, err := c.Put(t.Context(), etcd.PutRequest{Key: key, Value: []byte(value)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.Header.Revision
-}
-
-func erase(t *testing.T, c *etcd.Client, key string) {
-	t.Helper()
-	if _, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: key}); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // stored returns the keys below prefix as "key=value".

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/stm"
 )
@@ -31,25 +32,25 @@ func TestConflicts(t *testing.T) {
 		conflict bool
 	}{
 		{"nothing", func(*testing.T, *etcd.Client) {}, false},
-		{"another key", func(t *testing.T, c *etcd.Client) { store(t, c, "other", "1") }, false},
-		{"behind the range", func(t *testing.T, c *etcd.Client) { store(t, c, "r0", "1") }, false},
-		{"a key, changed", func(t *testing.T, c *etcd.Client) { store(t, c, "key", "1") }, true},
-		{"a key, to the same value", func(t *testing.T, c *etcd.Client) { store(t, c, "key", "0") }, true},
-		{"a key, deleted", func(t *testing.T, c *etcd.Client) { erase(t, c, "key") }, true},
-		{"a missing key, created", func(t *testing.T, c *etcd.Client) { store(t, c, "missing", "1") }, true},
-		{"a missing key, created and deleted", func(t *testing.T, c *etcd.Client) { store(t, c, "missing", "1"); erase(t, c, "missing") }, false},
-		{"in the range, created", func(t *testing.T, c *etcd.Client) { store(t, c, "r/new", "1") }, true},
-		{"in the range, changed", func(t *testing.T, c *etcd.Client) { store(t, c, "r/a", "1") }, true},
-		{"in the range, deleted", func(t *testing.T, c *etcd.Client) { erase(t, c, "r/a") }, true},
-		{"in the range, deleted and created", func(t *testing.T, c *etcd.Client) { erase(t, c, "r/a"); store(t, c, "r/a", "0") }, true},
-		{"in the empty range, created", func(t *testing.T, c *etcd.Client) { store(t, c, "empty/a", "1") }, true},
+		{"another key", func(t *testing.T, c *etcd.Client) { testbed.Put(t, c, "other", "1") }, false},
+		{"behind the range", func(t *testing.T, c *etcd.Client) { testbed.Put(t, c, "r0", "1") }, false},
+		{"a key, changed", func(t *testing.T, c *etcd.Client) { testbed.Put(t, c, "key", "1") }, true},
+		{"a key, to the same value", func(t *testing.T, c *etcd.Client) { testbed.Put(t, c, "key", "0") }, true},
+		{"a key, deleted", func(t *testing.T, c *etcd.Client) { testbed.Delete(t, c, "key") }, true},
+		{"a missing key, created", func(t *testing.T, c *etcd.Client) { testbed.Put(t, c, "missing", "1") }, true},
+		{"a missing key, created and deleted", func(t *testing.T, c *etcd.Client) { testbed.Put(t, c, "missing", "1"); testbed.Delete(t, c, "missing") }, false},
+		{"in the range, created", func(t *testing.T, c *etcd.Client) { testbed.Put(t, c, "r/new", "1") }, true},
+		{"in the range, changed", func(t *testing.T, c *etcd.Client) { testbed.Put(t, c, "r/a", "1") }, true},
+		{"in the range, deleted", func(t *testing.T, c *etcd.Client) { testbed.Delete(t, c, "r/a") }, true},
+		{"in the range, deleted and created", func(t *testing.T, c *etcd.Client) { testbed.Delete(t, c, "r/a"); testbed.Put(t, c, "r/a", "0") }, true},
+		{"in the empty range, created", func(t *testing.T, c *etcd.Client) { testbed.Put(t, c, "empty/a", "1") }, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := etcdtest.Start(t)
 			other, _ := connect(t, etcd.Config{}, s.Endpoints()...)
 			for _, key := range []string{"key", "r/a", "r/b"} {
-				store(t, other, key, "0")
+				testbed.Put(t, other, key, "0")
 			}
 			c, requests := connect(t, etcd.Config{}, s.Endpoints()...)
 			runs := 0
@@ -116,8 +117,8 @@ func readAll(t *testing.T, tx *stm.Tx) (list []string) {
 func TestOneState(t *testing.T) {
 	t.Parallel()
 	c, _ := start(t)
-	store(t, c, "a", "0")
-	store(t, c, "b", "0")
+	testbed.Put(t, c, "a", "0")
+	testbed.Put(t, c, "b", "0")
 	_, err := stm.Run(t.Context(), c, stm.Config{}, func(tx *stm.Tx) error {
 		a, _, err := tx.Get("a")
 		if err != nil {
@@ -145,7 +146,7 @@ func TestOwnWrites(t *testing.T) {
 	t.Parallel()
 	c, requests := start(t)
 	for _, key := range []string{"w/a", "w/b", "w/c"} {
-		store(t, c, key, "0")
+		testbed.Put(t, c, key, "0")
 	}
 	before := requests.Load()
 	result, err := stm.Run(t.Context(), c, stm.Config{}, func(tx *stm.Tx) error {
@@ -191,7 +192,7 @@ func TestReadOnly(t *testing.T) {
 	c, requests := start(t)
 	var last int64
 	for i := range 200 {
-		last = store(t, c, fmt.Sprintf("k/%03d", i), "")
+		last = testbed.Put(t, c, fmt.Sprintf("k/%03d", i), "")
 	}
 	before := requests.Load()
 	result, err := stm.Run(t.Context(), c, stm.Config{}, func(tx *stm.Tx) error {
@@ -222,7 +223,7 @@ func TestTooMany(t *testing.T) {
 	t.Parallel()
 	c, _ := start(t)
 	for i := range 128 {
-		store(t, c, fmt.Sprintf("k/%03d", i), "")
+		testbed.Put(t, c, fmt.Sprintf("k/%03d", i), "")
 	}
 	_, err := stm.Run(t.Context(), c, stm.Config{}, func(tx *stm.Tx) error {
 		if _, err := tx.Range("k/"); err != nil {
@@ -245,7 +246,7 @@ func TestAttempts(t *testing.T) {
 		if _, _, err := tx.Get("key"); err != nil {
 			return err
 		}
-		store(t, c, "key", "theirs")
+		testbed.Put(t, c, "key", "theirs")
 		return tx.Put(etcd.PutRequest{Key: "key", Value: []byte("ours")})
 	})
 	if !errors.Is(err, stm.ErrConflict) || runs != 4 {
@@ -271,7 +272,7 @@ func TestContextEndsConflicts(t *testing.T) {
 		if _, _, err := tx.Get("key"); err != nil {
 			return err
 		}
-		store(t, c, "key", "theirs")
+		testbed.Put(t, c, "key", "theirs")
 		return tx.Put(etcd.PutRequest{Key: "key"})
 	})
 	if !errors.Is(err, cause) || runs != 8 {
@@ -371,17 +372,17 @@ func TestOtherReads(t *testing.T) {
 	t.Parallel()
 	for changed, want := range map[string]int{"r/b": 2, "r/a": 3} {
 		c, requests := start(t)
-		store(t, c, "r/a", "0")
-		store(t, c, "r/b", "0")
+		testbed.Put(t, c, "r/a", "0")
+		testbed.Put(t, c, "r/b", "0")
 		before, runs := requests.Load(), 0
 		_, err := stm.Run(t.Context(), c, stm.Config{}, func(tx *stm.Tx) (err error) {
 			switch runs++; runs {
 			case 1:
 				_, err = tx.Range("r/")
-				store(t, c, "r/b", "1")
+				testbed.Put(t, c, "r/b", "1")
 			case 2:
 				_, _, err = tx.Get("r/a")
-				store(t, c, changed, "2")
+				testbed.Put(t, c, changed, "2")
 			default:
 				_, _, err = tx.Get("r/a")
 			}

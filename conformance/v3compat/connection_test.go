@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/v3compat"
 )
@@ -29,9 +30,9 @@ import (
 func TestHTTPEndpointWithTLS(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 20*time.Second)
-	bare, ok := strings.CutPrefix(shared.Endpoints()[0], "http://")
+	bare, ok := strings.CutPrefix(testbed.Shared.Endpoints()[0], "http://")
 	if !ok {
-		t.Fatalf("the endpoint is %q", shared.Endpoints()[0])
+		t.Fatalf("the endpoint is %q", testbed.Shared.Endpoints()[0])
 	}
 	for _, first := range []string{"http://" + bare, "http://" + bare + "/path"} {
 		client := connect(t, clientv3.Config{Endpoints: []string{first}, TLS: new(tls.Config)})
@@ -56,7 +57,7 @@ func TestHTTPEndpointWithTLS(t *testing.T) {
 func TestEndpointWithoutHost(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 20*time.Second)
-	_, port, err := net.SplitHostPort(strings.TrimPrefix(shared.Endpoints()[0], "http://"))
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(testbed.Shared.Endpoints()[0], "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}

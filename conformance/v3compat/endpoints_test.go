@@ -13,24 +13,25 @@ import (
 	"google.golang.org/grpc/status"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/v3compat"
 )
 
 func TestSetEndpoints(t *testing.T) {
 	t.Parallel()
-	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	proxy := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	client := connect(t, clientv3.Config{Endpoints: []string{proxy.Endpoint()}})
 	ctx := within(t, 20*time.Second)
 	if _, err := client.Get(ctx, t.Name()); err != nil {
 		t.Fatal(err)
 	}
 	_ = proxy.Close()
-	client.SetEndpoints(shared.Endpoints()...)
+	client.SetEndpoints(testbed.Shared.Endpoints()...)
 	if _, err := client.Get(ctx, t.Name()); err != nil {
 		t.Fatal(err)
 	}
-	if got := client.Endpoints(); !slices.Equal(got, shared.Endpoints()) {
+	if got := client.Endpoints(); !slices.Equal(got, testbed.Shared.Endpoints()) {
 		t.Errorf("endpoints are %v", got)
 	}
 	client.SetEndpoints("ftp://nonsense") // is logged; the old endpoints stay in use
@@ -51,7 +52,7 @@ func TestActiveConnection(t *testing.T) {
 	t.Parallel()
 	client := connect(t, clientv3.Config{})
 	ctx := within(t, 20*time.Second)
-	proxy := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	proxy := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	dialed, err := client.Dial(proxy.Endpoint())
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +80,7 @@ func TestActiveConnection(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, r, err)
 		}
 	}
-	if status, err := clientv3.NewMaintenance(client).Status(ctx, shared.Endpoints()[0]); err != nil || status.Version == "" {
+	if status, err := clientv3.NewMaintenance(client).Status(ctx, testbed.Shared.Endpoints()[0]); err != nil || status.Version == "" {
 		t.Errorf("status %v, %v", status, err)
 	}
 	for name, do := range map[string]func() error{
@@ -95,14 +96,14 @@ func TestActiveConnection(t *testing.T) {
 
 func TestWrap(t *testing.T) {
 	t.Parallel()
-	own, err := etcd.New(etcd.Config{Endpoints: shared.Endpoints()})
+	own, err := etcd.New(etcd.Config{Endpoints: testbed.Shared.Endpoints()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = own.Close() }()
 	ctx := within(t, 20*time.Second)
 	client := v3compat.Wrap(own)
-	if got := client.Endpoints(); !slices.Equal(got, shared.Endpoints()) {
+	if got := client.Endpoints(); !slices.Equal(got, testbed.Shared.Endpoints()) {
 		t.Errorf("endpoints are %v", got)
 	}
 	if _, err := client.Put(ctx, t.Name(), "v"); err != nil {
@@ -174,13 +175,13 @@ func TestCallsWaitForAMember(t *testing.T) {
 // spin.
 func TestStatusOfADeadEndpoint(t *testing.T) {
 	t.Parallel()
-	gone := etcdtest.StartProxy(t, shared.Endpoints()[0])
+	gone := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	if err := gone.Close(); err != nil {
 		t.Fatal(err)
 	}
 	var tries atomic.Int32
 	own, err := etcd.New(etcd.Config{
-		Endpoints: shared.Endpoints(), Retry: 1, RetrySleep: time.Millisecond,
+		Endpoints: testbed.Shared.Endpoints(), Retry: 1, RetrySleep: time.Millisecond,
 		Hooks: etcd.Hooks{Retry: func(etcd.RetryInfo) { tries.Add(1) }},
 	})
 	if err != nil {

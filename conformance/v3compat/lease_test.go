@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -73,7 +74,7 @@ func drained(t testing.TB, ch <-chan *clientv3.LeaseKeepAliveResponse) (n int) {
 
 func TestLeaseCalls(t *testing.T) {
 	t.Parallel()
-	client, c, ctx := connect(t, clientv3.Config{}), ours(t, shared.Endpoints()), within(t, 20*time.Second)
+	client, c, ctx := connect(t, clientv3.Config{}), ours(t, testbed.Shared.Endpoints()), within(t, 20*time.Second)
 	lease, err := client.Grant(ctx, 60)
 	if err != nil || lease.ID == 0 || lease.TTL != 60 || lease.Error != "" || lease.Revision == 0 {
 		t.Fatalf("granted %+v, %v", lease, err)

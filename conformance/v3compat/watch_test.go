@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/v3compat"
 )
@@ -110,7 +111,7 @@ func seen(t testing.TB, ch clientv3.WatchChan, prefix string, n int) string {
 
 func TestWatchOptions(t *testing.T) {
 	t.Parallel()
-	client, c := connect(t, clientv3.Config{}), ours(t, shared.Endpoints())
+	client, c := connect(t, clientv3.Config{}), ours(t, testbed.Shared.Endpoints())
 	p := "~" + t.Name() + "/" // behind the keys of all other tests, for the watch from a key on
 	before := store(t, c, p+"a", "0")
 	type opts = []clientv3.OpOption
@@ -154,7 +155,7 @@ func TestWatchOptions(t *testing.T) {
 // The fields of a response are the server's.
 func TestWatchResponse(t *testing.T) {
 	t.Parallel()
-	client, c, p := connect(t, clientv3.Config{}), ours(t, shared.Endpoints()), t.Name()+"/"
+	client, c, p := connect(t, clientv3.Config{}), ours(t, testbed.Shared.Endpoints()), t.Name()+"/"
 	before := store(t, c, p+"a", "old")
 	ch := client.Watch(t.Context(), p, clientv3.WithPrefix(), clientv3.WithPrevKV(), clientv3.WithCreatedNotify(), clientv3.WithRev(before+1))
 	first := next(t, ch)
@@ -281,7 +282,7 @@ func TestWatchEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client, c, p := connect(t, clientv3.Config{}), ours(t, shared.Endpoints()), t.Name()+"/"
+			client, c, p := connect(t, clientv3.Config{}), ours(t, testbed.Shared.Endpoints()), t.Name()+"/"
 			ctx, cancel := context.WithCancel(t.Context())
 			if end == nil {
 				ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -319,7 +320,7 @@ func TestWatchEnds(t *testing.T) {
 // Closing a wrapped client silently ends everything that uses it.
 func TestWrappedClientIsClosed(t *testing.T) {
 	t.Parallel()
-	own := ours(t, shared.Endpoints())
+	own := ours(t, testbed.Shared.Endpoints())
 	client := wrapped(t, own)
 	id := grant(t, client, 60)
 	kept := keepAlive(t, t.Context(), client, id)

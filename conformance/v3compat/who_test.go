@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/v3compat"
 )
@@ -74,13 +75,13 @@ func TestTLS(t *testing.T) {
 
 func TestRejectOldCluster(t *testing.T) {
 	t.Parallel()
-	config := clientv3.Config{Endpoints: shared.Endpoints(), RejectOldCluster: true, DialTimeout: 10 * time.Second}
+	config := clientv3.Config{Endpoints: testbed.Shared.Endpoints(), RejectOldCluster: true, DialTimeout: 10 * time.Second}
 	client, err := v3compat.New(config)
 	if err == nil {
 		_ = client.Close()
 	}
-	if old := strings.HasPrefix(shared.Version(), "3.5"); old != errors.Is(err, clientv3.ErrOldCluster) {
-		t.Errorf("a cluster of version %s: %v", shared.Version(), err)
+	if old := strings.HasPrefix(testbed.Shared.Version(), "3.5"); old != errors.Is(err, clientv3.ErrOldCluster) {
+		t.Errorf("a cluster of version %s: %v", testbed.Shared.Version(), err)
 	}
 }
 
