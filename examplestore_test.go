@@ -2,9 +2,8 @@ package etcd_test
 
 import (
 	"context"
-	"log"
 
-	"silly.store/etcd"
+	"silly.store/etcd/internal/exampleclient"
 	"silly.store/etcd/internal/exampletest"
 )
 
@@ -14,16 +13,5 @@ import (
 var (
 	ctx       = context.Background()
 	endpoints = exampletest.Endpoints()
-	c         = exampleClient()
+	c         = exampleclient.New()
 )
-
-func exampleClient() *etcd.Client {
-	if len(endpoints) == 0 {
-		return nil
-	}
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return c
-}

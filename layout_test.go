@@ -39,6 +39,7 @@ var layout = []struct {
 	{packages: "./internal/peertest/...", only: internal("peertest", "transport", "wire")},
 	{packages: "./internal/leaktest/...", only: internal("leaktest")},
 	{packages: "./internal/exampletest/...", only: internal("exampletest")},
+	{packages: "./internal/exampleclient/...", only: append(recipes("concurrency"), internal("exampleclient", "exampletest")...)},
 	{packages: "./concurrency/...", only: recipes("concurrency"), never: forTests},
 	{packages: "./cache/...", only: recipes("cache"), never: forTests},
 	{packages: "./idempotent/...", only: recipes("idempotent", "concurrency"), never: forTests},
@@ -61,7 +62,7 @@ var layout = []struct {
 }
 
 // forTests are packages that only tests import.
-var forTests = []string{module + "/internal/peertest/...", module + "/internal/leaktest/...", module + "/internal/exampletest/..."}
+var forTests = []string{module + "/internal/peertest/...", module + "/internal/leaktest/...", module + "/internal/exampletest/...", module + "/internal/exampleclient/..."}
 
 // internal is packages below internal/ by name, with what transport needs.
 func internal(names ...string) (list []string) {

@@ -9,28 +9,16 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
-	"silly.store/etcd/internal/exampletest"
+	"silly.store/etcd/internal/exampleclient"
 )
 
 // What the examples begin with. conformance/examples runs each of them on its own etcd
 // and checks its output. Without an etcd they are compiled.
 var (
 	ctx    = context.Background()
-	c      = exampleClient()
+	c      = exampleclient.New()
 	config = exampleCache()
 )
-
-func exampleClient() *etcd.Client {
-	endpoints := exampletest.Endpoints()
-	if len(endpoints) == 0 {
-		return nil
-	}
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return c
-}
 
 func exampleCache() *cache.Cache {
 	if c == nil {

@@ -9,39 +9,16 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/discovery"
-	"silly.store/etcd/internal/exampletest"
+	"silly.store/etcd/internal/exampleclient"
 )
 
 // What the examples begin with. conformance/examples runs each of them on its own etcd
 // and checks its output. Without an etcd they are compiled.
 var (
 	ctx = context.Background()
-	c   = exampleClient()
-	co  = exampleCoordinator()
+	c   = exampleclient.New()
+	co  = exampleclient.Coordinator(c)
 )
-
-func exampleClient() *etcd.Client {
-	endpoints := exampletest.Endpoints()
-	if len(endpoints) == 0 {
-		return nil
-	}
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return c
-}
-
-func exampleCoordinator() *concurrency.Coordinator {
-	if c == nil {
-		return nil
-	}
-	co, err := concurrency.New(c, concurrency.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return co
-}
 
 // A server registers when it serves, and closes the registration before it stops.
 func ExampleRegister() {

@@ -5,34 +5,16 @@ import (
 	"fmt"
 	"log"
 
-	"silly.store/etcd"
-	"silly.store/etcd/concurrency"
 	"silly.store/etcd/group"
-	"silly.store/etcd/internal/exampletest"
+	"silly.store/etcd/internal/exampleclient"
 )
 
 // What the examples begin with. conformance/examples runs each of them on its own etcd
 // and checks its output. Without an etcd they are compiled.
 var (
 	ctx = context.Background()
-	co  = exampleCoordinator()
+	co  = exampleclient.Coordinator(exampleclient.New())
 )
-
-func exampleCoordinator() *concurrency.Coordinator {
-	endpoints := exampletest.Endpoints()
-	if len(endpoints) == 0 {
-		return nil
-	}
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
-	if err != nil {
-		log.Fatal(err)
-	}
-	co, err := concurrency.New(c, concurrency.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return co
-}
 
 // A member works on its partitions until they move to another one. Here it is alone, and
 // owns all.

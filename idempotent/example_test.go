@@ -8,27 +8,15 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/idempotent"
-	"silly.store/etcd/internal/exampletest"
+	"silly.store/etcd/internal/exampleclient"
 )
 
 // What the examples begin with. conformance/examples runs each of them on its own etcd
 // and checks its output. Without an etcd they are compiled.
 var (
 	ctx = context.Background()
-	c   = exampleClient()
+	c   = exampleclient.New()
 )
-
-func exampleClient() *etcd.Client {
-	endpoints := exampletest.Endpoints()
-	if len(endpoints) == 0 {
-		return nil
-	}
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return c
-}
 
 // A line that is added to a list once, also if the connection breaks while the answer is due.
 func ExampleWriter_Txn() {

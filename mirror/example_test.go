@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
-	"silly.store/etcd/internal/exampletest"
+	"silly.store/etcd/internal/exampleclient"
 	"silly.store/etcd/mirror"
 )
 
@@ -17,21 +17,9 @@ import (
 // and checks its output. Without an etcd they are compiled.
 var (
 	ctx    = context.Background()
-	source = exampleClient()
+	source = exampleclient.New()
 	target = source // one cluster: the prefixes do not overlap
 )
-
-func exampleClient() *etcd.Client {
-	endpoints := exampletest.Endpoints()
-	if len(endpoints) == 0 {
-		return nil
-	}
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return c
-}
 
 // Run copies until its context ends.
 func ExampleMirror_Run() {

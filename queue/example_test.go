@@ -7,8 +7,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
-	"silly.store/etcd/concurrency"
-	"silly.store/etcd/internal/exampletest"
+	"silly.store/etcd/internal/exampleclient"
 	"silly.store/etcd/queue"
 )
 
@@ -16,32 +15,9 @@ import (
 // and checks its output. Without an etcd they are compiled.
 var (
 	ctx = context.Background()
-	c   = exampleClient()
-	co  = exampleCoordinator()
+	c   = exampleclient.New()
+	co  = exampleclient.Coordinator(c)
 )
-
-func exampleClient() *etcd.Client {
-	endpoints := exampletest.Endpoints()
-	if len(endpoints) == 0 {
-		return nil
-	}
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return c
-}
-
-func exampleCoordinator() *concurrency.Coordinator {
-	if c == nil {
-		return nil
-	}
-	co, err := concurrency.New(c, concurrency.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return co
-}
 
 // A worker takes items in order. What it hands over to Ack is applied once, with the item's
 // removal.

@@ -10,7 +10,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/idempotent"
-	"silly.store/etcd/internal/exampletest"
+	"silly.store/etcd/internal/exampleclient"
 	"silly.store/etcd/stm"
 )
 
@@ -18,20 +18,8 @@ import (
 // and checks its output. Without an etcd they are compiled.
 var (
 	ctx = context.Background()
-	c   = exampleClient()
+	c   = exampleclient.New()
 )
-
-func exampleClient() *etcd.Client {
-	endpoints := exampletest.Endpoints()
-	if len(endpoints) == 0 {
-		return nil
-	}
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return c
-}
 
 // Money moves from one account to another, or not at all.
 func ExampleRun() {
