@@ -47,6 +47,7 @@ type flights struct {
 	lastOff time.Time     // when the last one left
 	trip    time.Duration // how long the last one took
 	off     chan struct{} // not nil: closed when next leaves, before its time has come
+	landing bool          // one has its answer, and landed is about to be called
 }
 
 // leastHeadway is how long a flight waits at least for the one before it to land.
@@ -61,18 +62,24 @@ func (fs *flights) join() *flight {
 	}
 	f := &flight{over: make(chan struct{})}
 	fs.next = f
-	headway := max(2*fs.trip, leastHeadway) - time.Since(fs.lastOff)
+	fs.scheduleLocked()
+	return f
+}
+
+// scheduleLocked has the next flight leave now, or when its time has come.
+func (fs *flights) scheduleLocked() {
+	f, headway := fs.next, max(2*fs.trip, leastHeadway)-time.Since(fs.lastOff)
 	switch {
+	case fs.landing: // landed comes at once
 	case fs.inAir == 0 || headway <= 0:
 		fs.leaveLocked()
-	default: // the one before it may hang
+	case fs.off == nil: // the one before it may hang
 		off := make(chan struct{})
 		fs.off = off
 		if !fs.launch(func() { fs.wait(f, headway, off) }) {
 			fs.leaveLocked() // and fails
 		}
 	}
-	return f
 }
 
 // wait has a flight leave although another one is still away.
@@ -121,8 +128,7 @@ func (fs *flights) fly(f *flight) {
 	trip := time.Since(f.left)
 	over := f.err != nil || fs.settle(f)
 	if over {
-		close(f.over)
-		runtime.Gosched() // who has the answer may ask again, and share the next flight
+		fs.answer(f)
 	}
 	fs.landed(trip)
 	if !over {
@@ -131,14 +137,24 @@ func (fs *flights) fly(f *flight) {
 	}
 }
 
+// answer is the end of a flight. Who has the answer may ask again at once, and share the next
+// flight.
+func (fs *flights) answer(f *flight) {
+	fs.mu.Lock()
+	fs.landing = true
+	fs.mu.Unlock()
+	close(f.over)
+	runtime.Gosched()
+}
+
 // landed has the next flight leave, if somebody waits for it.
 func (fs *flights) landed(trip time.Duration) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.inAir--
-	fs.trip = trip
-	if fs.next != nil && fs.inAir == 0 {
-		fs.leaveLocked()
+	fs.trip, fs.landing = trip, false
+	if fs.next != nil {
+		fs.scheduleLocked()
 	}
 }
 

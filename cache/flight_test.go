@@ -123,6 +123,35 @@ func TestFlightsOvertakeOneThatHangs(t *testing.T) {
 	})
 }
 
+// Whoever asks again with the answer of a flight waits for no other one that hangs.
+func TestFlightsAfterAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newField()
+		hang, read := make(chan struct{}), f.read
+		f.read = func(*flight) { <-hang }
+		f.join()
+		synctest.Wait()
+		f.read = read
+		time.Sleep(leastHeadway)
+		second := f.join()
+		var asking sync.WaitGroup
+		asking.Go(func() {
+			<-second.over
+			f.join()
+		})
+		f.land <- struct{}{}
+		asking.Wait()
+		time.Sleep(leastHeadway)
+		synctest.Wait()
+		if len(f.left) != 2 {
+			t.Errorf("%d have left beside the one that hangs, want 2", len(f.left))
+		}
+		close(hang)
+		f.land <- struct{}{}
+		f.routines.Wait()
+	})
+}
+
 // Those who wait for a flight of a cache that is closed learn it.
 func TestFlightsOfAClosedCache(t *testing.T) {
 	f := newField()
