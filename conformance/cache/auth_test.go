@@ -37,7 +37,7 @@ func protect(t testing.TB, c *etcd.Client) {
 // allow gives the reader a permission.
 func allow(t testing.TB, root *etcd.Client, grant etcd.RoleGrantPermissionRequest) {
 	t.Helper()
-	grant.Role = "reader"
+	grant.Role, grant.Key = "reader", root.Prefix()+grant.Key
 	must(t)(root.Auth().RoleGrantPermission(testbed.Within(t, testbed.Patience), grant))
 }
 
@@ -56,7 +56,7 @@ func TestPermissionLost(t *testing.T) {
 	ca := caching(t, testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, Username: "reader", Password: "pw"}))
 	get(t, ca, scope+"a", cache.Linearizable)
 
-	must(t)(root.Auth().RoleRevokePermission(testbed.Within(t, testbed.Patience), etcd.RoleRevokePermissionRequest{Role: "reader", Key: scope, Prefix: true}))
+	must(t)(root.Auth().RoleRevokePermission(testbed.Within(t, testbed.Patience), etcd.RoleRevokePermissionRequest{Role: "reader", Key: root.Prefix() + scope, Prefix: true}))
 	if _, err := ca.Get(testbed.Within(t, testbed.Patience), scope+"a", cache.Linearizable); !errors.Is(err, etcd.ErrPermissionDenied) {
 		t.Errorf("Linearizable: %v", err)
 	}

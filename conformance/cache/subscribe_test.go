@@ -12,6 +12,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/cache"
 	"silly.store/etcd/conformance/internal/testbed"
+	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -177,7 +178,7 @@ func TestSubscriptionsEnd(t *testing.T) {
 		want error
 	}{
 		"cache closed":  {func(_ *etcd.Client, ca *cache.Cache) { _ = ca.Close() }, cache.ErrClosed},
-		"client closed": {func(c *etcd.Client, _ *cache.Cache) { _ = c.Close() }, etcd.ErrClosed},
+		"client closed": {func(c *etcd.Client, _ *cache.Cache) { _ = namespaced.Whole(c).Close() }, etcd.ErrClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})

@@ -51,7 +51,7 @@ func addUser(t testing.TB, root *etcd.Client, name, password, prefix string) {
 	a := root.Auth()
 	must(t)(a.UserAdd(t.Context(), etcd.UserAddRequest{Name: name, Password: password, NoPassword: password == ""}))
 	must(t)(a.RoleAdd(t.Context(), etcd.RoleAddRequest{Name: name}))
-	must(t)(a.RoleGrantPermission(t.Context(), etcd.RoleGrantPermissionRequest{Role: name, Type: etcd.PermissionReadWrite, Key: prefix, Prefix: true}))
+	must(t)(a.RoleGrantPermission(t.Context(), etcd.RoleGrantPermissionRequest{Role: name, Type: etcd.PermissionReadWrite, Key: root.Prefix() + prefix, Prefix: true}))
 	must(t)(a.UserGrantRole(t.Context(), etcd.UserGrantRoleRequest{User: name, Role: name}))
 }
 

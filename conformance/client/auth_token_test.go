@@ -313,7 +313,7 @@ func TestAuthPermissions(t *testing.T) {
 	}
 
 	w := watch(t, c, etcd.WatchRequest{Key: "u/", Prefix: true})
-	must(t)(root.Auth().RoleRevokePermission(ctx, etcd.RoleRevokePermissionRequest{Role: "u", Key: "u/", Prefix: true}))
+	must(t)(root.Auth().RoleRevokePermission(ctx, etcd.RoleRevokePermissionRequest{Role: "u", Key: root.Prefix() + "u/", Prefix: true}))
 	put(t, root, "u/k", "v")
 	if ev := read(t, w).Events[0]; ev.KV.Key != "u/k" {
 		t.Errorf("event %v", ev)

@@ -149,7 +149,7 @@ func TestEmptyRangeComparedWithFewPermissions(t *testing.T) {
 	root := authOn(t, s)
 	a := root.Auth()
 	must(t)(a.RoleAdd(t.Context(), etcd.RoleAddRequest{Name: "part"}))
-	must(t)(a.RoleGrantPermission(t.Context(), etcd.RoleGrantPermissionRequest{Role: "part", Key: "b", RangeEnd: "d"}))
+	must(t)(a.RoleGrantPermission(t.Context(), etcd.RoleGrantPermissionRequest{Role: "part", Key: root.Prefix() + "b", RangeEnd: root.Prefix() + "d"}))
 	must(t)(a.UserAdd(t.Context(), etcd.UserAddRequest{Name: "ann", Password: "pw"}))
 	must(t)(a.UserGrantRole(t.Context(), etcd.UserGrantRoleRequest{User: "ann", Role: "part"}))
 	ann := asUser(t, s, "ann", "pw")

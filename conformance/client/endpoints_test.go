@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -173,7 +174,7 @@ func TestSetEndpointsInvalid(t *testing.T) {
 		t.Errorf("endpoints are %v, want %v", got, before)
 	}
 	put(t, c, ownKeys(t)+"k", "v")
-	if err := c.Close(); err != nil {
+	if err := namespaced.Whole(c).Close(); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, c.SetEndpoints(before), etcd.ErrClosed, "closed")

@@ -22,6 +22,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/conformance/internal/testbed"
+	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -183,7 +184,7 @@ func TestAdoptAfterRestart(t *testing.T) {
 	s, first := quickLeases(t, etcd.Config{})
 	l := granted(t, first, 2*time.Second)
 	attach(t, first, "adopt/k", l.ID)
-	if err := first.Close(); err != nil {
+	if err := namespaced.Whole(first).Close(); err != nil {
 		t.Fatal(err)
 	}
 	if !errors.Is(l.Err(), etcd.ErrClosed) {
@@ -291,7 +292,7 @@ func TestLeaseForbidden(t *testing.T) {
 		}
 	}
 	permit := func(key string) *pb.AuthRoleGrantPermissionRequest {
-		return &pb.AuthRoleGrantPermissionRequest{Name: "app", Perm: &authpb.Permission{PermType: authpb.Permission_READWRITE, Key: []byte(key)}}
+		return &pb.AuthRoleGrantPermissionRequest{Name: "app", Perm: &authpb.Permission{PermType: authpb.Permission_READWRITE, Key: []byte(namespaced.Prefix + key)}}
 	}
 	for _, user := range []string{"root", "app"} {
 		must(admin.UserAdd(ctx, &pb.AuthUserAddRequest{Name: user, Options: &authpb.UserAddOptions{NoPassword: true}}))
@@ -306,7 +307,7 @@ func TestLeaseForbidden(t *testing.T) {
 	forbidden, allowed := granted(t, app, 3*time.Second), granted(t, app, 3*time.Second)
 	attach(t, app, "a", forbidden.ID)
 	attach(t, app, "b", allowed.ID)
-	must(admin.RoleRevokePermission(ctx, &pb.AuthRoleRevokePermissionRequest{Role: "app", Key: []byte("a")}))
+	must(admin.RoleRevokePermission(ctx, &pb.AuthRoleRevokePermissionRequest{Role: "app", Key: []byte(namespaced.Prefix + "a")}))
 	err = lost(t, forbidden, 4*time.Second)
 	if !errors.Is(err, etcd.ErrLeaseNotRenewed) || !errors.Is(err, etcd.ErrPermissionDenied) {
 		t.Errorf("lost because %v", err)

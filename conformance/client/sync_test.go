@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -237,7 +238,7 @@ func TestSyncInterval(t *testing.T) {
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{Size: 2})
 	c := connect(t, etcd.Config{Endpoints: cluster.Endpoints()[:1], SyncInterval: 50 * time.Millisecond})
 	eventually(t, "the second member to be learned", func() bool { return sameSet(c.Endpoints(), cluster.Endpoints()) })
-	if err := c.Close(); err != nil {
+	if err := namespaced.Whole(c).Close(); err != nil {
 		t.Fatal(err)
 	}
 	_, err := c.Sync(t.Context())

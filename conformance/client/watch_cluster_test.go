@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -36,11 +37,12 @@ func TestWatchMovesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = c.Close() }()
+		view := c.Namespace(namespaced.Prefix)
 		for range 20 {
 			// Each put is repeated until it succeeds. An unknown outcome does no
 			// harm, because a second put is just a second version.
 			for {
-				resp, err := c.Txn(t.Context(), etcd.TxnRequest{
+				resp, err := view.Txn(t.Context(), etcd.TxnRequest{
 					If:   []etcd.Compare{etcd.CompareVersion(fmt.Sprintf("k/%04d", written), etcd.Equal, 0)},
 					Then: []etcd.Op{etcd.PutRequest{Key: fmt.Sprintf("k/%04d", written)}},
 				})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -215,6 +216,7 @@ func (s *cutSession) run() {
 		return
 	}
 	defer func() { _ = c.Close() }()
+	view := c.Namespace(namespaced.Prefix)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	stop := make(chan struct{}) // closed with until set
@@ -231,7 +233,7 @@ func (s *cutSession) run() {
 			log.req.Revision = now + s.random.Int64N(100)
 		}
 		s.logs = append(s.logs, log)
-		watchers.Go(func() { s.follow(ctx, c, log, stop, &until) })
+		watchers.Go(func() { s.follow(ctx, view, log, stop, &until) })
 	}
 	faults := time.NewTimer(time.Second + time.Duration(s.random.IntN(1000))*time.Millisecond)
 	<-faults.C

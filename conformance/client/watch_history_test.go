@@ -1,6 +1,8 @@
 package client
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"strings"
 	"sync"
@@ -9,8 +11,10 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -33,7 +37,7 @@ func record(t *testing.T, s *etcdtest.Server) *recorded {
 		t.Fatal(err)
 	}
 	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
-		Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: 1,
+		Key: []byte(cmp.Or(namespaced.Prefix, "\x00")), RangeEnd: []byte(clientv3.GetPrefixRangeEnd(namespaced.Prefix)), StartRevision: 1,
 	}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +51,7 @@ func record(t *testing.T, s *etcdtest.Server) *recorded {
 			}
 			r.mu.Lock()
 			for _, ev := range resp.Events {
+				ev.Kv.Key = bytes.TrimPrefix(ev.Kv.Key, []byte(namespaced.Prefix))
 				key := string(ev.Kv.Key)
 				r.events = append(r.events, ev)
 				r.before = append(r.before, pairs[key])

@@ -195,7 +195,7 @@ func TestForbiddenSessionKey(t *testing.T) {
 	for _, err := range []error{
 		second(auth.RoleAdd(ctx, etcd.RoleAddRequest{Name: "root"})),
 		second(auth.RoleAdd(ctx, etcd.RoleAddRequest{Name: "locks"})),
-		second(auth.RoleGrantPermission(ctx, etcd.RoleGrantPermissionRequest{Role: "locks", Type: etcd.PermissionReadWrite, Key: "locks/", Prefix: true})),
+		second(auth.RoleGrantPermission(ctx, etcd.RoleGrantPermissionRequest{Role: "locks", Type: etcd.PermissionReadWrite, Key: root.Prefix() + "locks/", Prefix: true})),
 		second(auth.UserAdd(ctx, etcd.UserAddRequest{Name: "root", Password: "r"})),
 		second(auth.UserAdd(ctx, etcd.UserAddRequest{Name: "u", Password: "u"})),
 		second(auth.UserGrantRole(ctx, etcd.UserGrantRoleRequest{User: "root", Role: "root"})),

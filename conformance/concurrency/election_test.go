@@ -14,6 +14,7 @@ import (
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/onefault"
 	"silly.store/etcd/conformance/internal/testbed"
+	"silly.store/etcd/conformance/namespaced"
 )
 
 // One candidate leads at a time, with growing terms, client/v3's among them.
@@ -56,7 +57,7 @@ func TestElection(t *testing.T) {
 			t.Fatal(err)
 		}
 		all.Go(func() {
-			e := v3.NewElection(s, name)
+			e := v3.NewElection(s, namespaced.Prefix+name)
 			for range 10 {
 				if err := e.Campaign(ctx, "theirs"); err != nil {
 					t.Error(err)

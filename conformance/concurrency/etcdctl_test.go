@@ -16,6 +16,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/testbed"
+	"silly.store/etcd/conformance/namespaced"
 )
 
 // ctlEnv makes this program etcdctl.
@@ -27,7 +28,8 @@ func ctlMain() int {
 	return 0
 }
 
-// etcdctl starts etcdctl on the shared server. The channel has the lines of its output.
+// etcdctl starts etcdctl on the shared server. The channel has the lines of its output,
+// with keys as the test's clients name them.
 func etcdctl(t testing.TB, args ...string) (*exec.Cmd, <-chan string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"--endpoints", strings.Join(testbed.Shared.Endpoints(), ",")}, args...)...)
@@ -44,7 +46,7 @@ func etcdctl(t testing.TB, args ...string) (*exec.Cmd, <-chan string) {
 	go func() {
 		defer close(lines)
 		for s := bufio.NewScanner(out); s.Scan(); {
-			lines <- s.Text()
+			lines <- strings.TrimPrefix(s.Text(), namespaced.Prefix)
 		}
 	}()
 	return cmd, lines
@@ -90,7 +92,7 @@ func TestEtcdctl(t *testing.T) {
 			co, c, name := fresh(t), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 			ctx := testbed.Within(t, 60*time.Second)
 			l := must[*concurrency.Lock](t)(test.acquire(ctx, co, name))
-			cmd, lines := etcdctl(t, append(test.args, name)...)
+			cmd, lines := etcdctl(t, append(test.args, namespaced.Prefix+name)...)
 			waiters(t, c, name, 2) // it waits
 			select {
 			case got := <-lines:
@@ -135,11 +137,11 @@ func TestEtcdctlElect(t *testing.T) {
 	ctx := testbed.Within(t, 60*time.Second)
 	e := co.Election(name, concurrency.ElectionConfig{Value: []byte("ours")})
 	ld := must[*concurrency.Leadership](t)(e.Campaign(ctx))
-	listener, told := etcdctl(t, "elect", "--listen", name)
+	listener, told := etcdctl(t, "elect", "--listen", namespaced.Prefix+name)
 	if key, value := line(t, told), line(t, told); key != ld.Key() || value != "ours" {
 		t.Errorf("it observes %q, %q", key, value)
 	}
-	candidate, led := etcdctl(t, "elect", name, "theirs")
+	candidate, led := etcdctl(t, "elect", namespaced.Prefix+name, "theirs")
 	waiters(t, c, name, 2)
 	if err := ld.Resign(ctx); err != nil {
 		t.Error(err)

@@ -15,6 +15,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/testbed"
+	"silly.store/etcd/conformance/namespaced"
 )
 
 // Contenders of one process and of several, client/v3's among them, exclude each other, and
@@ -61,7 +62,7 @@ func TestMutexExcludes(t *testing.T) {
 			t.Fatal(err)
 		}
 		all.Go(func() {
-			m := v3.NewMutex(s, name)
+			m := v3.NewMutex(s, namespaced.Prefix+name)
 			for range rounds {
 				if err := m.Lock(ctx); err != nil {
 					t.Error(err)

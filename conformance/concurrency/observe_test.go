@@ -12,6 +12,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/testbed"
+	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -55,7 +56,7 @@ func TestObserve(t *testing.T) {
 	}
 	is("two", ld.Term())
 	s := must[*v3.Session](t)(v3.NewSession(testbed.Official(t, testbed.Shared.Endpoints()...)))
-	theirs := v3.NewElection(s, name)
+	theirs := v3.NewElection(s, namespaced.Prefix+name)
 	won := testbed.Async(func() (int, error) { return 0, theirs.Campaign(ctx, "theirs") })
 	waiters(t, testbed.Connect(t, etcd.Config{}), name, 2) // which is no change of the leader
 	if err := ld.Resign(ctx); err != nil {

@@ -11,6 +11,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/testbed"
+	"silly.store/etcd/conformance/namespaced"
 )
 
 // children are what the test binary does as a child process.
@@ -18,11 +19,12 @@ var children = map[string]func(ctx context.Context, endpoints []string) error{"h
 
 // holder holds a lock, and tries to write behind it when it is told to.
 func holder(ctx context.Context, endpoints []string) error {
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
+	whole, err := etcd.New(etcd.Config{Endpoints: endpoints})
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer whole.Close()
+	c := whole.Namespace(namespaced.Prefix)
 	co, err := concurrency.New(c, concurrency.Config{TTL: 2 * time.Second})
 	if err != nil {
 		return err

@@ -26,9 +26,24 @@ func View(t testing.TB, c *etcd.Client, config etcd.Config) *etcd.Client {
 	if Prefix == "" {
 		return c
 	}
-	settle(config)
-	t.Cleanup(func() { compare(t, config) })
-	return c.Namespace(Prefix)
+	kvs := settle(config)
+	t.Cleanup(func() { compare(t, config, kvs) })
+	view := c.Namespace(Prefix)
+	wholes.Store(view, c)
+	t.Cleanup(func() { wholes.Delete(view) })
+	return view
+}
+
+// wholes has the client of each view.
+var wholes sync.Map // of *etcd.Client by *etcd.Client
+
+// Whole returns the client that a test must close to close c, which View has returned: the
+// Close of a view does nothing.
+func Whole(c *etcd.Client) *etcd.Client {
+	if whole, ok := wholes.Load(c); ok {
+		return whole.(*etcd.Client)
+	}
+	return c
 }
 
 // Neighbours are keys before, around and behind a prefix.
@@ -40,12 +55,6 @@ func Neighbours(prefix string) []string {
 		prefix[:last] + string([]byte{prefix[last] + 1}), prefix[:last] + string([]byte{prefix[last] + 1, 0}), prefix[:last] + "\xff", "\xff\xff",
 	}, func(key string) bool { return len(key) > len(prefix) && strings.HasPrefix(key, prefix) })
 }
-
-// settled has the neighbours of each cluster that could be given some.
-var settled = struct {
-	mu sync.Mutex // guards the field below
-	at map[string][]etcd.KeyValue
-}{at: make(map[string][]etcd.KeyValue)}
 
 var value = []byte("neighbour")
 
@@ -62,17 +71,11 @@ func aside(config etcd.Config, f func(ctx context.Context, c *etcd.Client) error
 	return f(ctx, c)
 }
 
-func settle(config etcd.Config) {
-	cluster := strings.Join(config.Endpoints, " ")
-	settled.mu.Lock()
-	defer settled.mu.Unlock()
-	if settled.at[cluster] != nil {
-		return
-	}
+// settle gives a cluster the neighbours that it does not have, and returns all of them. It
+// asks each time: a server may have the address of one that has ended.
+func settle(config etcd.Config) (kvs []etcd.KeyValue) {
 	_ = aside(config, func(ctx context.Context, c *etcd.Client) error {
-		var kvs []etcd.KeyValue
 		for _, key := range Neighbours(Prefix) {
-			// The cluster may have been given them at another address of its members.
 			resp, err := c.Txn(ctx, etcd.TxnRequest{
 				If:   []etcd.Compare{etcd.Missing(key)},
 				Then: []etcd.Op{etcd.PutRequest{Key: key, Value: value}, etcd.GetRequest{Key: key}},
@@ -83,16 +86,13 @@ func settle(config etcd.Config) {
 			}
 			kvs = append(kvs, resp.Responses[1].Get.KVs...)
 		}
-		settled.at[cluster] = kvs
 		return nil
 	})
+	return kvs
 }
 
-func compare(t testing.TB, config etcd.Config) {
+func compare(t testing.TB, config etcd.Config, kvs []etcd.KeyValue) {
 	t.Helper()
-	settled.mu.Lock()
-	kvs := settled.at[strings.Join(config.Endpoints, " ")]
-	settled.mu.Unlock()
 	_ = aside(config, func(ctx context.Context, c *etcd.Client) error {
 		for _, want := range kvs {
 			got, err := c.Get(ctx, etcd.GetRequest{Key: want.Key})
@@ -100,6 +100,9 @@ func compare(t testing.TB, config etcd.Config) {
 				return err // the test has ended its server
 			}
 			if kv, ok := got.First(); !ok || kv.Version != 1 || kv.ModRevision != want.ModRevision || string(kv.Value) != string(value) {
+				if then, err := c.Get(ctx, etcd.GetRequest{Key: want.Key, Revision: want.ModRevision}); err != nil || len(then.KVs) == 0 {
+					return err // the test has given the server another store, in which it never was
+				}
 				t.Errorf("a neighbour of the namespace was touched: %q was %+v and is %+v", want.Key, want, kv)
 			}
 		}
