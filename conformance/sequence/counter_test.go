@@ -10,32 +10,10 @@ import (
 	"time"
 
 	"silly.store/etcd"
-	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
-	"silly.store/etcd/idempotent"
 	"silly.store/etcd/sequence"
 )
-
-// writer makes a Writer of the client, which is closed with the test.
-func writer(t *testing.T, c *etcd.Client) *idempotent.Writer {
-	t.Helper()
-	co, err := concurrency.New(c, concurrency.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := idempotent.NewWriter(t.Context(), co, idempotent.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := errors.Join(w.Close(ctx), co.Close(ctx)); err != nil {
-			t.Error(err)
-		}
-	})
-	return w
-}
 
 func set(t *testing.T, c *etcd.Client, value string) {
 	t.Helper()
@@ -49,7 +27,7 @@ func set(t *testing.T, c *etcd.Client, value string) {
 func TestCounter(t *testing.T) {
 	t.Parallel()
 	c, requests := counted(t)
-	w := writer(t, c)
+	w := testbed.Writer(t, c)
 	a, b := sequence.NewCounter(w, "n"), sequence.NewCounter(w, "n")
 	want, before := int64(0), requests.Load()
 	for i, counter := range []*sequence.Counter{a, a, b, b, a, b} {
@@ -97,7 +75,7 @@ func TestCounterExact(t *testing.T) {
 	s := etcdtest.Start(t)
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
 	c := connect(t, etcd.Config{Retry: 200, RetrySleep: 5 * time.Millisecond}, proxy.Endpoint())
-	w := writer(t, c)
+	w := testbed.Writer(t, c)
 	stop := make(chan struct{})
 	var cutter, all sync.WaitGroup
 	cutter.Go(func() {

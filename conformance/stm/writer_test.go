@@ -1,39 +1,16 @@
 package stm
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
-	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
-	"silly.store/etcd/idempotent"
 	"silly.store/etcd/stm"
 )
-
-// writer makes a Writer of the client, which is closed with the test.
-func writer(t *testing.T, c *etcd.Client) *idempotent.Writer {
-	t.Helper()
-	co, err := concurrency.New(c, concurrency.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := idempotent.NewWriter(t.Context(), co, idempotent.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := errors.Join(w.Close(ctx), co.Close(ctx)); err != nil {
-			t.Error(err)
-		}
-	})
-	return w
-}
 
 // TestExactlyOnce: with a Writer every transaction counts once, while connections are cut.
 func TestExactlyOnce(t *testing.T) {
@@ -43,7 +20,7 @@ func TestExactlyOnce(t *testing.T) {
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
 	c, _ := connect(t, etcd.Config{Retry: 200, RetrySleep: 5 * time.Millisecond}, proxy.Endpoint())
 	direct, _ := connect(t, etcd.Config{}, s.Endpoints()...)
-	w := writer(t, c)
+	w := testbed.Writer(t, c)
 	stop := make(chan struct{})
 	var cutter sync.WaitGroup
 	cutter.Go(func() {
@@ -77,7 +54,7 @@ func TestUpdateWith(t *testing.T) {
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
 	c, _ := connect(t, etcd.Config{Retry: 200, RetrySleep: 5 * time.Millisecond}, proxy.Endpoint())
 	direct, _ := connect(t, etcd.Config{}, s.Endpoints()...)
-	w := writer(t, c)
+	w := testbed.Writer(t, c)
 	for i := range int64(10) {
 		result, err := stm.UpdateWith(t.Context(), w, "k", func(old etcd.KeyValue, found bool) ([]byte, error) {
 			proxy.CutAfter(etcdtest.ToClient, 1)

@@ -5,6 +5,7 @@ package testbed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"silly.store/etcd/conformance/internal/onefault"
 	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
+	"silly.store/etcd/idempotent"
 	"silly.store/etcd/internal/leaktest"
 )
 
@@ -105,6 +107,27 @@ func Coordinate(t testing.TB, c *etcd.Client, config concurrency.Config) *concur
 	}
 	t.Cleanup(func() { _ = co.Close(Ending(t)) }) // a test may have cut it off
 	return co
+}
+
+// Writer makes a Writer of the client, with its own coordinator. Both are closed with the
+// test, which must not have cut them off.
+func Writer(t testing.TB, c *etcd.Client) *idempotent.Writer {
+	t.Helper()
+	co, err := concurrency.New(c, concurrency.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := idempotent.NewWriter(t.Context(), co, idempotent.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx := Ending(t)
+		if err := errors.Join(w.Close(ctx), co.Close(ctx)); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
 }
 
 // Official makes a client/v3 client that is closed with the test.
