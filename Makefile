@@ -23,10 +23,11 @@ MISSPELL = $(BIN)/misspell
 GOVULNCHECK = $(BIN)/govulncheck
 BENCHSTAT = $(BIN)/benchstat
 
-# What runs once more inside a namespace; what does not, since a view's Close does nothing;
+# What runs once more inside a namespace; what does not, since a view's Close does nothing, and
+# since neighbours are requests that a test's own server counts;
 # and what "make test" runs of it.
 INSIDE = ./conformance/client ./conformance/stm ./conformance/sequence ./conformance/cache ./conformance/concurrency
-NOT_INSIDE = Close
+NOT_INSIDE = Close|ProxyStatuses
 QUICK_INSIDE = ^(TestPut|TestDelete|TestGet|TestOpenRanges|TestCompareTargets|TestTxn.*|TestRange|TestRangeBreak|TestBatch.*|TestWatchFields|TestWatchWideRanges|TestWatchRevisionsAreAtomic|TestWatchStartsExactly|TestWatchProgress|TestPagingByHandEnds|TestEmptyRanges.*|TestRevokeDeletesKeys|TestTTL|TestKeepAliveStream|TestCounter.*|TestTransfers)$$
 
 LOG = $(CURDIR)/.cache/test.log

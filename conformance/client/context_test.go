@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/namespaced"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -149,7 +150,7 @@ func TestStoppedServer(t *testing.T) {
 			for name, test := range calls {
 				waiting[name] = async(func() error { return test.call(closing, t.Context()) })
 			}
-			time.AfterFunc(100*time.Millisecond, func() { _ = closing.Close() })
+			time.AfterFunc(100*time.Millisecond, func() { _ = namespaced.Whole(closing).Close() })
 			for name, done := range waiting {
 				err := await(t, done)
 				e := wants(t, err, etcd.ErrClosed, outcomeOf(err))
