@@ -73,8 +73,9 @@ func guardHook[T any](o *observer, name string, f func(T)) func(T) {
 	if f == nil {
 		return nil
 	}
+	report := callback.Report(o.panicked)
 	return func(info T) {
-		defer o.caught(noCall, name)
+		defer report.Recover(name, nil)
 		f(info)
 	}
 }

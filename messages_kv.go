@@ -3,8 +3,6 @@ package etcd
 import (
 	"bytes"
 	"strings"
-
-	"silly.store/etcd/internal/wire"
 )
 
 // The structs of the messages_*.go files are the schema of etcd's messages: each
@@ -312,21 +310,6 @@ type putRequest struct {
 	PrevKV      bool    `etcd:"4"`
 	IgnoreValue bool    `etcd:"5"`
 	IgnoreLease bool    `etcd:"6"`
-}
-
-// tailValue is the size from which a value is not copied into the message of its Put: the
-// transport copies it into what it writes.
-const tailValue = 8 << 10
-
-// appendHead is appendWire, but leaves out a large value, which is to follow as tail. The
-// fields of a message may come in any order.
-func (w *putRequest) appendHead(b []byte) (head, tail []byte) {
-	if len(w.Value) < tailValue {
-		return w.appendWire(b), nil
-	}
-	rest := *w
-	rest.Value = nil
-	return wire.AppendVarint(append(rest.appendWire(b), 0x12), uint64(len(w.Value))), w.Value
 }
 
 //etcd:message etcdserverpb.DeleteRangeRequest

@@ -9,6 +9,7 @@ import (
 	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/coalesce"
 	"silly.store/etcd/internal/rpc"
+	"silly.store/etcd/internal/wire"
 )
 
 // wireRequest is a request as the wire knows it.
@@ -147,4 +148,19 @@ func (m *message) release() {
 // "Key is empty" within "PutRequest" is "PutRequest.Key is empty".
 func within(name string, err error) error {
 	return errors.New(name + "." + err.Error())
+}
+
+// tailValue is the size from which a value is not copied into the message of its Put: the
+// transport copies it into what it writes.
+const tailValue = 8 << 10
+
+// appendHead is appendWire, but leaves out a large value, which is to follow as tail. The
+// fields of a message may come in any order.
+func (w *putRequest) appendHead(b []byte) (head, tail []byte) {
+	if len(w.Value) < tailValue {
+		return w.appendWire(b), nil
+	}
+	rest := *w
+	rest.Value = nil
+	return wire.AppendVarint(append(rest.appendWire(b), 0x12), uint64(len(w.Value))), w.Value
 }

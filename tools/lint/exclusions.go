@@ -115,11 +115,6 @@ var exclusions = exclusionList{
 	},
 	{
 		checks:  "contextcheck",
-		message: "^Function `All->All\\$1->run->",
-		reason:  "a range keeps the context that it was opened with",
-	},
-	{
-		checks:  "contextcheck",
 		message: "connectLocked\\$[0-9]+->run`",
 		reason:  "a connection outlives the call that has it dialed",
 	},
