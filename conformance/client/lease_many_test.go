@@ -39,7 +39,7 @@ func TestManyLeasesThroughAFollower(t *testing.T) {
 
 	root := authOn(t, leader)
 	addUser(t, root, "app", "secret", "app/")
-	must(t)(root.Auth().RoleGrantPermission(t.Context(), etcd.RoleGrantPermissionRequest{Role: "app", Type: etcd.PermissionReadWrite, Key: "barred"}))
+	must(t)(root.Auth().RoleGrantPermission(t.Context(), etcd.RoleGrantPermissionRequest{Role: "app", Type: etcd.PermissionReadWrite, Key: root.Prefix() + "barred"}))
 	app := connect(t, etcd.Config{Endpoints: []string{way.Endpoint()}, Username: "app", Password: "secret"})
 	began := time.Now()
 	leases := grantMany(t, app, n, ttl)
@@ -54,7 +54,7 @@ func TestManyLeasesThroughAFollower(t *testing.T) {
 	renewed := renewals(t, members)
 	began = time.Now()
 	revoke(t, root, poisoned.ID)
-	must(t)(root.Auth().RoleRevokePermission(t.Context(), etcd.RoleRevokePermissionRequest{Role: "app", Key: "barred"}))
+	must(t)(root.Auth().RoleRevokePermission(t.Context(), etcd.RoleRevokePermissionRequest{Role: "app", Key: root.Prefix() + "barred"}))
 
 	least := ttl
 	tick := time.NewTicker(time.Second)
