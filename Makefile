@@ -88,12 +88,14 @@ test: lint ## Everything: linters, all tests of all modules with -race, robustne
 test-short: ## The root's tests only, without -race: a few seconds
 	go test ./...
 
-test-slow: ## What is scaled down otherwise: minutes of cuts, leases, waits; about 22 minutes
+test-slow: ## What is scaled down otherwise: minutes of cuts, leases, waits; about 40 minutes
 	@$(go_test); \
 	echo "== the client against real servers, the slow set"; \
 	go_test -count=1 -timeout 30m ./conformance/client -args -slow; \
 	echo "== a million writes of one writer"; \
 	go_test -count=1 -run NothingAccumulates -timeout 30m ./conformance/idempotent -args -slow; \
+	echo "== a million items of a queue whose connections are cut"; \
+	go_test -count=1 -run NothingLost -timeout 60m ./conformance/queue -args -slow; \
 	echo "== ten minutes of lock cycles"; \
 	go_test -count=1 -run DoesNotDecay -timeout 30m ./conformance/concurrency -args -slow; \
 	echo "== mirrors: 200 kills, a million keys, figures on a quiet machine"; \

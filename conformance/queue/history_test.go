@@ -1,23 +1,16 @@
 package queue
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"silly.store/etcd"
-	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/testbed"
-	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/queue"
 )
-
-var slow = flag.Bool("slow", false, "TestNothingLost with a million items, which takes hours: -run NothingLost -timeout 5h -args -slow")
 
 // model is what is known of the items of a queue: how often each was given to a worker.
 type model struct {
@@ -143,69 +136,4 @@ func (m *model) settleDead(t *testing.T, q *queue.Queue, revive bool) {
 		t.Fatal(err)
 	}
 	delete(m.dead, ids[0])
-}
-
-// While connections break all the time, nothing is lost and nothing is acknowledged twice. What
-// client/v3's queue makes of that, package robustness tells.
-func TestNothingLost(t *testing.T) {
-	t.Parallel()
-	items, workers := 300, 8
-	if *slow {
-		items = 1_000_000
-	}
-	s, c := testbed.Private(t)
-	proxy, err := etcdtest.NewProxy(s.Endpoints()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = proxy.Close() })
-	behind := func() *queue.Queue {
-		c := testbed.Connect(t, etcd.Config{Endpoints: []string{proxy.Endpoint()}, RetrySleep: time.Millisecond})
-		return open(t, testbed.Coordinate(t, c, concurrency.Config{}), queue.Config{Name: "q", Order: queue.Relaxed})
-	}
-	ctx := testbed.Within(t, time.Duration(items)*100*time.Millisecond)
-	var acked atomic.Int64
-	var running sync.WaitGroup
-	for end := range 2 {
-		q := behind()
-		running.Go(func() {
-			for i := end; i < items; i += 2 {
-				for q.Add(ctx, queue.Item{ID: fmt.Sprint(i)}) != nil && ctx.Err() == nil {
-				}
-			}
-		})
-		for range workers / 2 {
-			running.Go(func() {
-				for acked.Load() < int64(items) && ctx.Err() == nil {
-					brief := testbed.Within(t, time.Second)
-					if cl, err := q.Take(brief); err == nil && cl.Ack(ctx, put("done/"+cl.Item.ID, "")) == nil {
-						acked.Add(1)
-					}
-				}
-			})
-		}
-	}
-	tick := time.NewTicker(60 * time.Millisecond)
-	defer tick.Stop()
-	for acked.Load() < int64(items) && ctx.Err() == nil {
-		<-tick.C
-		proxy.Reset()
-	}
-	running.Wait()
-	done := 0
-	r, err := c.Range(t.Context(), etcd.GetRequest{Key: "done/", Prefix: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for kv, err := range r.All() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if done++; kv.Version != 1 {
-			t.Errorf("%s was acknowledged %d times", kv.Key, kv.Version)
-		}
-	}
-	if left := keys(t, c, "q"); done != items || len(left) > 0 {
-		t.Errorf("%d of %d items were acknowledged; left: %v", done, items, left)
-	}
 }
