@@ -48,7 +48,9 @@ func guardCredentials(o *observer, ask func(context.Context) (Credentials, error
 // caught keeps a panic from ending the process. It is to be deferred.
 func (o *observer) caught(ctx context.Context, name string) {
 	if r := recover(); r != nil {
-		o.panickedIn(ctx, callback.ErrorOf(name, r))
+		for _, e := range callback.PanicsOf(name, r) {
+			o.panickedIn(ctx, e)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // must not call [Client.Close], which waits for hooks. A panic of a hook is caught, written to
 // the log, and counted in [Stats].
 //
-// [JoinHooks] makes one of several.
+// [JoinHooks] makes one of several, each of which is called whatever the others do.
 type Hooks struct {
 	// Call is called when a method of the client is called that makes requests. The
 	// context that it returns, which must be ctx or derived from it, is that of the call's
@@ -251,79 +251,4 @@ type LeaseRenewInfo struct {
 	// Margin is how long before the lease's deadline the answer came. A small margin
 	// means a member that is slow or far away, or a TTL that is too short.
 	Margin time.Duration
-}
-
-// JoinHooks returns hooks that call those of each, in the order given: metrics beside
-// traces, and your own beside both. The context that one Call hook returns is what the next
-// one is given, and their functions for the end are called in reverse. Nil fields cost
-// nothing.
-func JoinHooks(all ...Hooks) Hooks {
-	var joined Hooks
-	for _, h := range all {
-		joined = Hooks{
-			Call:           joinCall(joined.Call, h.Call),
-			Attempt:        joinAttempt(joined.Attempt, h.Attempt),
-			Retry:          join(joined.Retry, h.Retry),
-			Connected:      join(joined.Connected, h.Connected),
-			Disconnected:   join(joined.Disconnected, h.Disconnected),
-			WatchDelivered: join(joined.WatchDelivered, h.WatchDelivered),
-			WatchStale:     join(joined.WatchStale, h.WatchStale),
-			WatchResumed:   join(joined.WatchResumed, h.WatchResumed),
-			WatchEnded:     join(joined.WatchEnded, h.WatchEnded),
-			LeaseGranted:   join(joined.LeaseGranted, h.LeaseGranted),
-			LeaseRenewed:   join(joined.LeaseRenewed, h.LeaseRenewed),
-			LeaseLost:      join(joined.LeaseLost, h.LeaseLost),
-		}
-	}
-	return joined
-}
-
-func join[T any](a, b func(T)) func(T) {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	}
-	return func(info T) {
-		a(info)
-		b(info)
-	}
-}
-
-// bothEnds is what is called at the end when two want to hear of it: the last that began
-// first.
-func bothEnds[T any](a, b func(T)) func(T) { return join(b, a) }
-
-func joinCall(a, b func(context.Context, CallInfo) (context.Context, func(CallResult))) func(context.Context, CallInfo) (context.Context, func(CallResult)) {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	}
-	return func(ctx context.Context, info CallInfo) (context.Context, func(CallResult)) {
-		own, endA := a(ctx, info)
-		if own == nil {
-			own = ctx
-		}
-		next, endB := b(own, info)
-		if next == nil {
-			next = own
-		}
-		return next, bothEnds(endA, endB)
-	}
-}
-
-func joinAttempt(a, b func(context.Context, AttemptInfo) func(AttemptResult)) func(context.Context, AttemptInfo) func(AttemptResult) {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	}
-	return func(ctx context.Context, info AttemptInfo) func(AttemptResult) {
-		endA := a(ctx, info)
-		return bothEnds(endA, b(ctx, info))
-	}
 }

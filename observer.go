@@ -98,7 +98,7 @@ func (o *observer) panicked(e *callback.Error) { o.panickedIn(noCall, e) }
 // panickedIn notes that a function of the user has panicked.
 func (o *observer) panickedIn(ctx context.Context, e *callback.Error) {
 	o.hookPanics.Add(1)
-	o.write(ctx, slog.LevelError, "callback panicked", slog.String("callback", e.Callback), slog.Any("panic", e.Value), slog.String("stack", e.Stack))
+	o.write(ctx, slog.LevelError, "callback panicked", slog.String("callback", e.Callback), slog.Any("panic", e.Value), slog.String("at", e.Place), slog.String("stack", e.Stack))
 }
 
 // AttemptEnds implements call.Observer.

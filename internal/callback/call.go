@@ -17,12 +17,13 @@ func (r Report) Recover(name string, err *error) {
 	if value == nil {
 		return
 	}
-	e := ErrorOf(name, value)
-	if r != nil {
-		r(e)
-	}
-	if err != nil {
-		*err = e
+	for _, e := range PanicsOf(name, value) {
+		if r != nil {
+			r(e)
+		}
+		if err != nil {
+			*err = e
+		}
 	}
 }
 
