@@ -31,15 +31,16 @@
 //
 // # Keys
 //
-// All are below the name and "/": m/<member>/<lease> for a member, with its weight, and
+// All are below the name and "/": m/<member>/<lease> for a member, with the value
+// "weight/partitions", and
 // p/<partition>/<lease> for an owner and who waits. They are on the leases of the
 // Coordinator; when a process dies, others have its partitions after their TTL and
 // Config.Settle.
 //
 // # Costs
 //
-// A member that comes or goes takes a request for itself and two for each partition that
-// moves: one that joins and leaves alone, with 16 partitions, 36 requests, which are messages of
+// A member that comes takes three requests for itself, one that goes takes one, and each partition
+// that moves takes two: one that joins and leaves alone, with 16 partitions, 38 requests, which are messages of
 // 5.5 KB together. While nothing changes, there are no requests but the renewals of the lease. Each
 // member keeps a watch of the members, and one for each partition that it owns.
 //
@@ -47,4 +48,6 @@
 //
 // Partitions are numbered from 0. Their number must be the same in all members, and be chosen
 // at the beginning: with another number, the work of a partition is another one. At most 4,096.
+// Join with another number than the members have fails with ErrConfigMismatch. To change the
+// number, stop all members first, or use another name.
 package group

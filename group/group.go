@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -81,6 +80,8 @@ func (c Config) filled() (Config, error) {
 var (
 	// ErrMemberExists: another member had this name until the context of Join ended.
 	ErrMemberExists = errors.New("the group has a member of this name")
+	// ErrConfigMismatch: the group has members with another Config.Partitions.
+	ErrConfigMismatch = errors.New("the group has another number of partitions")
 	// ErrMoved: the partition is to have another owner.
 	ErrMoved = errors.New("the partition moves to another member")
 	// ErrLeft: the member has left the group.
@@ -120,7 +121,7 @@ type Group struct {
 // Join waits until the member is registered; ctx bounds that wait, not the membership. A
 // member that has crashed keeps its name for the TTL of its lease: Join waits for that.
 //
-// Errors: ErrMemberExists, etcd.ErrInvalidConfig, and those of [concurrency.Mutex.Lock].
+// Errors: ErrMemberExists, ErrConfigMismatch, etcd.ErrInvalidConfig, and those of [concurrency.Mutex.Lock].
 //
 // etcd: KV/Txn, KV/Range (since 3.0), Watch/Watch, Lease/LeaseGrant
 func Join(ctx context.Context, co *concurrency.Coordinator, config Config, f func(ctx context.Context, p *Partition) error) (*Group, error) {
@@ -231,8 +232,8 @@ type Stats struct {
 	// Members is how many there are, Wanted how many partitions this one is to own, Owned
 	// how many it owns.
 	Members, Wanted, Owned int
-	// Calls counts calls of the function, Failed those that have returned before their
-	// context had ended.
+	// Calls counts calls of the function, those that run too, Failed those that have returned
+	// before their context had ended.
 	Calls, Failed int64
 }
 
@@ -260,8 +261,6 @@ func (g *Group) membersRoot() string { return g.config.Name + "/m/" }
 
 // partition is the name of a partition's mutex.
 func (g *Group) partition(index int) string { return fmt.Sprintf("%s/p/%04d", g.config.Name, index) }
-
-func (g *Group) weight() []byte { return strconv.AppendInt(nil, int64(g.config.Weight), 10) }
 
 // fail ends the membership because of err.
 func (g *Group) fail(err error) {

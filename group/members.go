@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,9 +19,9 @@ var pauses = backoff.Backoff{First: 100 * time.Millisecond, Cap: 5 * time.Second
 
 // register holds the mutex of the member's name, again after each loss.
 func (g *Group) register() {
-	m := g.co.Mutex(g.membersRoot()+g.config.Member, concurrency.MutexConfig{Value: g.weight()})
+	m := g.co.Mutex(g.membersRoot()+g.config.Member, concurrency.MutexConfig{Value: g.value()})
 	for failures, first := 0, true; ; {
-		l, err := m.Lock(g.life)
+		l, err := g.enter(m)
 		if err != nil {
 			if g.life.Err() != nil {
 				return
@@ -102,8 +101,8 @@ func apply(known map[string]*etcd.KeyValue, changes []follow.Change) {
 	}
 }
 
-// holders are the members: of each name the one whose key was created first.
-func holders(known map[string]*etcd.KeyValue, root string) []Member {
+// firsts are the members' keys, by their names: of each the one that was created first.
+func firsts(known map[string]*etcd.KeyValue, root string) map[string]*etcd.KeyValue {
 	first := make(map[string]*etcd.KeyValue)
 	for key, kv := range known {
 		name, rest, ok := strings.Cut(strings.TrimPrefix(key, root), "/")
@@ -114,12 +113,15 @@ func holders(known map[string]*etcd.KeyValue, root string) []Member {
 			first[name] = kv
 		}
 	}
+	return first
+}
+
+// holders are the members, in the order of their names.
+func holders(known map[string]*etcd.KeyValue, root string) []Member {
+	first := firsts(known, root)
 	members := make([]Member, 0, len(first))
 	for _, name := range slices.Sorted(maps.Keys(first)) {
-		weight, err := strconv.Atoi(string(first[name].Value))
-		if err != nil || weight < 1 || weight > maxWeight {
-			weight = 1
-		}
+		weight, _ := parseValue(first[name].Value)
 		members = append(members, Member{name, weight})
 	}
 	return members

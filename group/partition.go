@@ -89,6 +89,7 @@ func (g *Group) own(ctx context.Context, p *Partition) {
 	g.log(ctx, "owns a partition", "partition", p.Index)
 	for failures := 0; held.Err() == nil; failures++ {
 		began := time.Now()
+		g.called()
 		err := g.panicked(p).Run("the function of Join", func() error { return g.f(held, p) })
 		early := held.Err() == nil
 		g.returned(early)
@@ -127,14 +128,21 @@ func (p *Partition) whenLost(end context.CancelCauseFunc) (stop func() bool) {
 // release unlocks; Leave bounds how long that is waited for.
 func (g *Group) release(p *Partition) error { return p.l.Unlock(g.final) }
 
-// returned counts a call of the function.
-func (g *Group) returned(early bool) {
+// called counts a call of the function that begins.
+func (g *Group) called() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.calls++
-	if early {
-		g.failed++
+}
+
+// returned counts a call of the function that has returned early.
+func (g *Group) returned(early bool) {
+	if !early {
+		return
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.failed++
 }
 
 // mark notes that the partition is owned, or no longer.
