@@ -123,7 +123,7 @@ func (cr *crowd) join(ctx context.Context, tx *Tx) bool {
 		}
 		cr.batch.known, cr.state = cr.state, nil
 	}
-	tx.batch = cr.batch
+	tx.batch, tx.ahead = cr.batch, true
 	tx.known = cr.batch.known.clone()
 	return true
 }

@@ -30,6 +30,7 @@ type Tx struct {
 
 	crowd   *crowd // nil: the transaction runs alone
 	batch   *batch // that the transaction has joined; see crowd.go
+	ahead   bool   // its state was that of a batch, and may be from before the call of Run
 	alone   bool   // it does not join one
 	hasTurn bool
 
@@ -166,12 +167,15 @@ func (tx *Tx) isBlind(key string) bool {
 }
 
 // part leaves the batch, which cannot carry what the transaction is about to do. It returns
-// false when the transaction has seen what others of the batch have put, so that it must run
-// again.
+// false when the transaction must run again: it has seen what others of the batch have put, or
+// a state that only the batch would have compared. Without that, one that ends without writes
+// would return what it has read, which may be older than the call of Run.
 func (tx *Tx) part() bool {
 	switch {
 	case tx.batch == nil:
 		return true
+	case tx.ahead:
+		return false
 	case slices.ContainsFunc(tx.keys, func(key string) bool { return tx.batch.writes[key] != nil }):
 		return false
 	}
