@@ -1,9 +1,11 @@
 package concurrency
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"silly.store/etcd"
 )
@@ -59,6 +61,30 @@ type Holder struct {
 	// Lease is the lease that the key is on.
 	Lease etcd.LeaseID
 }
+
+// lossError is the error of a function, or nil, and that of the loss of its lock, which the
+// function may have returned itself.
+func lossError(err, loss error) error {
+	if err == nil || errors.Is(err, loss) {
+		return cmp.Or(err, loss)
+	}
+	return &lostError{err, loss}
+}
+
+// lostError is the error of a function whose lock was lost.
+type lostError struct{ err, loss error }
+
+// Error says why the lock was lost once: the function's error may have it as the cause of its
+// context.
+func (e *lostError) Error() string {
+	text, loss := e.err.Error(), e.loss.Error()
+	if strings.Contains(text, loss) {
+		return text
+	}
+	return text + "; " + loss
+}
+
+func (e *lostError) Unwrap() []error { return []error{e.err, e.loss} }
 
 var errNilContext = invalid("the context is nil; use context.Background() if there is none")
 

@@ -22,9 +22,10 @@ type Lock struct {
 
 	mu      sync.Mutex // guards the fields below
 	phase   holding
-	loss    error    // why it was lost
+	loss    error    // why it was lost, and that it was, also after Unlock
 	release *release // set with phaseReleasing
 	watch   *time.Timer
+	work    context.CancelCauseFunc // ends the context of the function that the lock protects
 	// fenced: the token was told, or a transaction has an unknown outcome. txns are under
 	// way. lingers: the key has gone over to the next holding.
 	fenced, lingers bool
@@ -95,6 +96,42 @@ func (l *Lock) Token() int64 {
 	return l.p.created
 }
 
+// within returns a child of ctx for the one function that the lock protects. It ends with the
+// lock: before any call says that the lock is lost.
+func (l *Lock) within(ctx context.Context) (held context.Context, cancel func()) {
+	held, end := context.WithCancelCause(context.WithValue(ctx, withinKey{l}, ctx))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.work = end
+	if l.life.Err() != nil {
+		end(context.Cause(l.life))
+	}
+	return held, func() { end(nil) }
+}
+
+// withinKey is the key of the context that within was called with.
+type withinKey struct{ l *Lock }
+
+// outside is ctx, or what it was made from if Unlock itself ends it: a function may unlock
+// with its own context.
+func (l *Lock) outside(ctx context.Context) (context.Context, context.CancelFunc) {
+	outer, ok := ctx.Value(withinKey{l}).(context.Context)
+	if !ok {
+		return ctx, func() {}
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(outer, deadline)
+	}
+	return outer, func() {}
+}
+
+// lost is why the lock was lost before it was unlocked; nil: it was not, as far as is known.
+func (l *Lock) lost() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.loss
+}
+
 // fence notes that the key stands for this holding alone; false when it does not.
 func (l *Lock) fence() bool {
 	l.mu.Lock()
@@ -158,6 +195,9 @@ func (l *Lock) loseLocked(err error) {
 
 // leaveLocked ends everything that goes on while the lock is held.
 func (l *Lock) leaveLocked(cause error) {
+	if l.work != nil {
+		l.work(cause)
+	}
 	l.end(cause)
 	l.watch.Stop()
 	l.p.s.letGo(l)
@@ -273,6 +313,8 @@ func (l *Lock) Unlock(ctx context.Context) error {
 	if l.p == nil {
 		return l.use()
 	}
+	ctx, cancel := l.outside(ctx)
+	defer cancel()
 	l.check()
 	l.mu.Lock()
 	phase, job := l.phase, l.release
@@ -334,6 +376,9 @@ func (l *Lock) releaseOnce(ctx context.Context) (bool, error) {
 	if done && !deleted {
 		err = fmt.Errorf("%w: its key is not there any more", ErrLockLost)
 		l.p.q.co.counters.locksLost.Add(1)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.loss = l.p.q.named(err)
 	}
 	return done, err
 }

@@ -86,11 +86,11 @@ func (m *Mutex) Do(ctx context.Context, f func(ctx context.Context, l *Lock) err
 }
 
 func (l *Lock) do(ctx context.Context, f func(ctx context.Context, l *Lock) error) (err error) {
-	held, cancel := joined(ctx, l.life)
+	held, cancel := l.within(ctx)
 	defer cancel()
 	defer func() {
 		if unlocked := l.Unlock(ctx); errors.Is(unlocked, ErrLockLost) {
-			err = errors.Join(err, unlocked)
+			err = lossError(err, unlocked)
 		}
 	}()
 	return f(held, l)

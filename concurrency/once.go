@@ -39,7 +39,7 @@ func (co *Coordinator) Once(ctx context.Context, name string, f func(ctx context
 	if done || err != nil {
 		return value, err // done by the one before
 	}
-	held, cancel := joined(ctx, l.life)
+	held, cancel := l.within(ctx)
 	defer cancel()
 	value, ops, err := f(held)
 	if err != nil {

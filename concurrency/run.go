@@ -14,11 +14,12 @@ import (
 // Run campaigns and calls f while it leads, on exactly one of all instances that call Run
 // with this name. f's context ends with ctx and when the leadership is lost. Run waits for
 // f and only then resigns, so f never runs twice at the same time while its context is
-// respected. After a loss it campaigns again, after a pause of 0.1 to 5 s, which grows while
-// losses follow each other.
+// respected. After a loss it campaigns again, whatever f has returned, after a pause of 0.1 to
+// 5 s, which grows while losses follow each other.
 //
 // Run returns when ctx ends, when f returns nil while it leads, and, unless Restart is set,
-// when f returns an error while it leads: that error. If f ignores its context, Run waits:
+// when f returns an error while it leads: that error. That the leader's key was gone may turn
+// out only when Run resigns; it is a loss then as well. If f ignores its context, Run waits:
 // the leadership is kept as long as the lease lives. A panic of f resigns and goes on to Run's
 // caller.
 func (e *Election) Run(ctx context.Context, f func(ctx context.Context, ld *Leadership) error) error {
@@ -50,24 +51,24 @@ func (e *Election) term(ctx context.Context, f func(ctx context.Context, ld *Lea
 	if err != nil {
 		return ctx.Err() == nil && etcd.Temporary(err), err
 	}
-	held, cancel := joined(ctx, ld.Context())
-	defer cancel()
-	defer func() {
-		// The release goes on without it when ctx has ended.
-		if resigned := ld.Resign(ctx); err == nil && again {
-			err = resigned
-		}
-	}()
-	err = e.call(held, ld, f)
-	switch {
-	case ctx.Err() != nil:
-		return false, errors.Join(e.q.failed(ctx, context.Cause(ctx)), err)
-	case held.Err() != nil && !errors.Is(context.Cause(held), ErrNotHeld):
-		return !e.q.co.isClosed(), errors.Join(context.Cause(held), err)
-	case err != nil:
-		return e.config.Restart, err
+	ended, err := e.lead(ctx, ld, f)
+	if ended != nil {
+		return false, errors.Join(e.q.failed(ctx, ended), err)
 	}
-	return false, nil
+	if loss := ld.l.lost(); loss != nil {
+		return !e.q.co.isClosed(), lossError(err, loss)
+	}
+	return err != nil && e.config.Restart, err
+}
+
+// lead calls f and resigns. ended is why ctx had ended when f returned.
+func (e *Election) lead(ctx context.Context, ld *Leadership, f func(ctx context.Context, ld *Leadership) error) (ended, err error) {
+	held, cancel := ld.l.within(ctx)
+	defer cancel()
+	// What Resign finds, the lock keeps; the release goes on without it when ctx ends.
+	defer func() { _ = ld.Resign(ctx) }()
+	err = e.call(held, ld, f)
+	return context.Cause(ctx), err
 }
 
 // overdue is how long a function may go on after its leadership has ended before that is

@@ -81,8 +81,9 @@ func (g *Group) serve(ctx context.Context, index int) {
 
 // own calls the function as long as the partition is owned and to be owned.
 func (g *Group) own(ctx context.Context, p *Partition) {
-	held, end := context.WithCancelCause(ctx)
-	stop := p.whenLost(end) //nolint:contextcheck // the lock's context is no child of ctx
+	// A child of the lock's context: it has ended before any call says that the lock is lost.
+	held, end := context.WithCancelCause(p.l.Context())
+	stop := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
 	defer end(nil)
 	defer stop()
 	g.mark(p, true)
@@ -117,12 +118,6 @@ func (g *Group) panicked(p *Partition) callback.Report {
 				"panic", e.Value, "stack", e.Stack)
 		}
 	}
-}
-
-// whenLost has end called with the cause when the lock is lost.
-func (p *Partition) whenLost(end context.CancelCauseFunc) (stop func() bool) {
-	held := p.l.Context()
-	return context.AfterFunc(held, func() { end(context.Cause(held)) })
 }
 
 // release unlocks; Leave bounds how long that is waited for.
