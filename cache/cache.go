@@ -224,15 +224,16 @@ func (ca *Cache) publish(b *batch) {
 	if b.since > 0 {
 		p.since = b.since
 	}
-	ca.current.Store(p)
-	ca.building.index.published()
-	ca.counts.published.Add(1)
+	// First, so that a reader who sees p finds what p has replaced.
 	switch {
 	case b.read:
 		ca.history.add(before, p, before.revision)
 	case b.first > 0:
 		ca.history.add(before, p, b.first-1)
 	}
+	ca.current.Store(p)
+	ca.building.index.published()
+	ca.counts.published.Add(1)
 	if p.epoch != before.epoch {
 		ca.waiters.wakeAll()
 	}

@@ -242,10 +242,11 @@ func (ca *Cache) prove(now proof) {
 	}
 }
 
-// proved reports whether p was the store's present state at most d ago.
+// proved reports whether p was the store's present state at most d ago. A proof of a later
+// state, made while the caller was held up with p, says nothing about p.
 func (ca *Cache) proved(p *published, d time.Duration) bool {
 	known := ca.proof.Load()
-	return known != nil && known.epoch == p.epoch && age(known.left) <= d
+	return known != nil && known.epoch == p.epoch && known.revision <= p.revision && age(known.left) <= d
 }
 
 // age is how long ago t was. A machine that was suspended has stopped one of its clocks, and

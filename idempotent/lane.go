@@ -80,27 +80,21 @@ func (w *Writer) give(l *lane) {
 	<-w.seats
 }
 
-// open makes a lane. The key is nobody else's, so the request may be repeated.
+// open makes a lane. The key is nobody else's, so the request may be repeated, and so may the
+// Grant of the session, which costs a lease at worst.
 func (w *Writer) open(ctx context.Context) (*lane, error) {
 	w.mu.Lock()
 	w.opened++
 	key := w.name + strconv.Itoa(w.opened)
 	w.mu.Unlock()
 	for failures := 0; ; failures++ {
-		session, err := w.co.Session(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("idempotent: %w", err)
-		}
-		at, err := w.create(ctx, key, session.Lease().ID)
+		l, err := w.tryOpen(ctx, key)
 		switch {
 		case err == nil:
-			return &lane{key: key, session: session, at: at}, nil
-		case errors.Is(err, etcd.ErrLeaseNotFound):
-			// The session learns that its lease is gone, and the coordinator grants another.
-			_, _ = w.client.KeepAliveOnce(ctx, etcd.KeepAliveRequest{ID: session.Lease().ID})
+			return l, nil
 		case errors.Is(err, etcd.ErrPermissionDenied):
 			return nil, fmt.Errorf("idempotent: %w (the user needs read and write permission below Config.Name, %q)", err, w.config.Name+"/")
-		case !etcd.MaybeApplied(err):
+		case !etcd.MaybeApplied(err) && !errors.Is(err, etcd.ErrLeaseNotFound):
 			return nil, fmt.Errorf("idempotent: making a lane: %w", err)
 		}
 		if !call.Sleep(ctx, pauses.Jittered(failures)) {
@@ -108,6 +102,23 @@ func (w *Writer) open(ctx context.Context) (*lane, error) {
 			return nil, fmt.Errorf("idempotent: making a lane: %w", context.Cause(ctx))
 		}
 	}
+}
+
+// tryOpen makes a lane on a session that lives now.
+func (w *Writer) tryOpen(ctx context.Context, key string) (*lane, error) {
+	session, err := w.co.Session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at, err := w.create(ctx, key, session.Lease().ID)
+	if errors.Is(err, etcd.ErrLeaseNotFound) {
+		// The session learns that its lease is gone, and the coordinator grants another.
+		_, _ = w.client.KeepAliveOnce(ctx, etcd.KeepAliveRequest{ID: session.Lease().ID})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &lane{key: key, session: session, at: at}, nil
 }
 
 // create puts the key of a lane unless an earlier copy has done so.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/call"
 )
 
 // markersPerLease bounds how many markers go at once: etcd deletes the keys of a lease in one
@@ -42,7 +43,7 @@ func (m *markerLeases) take(ctx context.Context, w *Writer) (etcd.LeaseID, error
 	if lease, ok := m.use(w.config.Keep); ok {
 		return lease, nil // granted meanwhile
 	}
-	lease, err := w.client.Grant(ctx, etcd.GrantRequest{TTL: w.config.Keep + slack(w.config.Keep), NoKeepAlive: true})
+	lease, err := w.grantMarkers(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -50,6 +51,22 @@ func (m *markerLeases) take(ctx context.Context, w *Writer) (etcd.LeaseID, error
 	defer m.mu.Unlock()
 	m.current, m.left = lease, markersPerLease-1
 	return lease.ID, nil
+}
+
+// grantMarkers grants a lease for markers. It repeats a Grant of unknown outcome, which costs a
+// lease without keys at worst: the write that waits for it was not sent, so its error must not
+// be one that etcd.MaybeApplied reports.
+func (w *Writer) grantMarkers(ctx context.Context) (*etcd.Lease, error) {
+	req := etcd.GrantRequest{TTL: w.config.Keep + slack(w.config.Keep), NoKeepAlive: true}
+	for failures := 0; ; failures++ {
+		lease, err := w.client.Grant(ctx, req)
+		if !etcd.MaybeApplied(err) {
+			return lease, err
+		}
+		if !call.Sleep(ctx, pauses.Jittered(failures)) {
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // use takes a place on the current lease, if a marker would live there for keep.
