@@ -109,6 +109,22 @@ func (cl *Claim) lose(cause error) {
 	}
 }
 
+// vanish ends a claim that is held and that the view misses.
+func (cl *Claim) vanish() {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.phase == phaseHeld {
+		cl.vanishLocked()
+	}
+}
+
+// vanishLocked gives the claim back too: after a loss of history its key may be there,
+// unseen, and would keep the item from others.
+func (cl *Claim) vanishLocked() {
+	cl.loseLocked(errDeleted)
+	cl.giveBack(cl.Attempt)
+}
+
 func (cl *Claim) loseLocked(cause error) {
 	cl.phase = phaseLost
 	cl.loss = cl.q.failed("claim", cl.it.id, fmt.Errorf("%w: %w", ErrClaimLost, cause))
@@ -173,7 +189,7 @@ func (cl *Claim) finish(method string, done bool, err error) error {
 		if lost := cl.s.Err(); lost != nil {
 			cl.loseLocked(lost)
 		} else if cl.q.view.misses(cl) { // its deletion was seen during the call
-			cl.loseLocked(errDeleted)
+			cl.vanishLocked()
 		}
 	case !done:
 		cl.loseLocked(errGone)

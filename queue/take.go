@@ -181,11 +181,11 @@ func (a *attempt) undo(ctx context.Context) error {
 // giveBack deletes a claim, if it is there, and leaves the item where it was.
 func (q *Queue) giveBack(ctx context.Context, it *item, token int64, attempts int) error {
 	key := q.root + claimed + it.id
-	_, err := q.client.Txn(ctx, etcd.TxnRequest{
+	resp, err := q.client.Txn(ctx, etcd.TxnRequest{
 		If:   []etcd.Compare{etcd.CompareCreateRevision(key, etcd.Equal, token)},
 		Then: []etcd.Op{etcd.DeleteRequest{Key: key}, etcd.PutRequest{Key: it.key, Value: state(attempts)}},
 	})
-	if err == nil {
+	if err == nil && resp.Succeeded {
 		q.counters.givenBack.Add(1)
 	}
 	return err

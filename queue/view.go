@@ -31,6 +31,7 @@ type view struct {
 	held   map[string]*Claim // of this queue, by the items' IDs
 	// revision is that of the last change that was applied; 0: there was none.
 	revision int64
+	epoch    epoch
 	free     pile // in the order in which items are taken
 	waiting  pile // delayed, in the order of their times
 	takers   []*taker
@@ -46,9 +47,17 @@ type item struct {
 	mod      int64 // the state key's mod revision
 	attempts int
 	tried    int64 // the mod revision at which it was given to a call; 0: none
+	epoch    epoch // of the view when it was given to a call
 
 	in    *pile // which it is in; nil: neither
 	index int   // in that
+}
+
+// epoch is a history of the store as one follower sees it. Revisions of two epochs do not
+// compare.
+type epoch struct {
+	follower int // how many there were before it, and it
+	history  int // follow.Step's Epoch; 0: there was no step
 }
 
 // taker is one call of Take that waits.
@@ -92,9 +101,10 @@ func (p *pile) Pop() any {
 	return it
 }
 
-// reset makes the view empty.
+// resetLocked makes the view empty, for another follower.
 func (v *view) resetLocked() {
 	v.items, v.claims, v.revision = make(map[string]*item), make(map[string]int64), 0
+	v.epoch = epoch{follower: v.epoch.follower + 1}
 	v.free = pile{less: func(a, b *item) bool { return a.before(b.place) }}
 	v.waiting = pile{less: func(a, b *item) bool { return a.at < b.at }}
 }
@@ -192,7 +202,7 @@ func (v *view) stopTimerLocked() {
 
 // apply takes one whole revision.
 func (v *view) apply(step follow.Step) {
-	var lost []*Claim
+	var lost, missed []*Claim
 	v.mu.Lock()
 	for _, ch := range step.Changes {
 		rest := strings.TrimPrefix(ch.Key(), v.q.root)
@@ -204,11 +214,14 @@ func (v *view) apply(step follow.Step) {
 			v.stateChangedLocked(p, ch)
 		}
 	}
-	v.revision = step.Revision
-	if step.Kind == follow.Snapshot { // which shows no deletions
+	if step.Epoch != v.epoch.history {
+		v.forgetTriesLocked()
+	}
+	v.revision, v.epoch.history = step.Revision, step.Epoch
+	if step.Kind == follow.Snapshot || step.Kind == follow.Resynced { // which shows no deletion of what the view never had
 		for _, cl := range v.held {
 			if v.missesLocked(cl) {
-				lost = append(lost, cl)
+				missed = append(missed, cl)
 			}
 		}
 	}
@@ -216,6 +229,20 @@ func (v *view) apply(step follow.Step) {
 	v.mu.Unlock()
 	for _, cl := range lost {
 		cl.lose(errDeleted)
+	}
+	for _, cl := range missed {
+		cl.vanish()
+	}
+}
+
+// forgetTriesLocked frees the items that were tried in an epoch that is over: what came of
+// that may be undone, which does not show as a change of what the view has never seen.
+func (v *view) forgetTriesLocked() {
+	for _, it := range v.items {
+		if it.tried != 0 {
+			it.tried = 0
+			v.putLocked(it)
+		}
 	}
 }
 
@@ -295,7 +322,7 @@ func (v *view) giveLocked() {
 		}
 		it := v.free.items[n]
 		v.removeLocked(it)
-		it.tried = it.mod
+		it.tried, it.epoch = it.mod, v.epoch
 		t := v.takers[0]
 		v.takers = v.takers[1:]
 		t.got <- given{item: *it}
@@ -334,9 +361,11 @@ func (v *view) misses(cl *Claim) bool {
 	return v.missesLocked(cl)
 }
 
-// missesLocked reports whether the claim's key was deleted, as far as the view knows.
+// missesLocked reports whether the claim's key was deleted, as far as the view knows: it is
+// not there, and the view has come to its revision, or to another epoch than the item was
+// given in. In the latter case a key that is newer than what the view has read is missed too.
 func (v *view) missesLocked(cl *Claim) bool {
-	return v.revision >= cl.token && v.claims[cl.it.id] != cl.token
+	return v.claims[cl.it.id] != cl.token && (v.revision >= cl.token || v.epoch != cl.it.epoch)
 }
 
 // hold has the claim hear of its key's deletion; false when that has happened, or the queue
