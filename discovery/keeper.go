@@ -240,6 +240,9 @@ func (r *Registration) follow(s *concurrency.Session) error {
 func (r *Registration) disturbed(step follow.Step) (bool, error) {
 	k := &r.keeper
 	reset := k.seen != 0 && k.seen != step.Epoch
+	if k.seen == 0 { // the first read is made after a put: it shows an older revision only when the store was set back
+		reset = step.Revision < k.known
+	}
 	k.seen = step.Epoch
 	if step.Revision <= k.known && !reset {
 		return false, nil // it is the own put, or older

@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -86,6 +87,30 @@ func TestComesBack(t *testing.T) {
 	if kv, ok := get(t, c, name+"/a"); ok {
 		t.Errorf("after Close there is %s", kv.Value)
 	}
+}
+
+// The store is set back right after Register, maybe before the registration has read its key:
+// the key comes back, although the lease lives and revisions have fallen.
+func TestRestoredRightAfterRegister(t *testing.T) {
+	t.Parallel()
+	s, c := testbed.Private(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{TTL: testbed.Patience})
+	if _, err := co.Session(testbed.Within(t, testbed.Patience)); err != nil { // its lease is older than the backup
+		t.Fatal(err)
+	}
+	backup := testbed.TakeBackup(t, s)
+	plain := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints()})
+	for i := range 20 { // so that the new history does not pass the key's revision
+		testbed.Put(t, plain, "other", fmt.Sprint(i))
+	}
+	reg := register(t, co, discovery.Instance{Service: "s", ID: "a", Addr: "1"})
+	backup.Restore(t)
+	testbed.NewHistory(t, plain)
+	testbed.Eventually(t, "the key to come back", func() bool {
+		kv, ok := get(t, plain, "s/a")
+		return ok && kv.Lease == reg.State().Lease && kv.ModRevision == reg.State().Revision
+	})
+	closeNow(t, reg)
 }
 
 // Somebody who deletes the key again and again makes one put a second, no war.
