@@ -25,8 +25,8 @@ type Config struct {
 	MaxAttempts int
 	// Order says which of the free items Take chooses.
 	Order Order
-	// Writer makes the writes of Add and Ack. It may be shared with other queues. Nil: the
-	// Queue makes one of its own, with keys below <Name>/l.
+	// Writer makes the writes of Add and Ack. It may be shared with other queues. Its client
+	// must be the Coordinator's. Nil: the Queue makes a Writer, with keys below <Name>/l.
 	Writer *idempotent.Writer
 }
 
@@ -103,6 +103,8 @@ func New(co *concurrency.Coordinator, config Config) (*Queue, error) {
 		return bad("Config.MaxAttempts is %d; use 0 for no limit", config.MaxAttempts)
 	case config.Order > Relaxed:
 		return bad("Config.Order is %d; use Strict or Relaxed", config.Order)
+	case config.Writer != nil && config.Writer.Client() != co.Client():
+		return bad("Config.Writer's client is not the Coordinator's; leave it nil, or make one with the same client")
 	}
 	q := &Queue{co: co, client: co.Client(), config: config, root: config.Name + "/", making: make(chan struct{}, 1)}
 	q.life, q.end = context.WithCancelCause(context.Background())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -319,6 +320,13 @@ func TestBadInput(t *testing.T) {
 	}
 	if _, err := queue.New(nil, queue.Config{Name: "a"}); !errors.Is(err, etcd.ErrInvalidConfig) {
 		t.Errorf("no coordinator: %v", err)
+	}
+	// Nor a Writer whose keys go elsewhere: outside the namespace, or to another cluster.
+	for _, client := range []*etcd.Client{co.Client().Namespace("view/"), testbed.Connect(t, etcd.Config{})} {
+		_, err := queue.New(co, queue.Config{Name: "a", Writer: testbed.Writer(t, client)})
+		if !errors.Is(err, etcd.ErrInvalidConfig) || !strings.Contains(err.Error(), "Config.Writer") {
+			t.Errorf("another client's Writer: %v", err)
+		}
 	}
 	q := open(t, co, queue.Config{Name: testbed.OwnName(t)})
 	add(t, q, named("x")...)
