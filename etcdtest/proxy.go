@@ -181,6 +181,11 @@ func (p *Proxy) changedLocked() {
 // CutAfter resets the connection that carries the byte after the next n of a
 // direction, counted over all connections from now on. That byte and everything
 // after it is lost in both directions. It happens once.
+//
+// It stays armed until that many bytes have passed, on whichever connections, keep-alives and
+// the handshakes of new connections included; [Proxy.Heal] disarms it. A direction has one cut: another call
+// replaces the one that is armed and counts from its own time on. The cuts of
+// the two directions are independent, so calls for both reset two connections.
 func (p *Proxy) CutAfter(way Way, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

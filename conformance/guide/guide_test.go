@@ -66,6 +66,9 @@ var calls = []struct {
 	{"Compact", v3Compact, ourCompact},
 	{"MemberList", v3MemberList, ourMemberList},
 	{"Status", v3Status, ourStatus},
+	{"Lock", v3Lock, ourLock},
+	{"Elect", v3Elect, ourElect},
+	{"STM", v3STM, ourSTM},
 }
 
 func TestMain(m *testing.M) { os.Exit(leaktest.Run(m, leaktest.Ours...)) }

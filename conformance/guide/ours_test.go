@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/concurrency"
+	"silly.store/etcd/stm"
 )
 
 func ourConnect(ctx context.Context, _ *etcd.Client, out io.Writer) error {
@@ -380,4 +382,48 @@ func ourStatus(ctx context.Context, c *etcd.Client, out io.Writer) error {
 	}
 	fmt.Fprintln(out, status.Version, status.Leader == status.Header.MemberID)
 	return nil
+}
+
+func ourLock(ctx context.Context, c *etcd.Client, out io.Writer) error {
+	co, err := concurrency.New(c, concurrency.Config{TTL: 10 * time.Second})
+	if err != nil {
+		return err
+	}
+	defer co.Close(ctx)
+	l, err := co.Mutex("jobs/42", concurrency.MutexConfig{}).Lock(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "locked")
+	return l.Unlock(ctx)
+}
+
+func ourElect(ctx context.Context, c *etcd.Client, out io.Writer) error {
+	co, err := concurrency.New(c, concurrency.Config{TTL: 10 * time.Second})
+	if err != nil {
+		return err
+	}
+	defer co.Close(ctx)
+	e := co.Election("scheduler", concurrency.ElectionConfig{Value: []byte("host-1")})
+	ld, err := e.Campaign(ctx)
+	if err != nil {
+		return err
+	}
+	leader, err := e.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s leads\n", leader.Value)
+	return ld.Resign(ctx)
+}
+
+func ourSTM(ctx context.Context, c *etcd.Client, out io.Writer) error {
+	_, err := stm.Run(ctx, c, stm.Config{}, func(tx *stm.Tx) error {
+		color, _, err := tx.Get("color")
+		if err != nil {
+			return err
+		}
+		return tx.Put(etcd.PutRequest{Key: "fruit/plum", Value: color.Value})
+	})
+	return err
 }

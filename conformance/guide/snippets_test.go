@@ -19,7 +19,7 @@ func TestSnippetsCompile(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	blocks := 0
-	for _, name := range []string{"errors-and-retries", "watches", "leases", "locks", "cache", "coalescing", "cluster", "testing", "discovery", "mirror", "writes-once", "queues", "namespaces"} {
+	for _, name := range []string{"errors-and-retries", "watches", "leases", "locks", "cache", "coalescing", "cluster", "testing", "discovery", "mirror", "writes-once", "queues", "namespaces", "telemetry"} {
 		text, err := os.ReadFile("../../docs/" + name + ".md")
 		if err != nil {
 			t.Fatal(err)
@@ -60,6 +60,8 @@ import (
 	"testing"
 
 	"silly.store/etcd"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/credentials"
 
 	"silly.store/etcd/cache"
@@ -67,6 +69,10 @@ import (
 )
 
 var (
+	tracerProvider trace.TracerProvider
+	meterProvider  metric.MeterProvider
+	hooks          etcd.Hooks
+	endpoints      []string
 	config        *cache.Cache
 	source, target *etcd.Client
 	creds          credentials.TransportCredentials
@@ -105,6 +111,8 @@ var packages = map[string]string{
 	"idempotent": "silly.store/etcd/idempotent", "stm": "silly.store/etcd/stm", "sequence": "silly.store/etcd/sequence",
 	"queue": "silly.store/etcd/queue", "group": "silly.store/etcd/group",
 	"mirror": "silly.store/etcd/mirror", "grpc": "google.golang.org/grpc",
+	"etcdotel": "silly.store/etcd/otel", "propagation": "go.opentelemetry.io/otel/propagation",
+	"etcdprom": "silly.store/etcd/prom", "prometheus": "github.com/prometheus/client_golang/prometheus",
 	"cache": "silly.store/etcd/cache", "concurrency": "silly.store/etcd/concurrency",
 }
 

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
 )
 
 func v3Connect(ctx context.Context, _ *clientv3.Client, out io.Writer) error {
@@ -396,4 +397,44 @@ func v3Status(ctx context.Context, c *clientv3.Client, out io.Writer) error {
 	}
 	fmt.Fprintln(out, status.Version, status.Leader == status.Header.MemberId)
 	return nil
+}
+
+func v3Lock(ctx context.Context, c *clientv3.Client, out io.Writer) error {
+	session, err := concurrency.NewSession(c, concurrency.WithTTL(10))
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	m := concurrency.NewMutex(session, "jobs/42")
+	if err := m.Lock(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "locked")
+	return m.Unlock(ctx)
+}
+
+func v3Elect(ctx context.Context, c *clientv3.Client, out io.Writer) error {
+	session, err := concurrency.NewSession(c, concurrency.WithTTL(10))
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	e := concurrency.NewElection(session, "scheduler")
+	if err := e.Campaign(ctx, "host-1"); err != nil {
+		return err
+	}
+	leader, err := e.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s leads\n", leader.Kvs[0].Value)
+	return e.Resign(ctx)
+}
+
+func v3STM(ctx context.Context, c *clientv3.Client, out io.Writer) error {
+	_, err := concurrency.NewSTM(c, func(tx concurrency.STM) error {
+		tx.Put("fruit/plum", tx.Get("color"))
+		return nil
+	})
+	return err
 }
