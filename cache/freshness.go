@@ -43,7 +43,8 @@ func AtLeast(revision int64) Freshness { return Freshness{kind: atLeast, revisio
 
 // Within is a state that was the store's present one at most d before the call began. The
 // cache knows how fresh it is from the calls that are Linearizable, and from this one: with
-// such calls often enough, most of these need no request.
+// such calls often enough, most of these need no request. A millisecond is the least: a shorter
+// d has lost its unit, and is ErrInvalidRequest.
 func Within(d time.Duration) Freshness { return Freshness{kind: within, within: d} }
 
 // Exact is the store's state at the revision. The cache keeps some of its last states, up to
@@ -59,6 +60,8 @@ func (f Freshness) check() error {
 		return fmt.Errorf("cache: AtLeast(%d): revisions begin with 1: %w", f.revision, etcd.ErrInvalidRequest)
 	case f.kind == within && f.within <= 0:
 		return fmt.Errorf("cache: Within(%v) is not positive; use Linearizable: %w", f.within, etcd.ErrInvalidRequest)
+	case f.kind == within && f.within < time.Millisecond:
+		return fmt.Errorf("cache: Within(%v): did you mean %d * time.Second? The shortest is a millisecond: %w", f.within, int64(f.within), etcd.ErrInvalidRequest)
 	}
 	return nil
 }

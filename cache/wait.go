@@ -140,11 +140,18 @@ func (ca *Cache) gaveUp(ctx context.Context) error {
 	return fmt.Errorf("cache: %w", context.Cause(ctx))
 }
 
+// lastTrouble is why the writer does not get on, or the watch is served by no member; nil: the
+// cache gets on.
 func (ca *Cache) lastTrouble() error {
 	ca.mu.Lock()
-	defer ca.mu.Unlock()
-	if ca.trouble != nil {
-		return ca.trouble
+	trouble := ca.trouble
+	ca.mu.Unlock()
+	if trouble != nil {
+		return trouble
 	}
-	return ca.follower.Trouble()
+	if trouble = ca.follower.Trouble(); trouble != nil {
+		return trouble
+	}
+	watch, _ := ca.follower.WatchState()
+	return watch.Err
 }

@@ -17,7 +17,8 @@ import (
 // Config configures a [Coordinator]. The zero value is valid.
 type Config struct {
 	// TTL is that of the leases: how long after a crash of this process its locks are
-	// taken. Whole seconds, at least 1 s; the server may raise it. 0 means 15 s.
+	// taken. At least 1 s, rounded up to whole seconds, which etcd counts in; the server
+	// may raise it. 0 means 15 s.
 	TTL time.Duration
 	// Grace is how long before [etcd.Lease.Deadline] a session ends, and with it the
 	// contexts of what is held: the time that work has for stopping. It must be less than
@@ -58,6 +59,9 @@ func (c Config) filled() (Config, error) {
 		return c, fmt.Errorf("TTL is %v; etcd's leases live for a second at least", c.TTL)
 	case c.TTL > maxTTL:
 		return c, fmt.Errorf("TTL is %v; etcd takes at most %v", c.TTL, maxTTL)
+	}
+	if part := c.TTL % time.Second; part > 0 {
+		c.TTL += time.Second - part
 	}
 	switch {
 	case c.Grace == 0:
@@ -130,7 +134,7 @@ func New(c *etcd.Client, config Config) (*Coordinator, error) {
 // Client returns the client that the Coordinator was made for. It remains its owner's.
 func (co *Coordinator) Client() *etcd.Client { return co.client }
 
-// TTL is that of the leases that the Coordinator asks for.
+// TTL is that of the leases that the Coordinator asks for, in whole seconds.
 func (co *Coordinator) TTL() time.Duration { return co.config.TTL }
 
 // Close gives everything up: it revokes the leases, so that all keys of the Coordinator

@@ -86,6 +86,7 @@ func TestNamedErrors(t *testing.T) {
 		{"at least a revision that is not there yet", reads(ca, scope+"a", cache.AtLeast(last+1000)), etcd.ErrFutureRevision, "the store is at"},
 		{"revision 0", reads(ca, scope+"a", cache.Exact(0)), etcd.ErrInvalidRequest, "Exact(0)"},
 		{"within no time", reads(ca, scope+"a", cache.Within(0)), etcd.ErrInvalidRequest, "Within(0s)"},
+		{"within a time without its unit", reads(ca, scope+"a", cache.Within(5)), etcd.ErrInvalidRequest, "did you mean 5 * time.Second?"},
 		{"a decoder that fails", decodes(fails), cache.ErrDecode, `"in/bad"`},
 		{"a decoder that panics", decodes(panics), cache.ErrDecode, "a bug"},
 		{"a read after Close", reads(closed, scope+"a", cache.Local), cache.ErrClosed, "closed"},

@@ -97,7 +97,7 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("no client: %v", err)
 	}
 	ca := caching(t, c)
-	for _, f := range []cache.Freshness{cache.AtLeast(0), cache.AtLeast(-1), cache.Within(0), cache.Within(-1)} {
+	for _, f := range []cache.Freshness{cache.AtLeast(0), cache.AtLeast(-1), cache.Within(0), cache.Within(-1), cache.Within(5)} {
 		if _, err := ca.Get(t.Context(), scope, f); !errors.Is(err, etcd.ErrInvalidRequest) {
 			t.Errorf("Get: %v", err)
 		}
@@ -267,9 +267,10 @@ func TestWithin(t *testing.T) {
 	if n := flights() - began; n != 1 {
 		t.Errorf("%d requests, want one in an hour", n)
 	}
-	get(t, ca, scope+"a", cache.Within(1))
+	await(t, ca, "a millisecond old", func(st cache.Stats) bool { return time.Since(st.FreshAt) > time.Millisecond })
+	get(t, ca, scope+"a", cache.Within(time.Millisecond))
 	if n := flights() - began; n != 2 {
-		t.Errorf("%d requests, want another one after a nanosecond", n)
+		t.Errorf("%d requests, want another one after a millisecond", n)
 	}
 }
 

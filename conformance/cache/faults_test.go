@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +68,27 @@ func fails(t testing.TB, ca *cache.Cache, all ...cache.Freshness) {
 	}
 }
 
+// failsSaying checks that such reads say what keeps the cache from getting on, of which it knows.
+func failsSaying(t testing.TB, ca *cache.Cache) {
+	t.Helper()
+	get := func(ctx context.Context, f cache.Freshness) error { _, err := ca.Get(ctx, scope+"a", f); return err }
+	snapshot := func(ctx context.Context, f cache.Freshness) error { _, err := ca.Snapshot(ctx, f); return err }
+	later := cache.AtLeast(ca.Stats().Revision + 1)
+	for _, read := range []func(context.Context) error{
+		func(ctx context.Context) error { return get(ctx, cache.Linearizable) },
+		func(ctx context.Context) error { return snapshot(ctx, cache.Linearizable) },
+		func(ctx context.Context) error { return get(ctx, later) },
+		func(ctx context.Context) error { return snapshot(ctx, later) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := read(ctx)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "; the cache does not get on: etcd: Watch") {
+			t.Errorf("without a member: %v", err)
+		}
+	}
+}
+
 // While no member is there, the cache serves what it has, and says that it is stale, since
 // when and why. When they are back it goes on, without reading its range again.
 func TestAllMembersRestart(t *testing.T) {
@@ -89,7 +111,8 @@ func TestAllMembersRestart(t *testing.T) {
 	if _, presence := ca.Peek(scope + "a"); presence != cache.Present {
 		t.Errorf("Peek, while no member is there: %v", presence)
 	}
-	fails(t, ca, cache.Linearizable, cache.AtLeast(last+1), cache.Within(time.Nanosecond))
+	fails(t, ca, cache.Linearizable, cache.AtLeast(last+1), cache.Within(time.Millisecond))
+	failsSaying(t, ca)
 	for _, m := range cluster.Members() {
 		if err := m.Launch(); err != nil {
 			t.Fatal(err)

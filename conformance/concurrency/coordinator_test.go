@@ -15,6 +15,20 @@ import (
 	"silly.store/etcd/conformance/internal/testbed"
 )
 
+// etcd counts in whole seconds: a TTL between two is the longer one, and what a Coordinator says
+// of it is what its lease has.
+func TestTTLIsRoundedUp(t *testing.T) {
+	t.Parallel()
+	co := testbed.Coordinate(t, testbed.Connect(t, etcd.Config{}), concurrency.Config{TTL: 4500 * time.Millisecond})
+	s, err := co.Session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if granted := s.Lease().TTL; co.TTL() != 5*time.Second || granted != co.TTL() {
+		t.Errorf("the TTL is %v, the lease's %v; want 5s", co.TTL(), granted)
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	c := testbed.Connect(t, etcd.Config{})
