@@ -57,6 +57,10 @@ func TestProof(t *testing.T) {
 		if ca.proved(&published{epoch: 2}, time.Hour) {
 			t.Error("proved for another history")
 		}
+		ca.prove(proof{left: time.Now(), epoch: 1, revision: 10})
+		if ca.suffices(p, Within(time.Hour)) {
+			t.Error("the state at 9 is proved by a flight that has found 10")
+		}
 	})
 }
 

@@ -188,6 +188,30 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// A reader who sees a state finds the one before it among the past at once.
+func TestHistoryHasWhatWasReplaced(t *testing.T) {
+	w := newWritten(Config{})
+	w.commit(t, w.put("a", "1"))
+	w.commit(t, w.put("a", "2"))
+	var reading sync.WaitGroup
+	for range 2 {
+		reading.Go(func() {
+			for revision := int64(0); revision < 20_000; {
+				now := w.ca.current.Load()
+				revision = now.revision
+				if w.ca.history.at(now, 1, revision-1) == nil && w.ca.current.Load().revision < revision+keptStates {
+					t.Errorf("at %d: the state before is not kept", revision)
+					return
+				}
+			}
+		})
+	}
+	for w.revision < 20_000 {
+		w.commit(t, w.put("a", "more"))
+	}
+	reading.Wait()
+}
+
 // A subscription that is far behind is told everything again.
 func TestLaggingSubscription(t *testing.T) {
 	w := newWritten(Config{})

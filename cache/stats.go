@@ -37,7 +37,7 @@ func (s State) String() string {
 // Stats is the work of a cache since it was made, and its state now.
 type Stats struct {
 	State State
-	// Err is why the cache is not live; nil while it is, after Close, and while nothing has
+	// Err is why the cache is not live; nil while it is, after its Close, and while nothing has
 	// gone wrong yet.
 	Err error
 	// Since is when it ceased to be live; zero while it is, and before it was.
@@ -96,7 +96,9 @@ func (ca *Cache) Stats() Stats {
 	switch {
 	case isEnd(p.ended):
 		s.State, s.Err = StateEnded, p.ended
-	case p.ended != nil || ca.stopped.Load():
+	case p.ended != nil:
+		s.State, s.Err = StateClosed, nil
+	case ca.stopped.Load():
 		s.State = StateClosed
 	case !p.ready():
 		s.State = StateLoading

@@ -54,6 +54,10 @@ func TestTooLarge(t *testing.T) {
 		t.Errorf("Ready: %v", err)
 	}
 	check(ca, testbed.Put(t, c, "out", "1"))
+	_ = ca.Close()
+	if st := ca.Stats(); st.State != cache.StateClosed || st.Err != nil {
+		t.Errorf("after Close: %+v", st)
+	}
 
 	ca = make(cache.Config{MaxBytes: 35_000})
 	if err := ca.Ready(testbed.Within(t, testbed.Patience)); err != nil {
