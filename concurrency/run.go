@@ -23,7 +23,10 @@ import (
 // the leadership is kept as long as the lease lives. A panic of f resigns and goes on to Run's
 // caller.
 func (e *Election) Run(ctx context.Context, f func(ctx context.Context, ld *Leadership) error) error {
-	if f == nil {
+	switch {
+	case ctx == nil:
+		return errNilContext
+	case f == nil:
 		return invalid("%q: the function is nil", e.q.name)
 	}
 	for failures := 0; ; failures++ {

@@ -124,7 +124,11 @@ const (
 	Ended
 )
 
+// String returns the constant's name in lower case, or "Phase(9)" for a value that is none of them.
 func (p Phase) String() string {
+	if p > Ended {
+		return fmt.Sprintf("Phase(%d)", uint8(p))
+	}
 	return [...]string{"putting", "registered", "releasing", "closed", "ended"}[p]
 }
 

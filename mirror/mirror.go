@@ -41,7 +41,11 @@ const (
 	Following
 )
 
+// String returns the constant's name in lower case, or "Phase(9)" for a value that is none of them.
 func (p Phase) String() string {
+	if p > Following {
+		return fmt.Sprintf("Phase(%d)", uint8(p))
+	}
 	return [...]string{"stopped", "claiming", "copying", "following"}[p]
 }
 

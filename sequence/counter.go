@@ -45,7 +45,7 @@ func NewCounter(w *idempotent.Writer, key string) *Counter {
 func (c *Counter) Add(ctx context.Context, n int64) (int64, error) {
 	switch {
 	case ctx == nil:
-		return 0, invalid("Add: the context is nil; use context.Background() if there is none")
+		return 0, errNilContext("Add")
 	case c.writer == nil:
 		return 0, invalid("Add: the counter has no writer")
 	case c.key == "":

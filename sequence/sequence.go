@@ -72,16 +72,23 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("sequence: %w: %s", etcd.ErrInvalidRequest, fmt.Sprintf(format, args...))
 }
 
+func errNilContext(method string) error {
+	return invalid("%s: the context is nil; use context.Background() if there is none", method)
+}
+
 // Next returns a number that nobody else gets; the first one is 1. It makes a request
 // when the block is used up, and waits for it when another caller makes it.
 //
 // The request is sent again when it fails, also when it may have been applied: that
 // costs a block of numbers and gives none twice.
 //
-// Errors: ErrReset, ErrConfigMismatch, and those of etcd's Txn. ctx bounds the wait.
+// Errors: ErrReset, ErrConfigMismatch, etcd.ErrInvalidRequest if ctx is nil, and those of etcd's Txn. ctx bounds the wait.
 //
 // etcd: KV/Txn (since 3.3)
 func (s *Sequence) Next(ctx context.Context) (int64, error) {
+	if ctx == nil {
+		return 0, errNilContext("Next")
+	}
 	for {
 		if n, ok, err := s.take(); ok || err != nil {
 			return n, err

@@ -75,6 +75,8 @@ func Run(ctx context.Context, c *etcd.Client, config Config, f func(tx *Tx) erro
 		c = config.Writer.Client()
 	}
 	switch {
+	case ctx == nil:
+		return nil, invalid("Run", "the context is nil; use context.Background() if there is none")
 	case c == nil:
 		return nil, invalid("Run", "the client is nil")
 	case config.Writer != nil && config.Writer.Client() != c:

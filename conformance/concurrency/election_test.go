@@ -275,6 +275,10 @@ func TestRunEnds(t *testing.T) {
 	if err := co.Election(name, concurrency.ElectionConfig{}).Run(ctx, nil); !errors.Is(err, etcd.ErrInvalidRequest) {
 		t.Errorf("no function: %v", err)
 	}
+	var none context.Context
+	if err := co.Election(name, concurrency.ElectionConfig{}).Run(none, func(context.Context, *concurrency.Leadership) error { return nil }); !errors.Is(err, etcd.ErrInvalidRequest) {
+		t.Errorf("no context: %v", err)
+	}
 	noKeys(t, c, name)
 }
 

@@ -240,4 +240,8 @@ func TestInvalid(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
+	var none context.Context
+	if _, err := open(t, c, 0).Next(none); !errors.Is(err, etcd.ErrInvalidRequest) {
+		t.Errorf("no context: %v", err)
+	}
 }

@@ -318,6 +318,10 @@ func TestErrors(t *testing.T) {
 	if _, err := stm.Run(t.Context(), nil, stm.Config{}, func(*stm.Tx) error { return nil }); !errors.Is(err, etcd.ErrInvalidRequest) {
 		t.Error(err)
 	}
+	var none context.Context
+	if _, err := stm.Run(none, c, stm.Config{}, func(*stm.Tx) error { return nil }); !errors.Is(err, etcd.ErrInvalidRequest) {
+		t.Error(err)
+	}
 	if _, err := stm.Update(t.Context(), c, "key", nil); !errors.Is(err, etcd.ErrInvalidRequest) {
 		t.Error(err)
 	}
