@@ -66,11 +66,16 @@ func serve(t testing.TB, co *concurrency.Coordinator, i discovery.Instance) *ser
 // dial makes a gRPC client of a service.
 func dial(t testing.TB, c *etcd.Client, service, policy string, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
+	return dialTarget(t, c, "etcd:///"+service, policy, options...)
+}
+
+func dialTarget(t testing.TB, c *etcd.Client, target, policy string, options ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
 	b, err := grpcresolver.NewBuilder(c, discovery.WatchConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := grpc.NewClient("etcd:///"+service, append(options,
+	conn, err := grpc.NewClient(target, append(options,
 		grpc.WithResolvers(b), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"`+policy+`":{}}]}`))...)
 	if err != nil {

@@ -73,6 +73,15 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// A target that is refused is so by the first call: grpc.NewClient resolves nothing yet.
+func TestRefusedTargets(t *testing.T) {
+	t.Parallel()
+	conn := dialTarget(t, testbed.Connect(t, etcd.Config{}), "etcd://127.0.0.1:2379/"+testbed.OwnName(t), "round_robin")
+	if _, err := call(testbed.Within(t, testbed.Patience), conn); err == nil || !strings.Contains(err.Error(), "it has a host") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // Values that are no instance change nothing, and a key that gets such a value is none from
 // then on. Weights that are none are left out.
 func TestOddValues(t *testing.T) {

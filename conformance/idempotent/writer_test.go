@@ -56,6 +56,31 @@ func TestResult(t *testing.T) {
 	}
 }
 
+// With the guard of a lock among the conditions, nothing is applied after the lock was lost.
+func TestResultUnderALock(t *testing.T) {
+	t.Parallel()
+	c := testbed.Connect(t, etcd.Config{})
+	w := testbed.Writer(t, c)
+	key := testbed.OwnName(t)
+	l, err := testbed.Coordinate(t, c, concurrency.Config{}).Mutex(key+"/lock", concurrency.MutexConfig{}).Lock(testbed.Within(t, testbed.Patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := etcd.TxnRequest{If: []etcd.Compare{l.Guard()}, Then: []etcd.Op{etcd.PutRequest{Key: key, Value: []byte("1")}}}
+	if result, err := w.Txn(testbed.Within(t, testbed.Patience), write); err != nil || !result.Succeeded {
+		t.Errorf("while the lock is held: %+v, %v", result, err)
+	}
+	if _, err := c.Delete(testbed.Within(t, testbed.Patience), etcd.DeleteRequest{Key: l.Key()}); err != nil {
+		t.Fatal(err)
+	}
+	if result, err := w.Txn(testbed.Within(t, testbed.Patience), write); err != nil || result.Succeeded {
+		t.Errorf("after the loss: %+v, %v", result, err)
+	}
+	if got, err := c.Get(testbed.Within(t, testbed.Patience), etcd.GetRequest{Key: key}); err != nil || len(got.KVs) != 1 || got.KVs[0].Version != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // Any number of callers share the lanes. Nothing but the lanes' keys is in the store, and
 // nothing after Close.
 func TestNothingAccumulates(t *testing.T) {
