@@ -11,7 +11,8 @@ import (
 // and concurrency.
 var (
 	// ErrExists: the key of the instance is there and not this registration's, and
-	// RegisterConfig.NoTakeover is set.
+	// RegisterConfig.NoTakeover is set; or another Registration of the same Coordinator has
+	// the key and is not closed.
 	ErrExists = errors.New("an instance with this ID is registered")
 	// ErrSuperseded: another instance has registered with the same service and ID.
 	ErrSuperseded = errors.New("another instance has registered with this ID")

@@ -43,6 +43,7 @@ const mostLeases = 16
 // run is the registration's goroutine.
 func (r *Registration) run() {
 	defer close(r.done)
+	defer r.strike()
 	k := &r.keeper
 	k.leases = make(map[etcd.LeaseID]bool)
 	k.follower = follow.New(r.co.Client(), follow.Config{Key: r.key})

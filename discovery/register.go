@@ -28,8 +28,8 @@ type RegisterConfig struct {
 // Register puts the instance's key, keeps it there until [Registration.Close], and returns
 // when it was put for the first time. ctx bounds the call, not the registration.
 //
-// Errors: etcd.ErrInvalidConfig, whose text names the field; those of
-// [concurrency.Coordinator.Session] and [etcd.Client.Txn]; that of ctx, with what keeps etcd
+// Errors: etcd.ErrInvalidConfig, whose text names the field; ErrExists while another
+// Registration of co has the service and ID; those of [concurrency.Coordinator.Session] and [etcd.Client.Txn]; that of ctx, with what keeps etcd
 // from answering. After an error nothing is left: a put of unknown outcome is taken back as
 // soon as etcd can be reached.
 //
@@ -38,7 +38,8 @@ func Register(ctx context.Context, co *concurrency.Coordinator, i Instance) (*Re
 	return RegisterConfig{}.Register(ctx, co, i)
 }
 
-// Register is the function [Register] with a configuration. A further error is ErrExists.
+// Register is the function [Register] with a configuration. With NoTakeover, ErrExists is also the error when
+// the key is there.
 //
 // etcd: KV/Txn (since 3.3), Watch/Watch, Lease/LeaseGrant
 func (c RegisterConfig) Register(ctx context.Context, co *concurrency.Coordinator, i Instance) (*Registration, error) {
@@ -63,6 +64,10 @@ func (c RegisterConfig) Register(ctx context.Context, co *concurrency.Coordinato
 	r.state = State{Phase: Putting, Since: time.Now()}
 	r.wanted = wanted{i, value, 1}
 	r.life, r.end = context.WithCancel(context.Background())
+	if !r.enlist() {
+		r.end()
+		return nil, fmt.Errorf("discovery: Register %q: by the same Coordinator, so on the same lease; Close that Registration first, or Update it: %w", r.key, ErrExists)
+	}
 	go r.run() //nolint:contextcheck // ctx bounds the call, not the registration
 	if c.NoWait {
 		return r, nil

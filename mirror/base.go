@@ -45,7 +45,9 @@ func readRange(ctx context.Context, c *etcd.Client, req etcd.GetRequest, whole b
 // base makes the target what the source is at one revision. Both are read in the order of
 // their keys, piece by piece, and only differences are written.
 func (m *Mirror) base(ctx context.Context, g *guard) error {
+	m.from.begin()
 	src, err := readRange(ctx, m.source, etcd.GetRequest{Key: m.config.Prefix, Prefix: true}, m.compactions >= pagedReads)
+	m.from.end()
 	if err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
@@ -54,13 +56,15 @@ func (m *Mirror) base(ctx context.Context, g *guard) error {
 	if err := g.put(ctx, nil, next); err != nil { // a later compaction of the target leaves this revision
 		return err
 	}
+	m.to.begin()
 	dst, err := readRange(ctx, m.target, etcd.GetRequest{Key: m.config.DestPrefix, Prefix: true}, false)
+	m.to.end()
 	if err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
 	m.begun(src.revision)
 	b := &copying{m: m, g: g, ctx: ctx}
-	for d, err := range differences(m.pairs(src.pairs), m.others(dst.pairs, g.key)) {
+	for d, err := range differences(m.pairs(src.pairs, m.from), m.others(dst.pairs, g.key, m.to)) {
 		if err != nil {
 			return err
 		}
@@ -84,9 +88,9 @@ type pair struct {
 }
 
 // pairs are the source's pairs with the target's keys.
-func (m *Mirror) pairs(of iter.Seq2[etcd.KeyValue, error]) iter.Seq2[pair, error] {
+func (m *Mirror) pairs(of iter.Seq2[etcd.KeyValue, error], w *wait) iter.Seq2[pair, error] {
 	return func(yield func(pair, error) bool) {
-		for kv, err := range of {
+		for kv, err := range w.over(of) {
 			if err != nil {
 				yield(pair{}, fmt.Errorf("source: %w", err))
 				return
@@ -99,9 +103,9 @@ func (m *Mirror) pairs(of iter.Seq2[etcd.KeyValue, error]) iter.Seq2[pair, error
 }
 
 // others are the target's pairs but for the checkpoint.
-func (m *Mirror) others(of iter.Seq2[etcd.KeyValue, error], key string) iter.Seq2[pair, error] {
+func (m *Mirror) others(of iter.Seq2[etcd.KeyValue, error], key string, w *wait) iter.Seq2[pair, error] {
 	return func(yield func(pair, error) bool) {
-		for kv, err := range of {
+		for kv, err := range w.over(of) {
 			switch {
 			case err != nil:
 				yield(pair{}, fmt.Errorf("target: %w", err))

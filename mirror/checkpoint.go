@@ -50,6 +50,7 @@ func (c *checkpoint) encode() []byte {
 // guard is the checkpoint of a run and what is known of its key.
 type guard struct {
 	target *etcd.Client
+	wait   *wait // at the target
 	key    string
 	checkpoint
 	mod int64 // the key's mod revision
@@ -64,7 +65,9 @@ func passing(err error) bool { return etcd.Temporary(err) || etcd.MaybeApplied(e
 // read reads the checkpoint; the zero one if there is none.
 func (g *guard) read(ctx context.Context) (checkpoint, *etcd.GetResponse, error) {
 	var found checkpoint
+	g.wait.begin()
 	resp, err := g.target.Get(ctx, etcd.GetRequest{Key: g.key})
+	g.wait.end()
 	if err != nil {
 		return found, nil, err
 	}
@@ -105,6 +108,8 @@ func (g *guard) put(ctx context.Context, ops []etcd.Op, next checkpoint) error {
 		Then: append(ops[:len(ops):len(ops)], etcd.PutRequest{Key: g.key, Value: value}),
 		Else: []etcd.Op{etcd.GetRequest{Key: g.key}},
 	}
+	g.wait.begin()
+	defer g.wait.end()
 	for failures := 0; ; failures++ {
 		resp, err := g.target.Txn(ctx, req)
 		switch {
@@ -118,7 +123,10 @@ func (g *guard) put(ctx context.Context, ops []etcd.Op, next checkpoint) error {
 			}
 			g.checkpoint, g.mod = next, kv.ModRevision // an earlier copy was applied
 			return nil
-		case !passing(err) || !call.Sleep(ctx, pauses.Jittered(failures)):
+		case !passing(err):
+			return err
+		}
+		if g.wait.failed(err); !call.Sleep(ctx, pauses.Jittered(failures)) {
 			return err
 		}
 	}
@@ -133,9 +141,13 @@ func (g *guard) explain(kv *etcd.KeyValue) error {
 	return errMoved
 }
 
-// check finds out whether the checkpoint is still this run's.
+// check finds out whether the checkpoint is still this run's. It repeats a read that fails for
+// a passing reason until ctx ends.
 func (g *guard) check(ctx context.Context) error {
 	_, resp, err := g.read(ctx)
+	for failures := 0; etcd.Temporary(err) && call.Sleep(ctx, pauses.Jittered(failures)); failures++ {
+		_, resp, err = g.read(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -146,12 +158,17 @@ func (g *guard) check(ctx context.Context) error {
 }
 
 // meet reads the identities of both clusters, makes the guard, and refuses loops.
-func (m *Mirror) meet(ctx context.Context) (*guard, error) {
+func (m *Mirror) meet(ctx context.Context, source, target *wait) (*guard, error) {
+	defer source.end()
+	source.begin()
 	from, err := m.source.Get(ctx, etcd.GetRequest{Key: m.scopeKey(), CountOnly: true})
+	source.end()
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
+	target.begin()
 	to, err := m.target.Get(ctx, etcd.GetRequest{Key: m.config.Checkpoint, CountOnly: true})
+	target.end()
 	if err != nil {
 		return nil, fmt.Errorf("target: %w", err)
 	}
@@ -161,10 +178,11 @@ func (m *Mirror) meet(ctx context.Context) (*guard, error) {
 			return nil, err
 		}
 	}
+	source.begin()
 	if err := m.findReverse(ctx, to.Header.ClusterID); err != nil {
 		return nil, err
 	}
-	return &guard{target: m.target, key: key}, nil
+	return &guard{target: m.target, wait: target, key: key}, nil
 }
 
 // loop is why the mirror would copy what it has written, when both sides are one cluster; nil:

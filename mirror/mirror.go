@@ -16,6 +16,7 @@ import (
 type Mirror struct {
 	source, target *etcd.Client
 	config         Config
+	from, to       *wait // at source and target
 
 	// Of the goroutine that runs.
 	limits      limits
@@ -24,6 +25,7 @@ type Mirror struct {
 	mu      sync.Mutex // guards the fields below
 	running bool
 	status  Status
+	since   time.Time // of status.Err
 	asked   time.Time // when the question was sent that has no answer yet; zero: there is none
 }
 
@@ -65,7 +67,8 @@ type Status struct {
 	Changes, Txns, Written, Copies int64
 	// Verified is the last comparison's report, nil if there was none.
 	Verified *Report
-	// Err is why there is no progress; nil: there is.
+	// Err is why there is no progress; nil: there is. It says so a second after a request
+	// that has no answer was made, while the client still repeats it.
 	Err error
 }
 
@@ -90,7 +93,10 @@ func New(source, target *etcd.Client, config Config) (*Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mirror{source: source, target: target, config: config, limits: limits{mostOps, mostBytes}}, nil
+	return &Mirror{
+		source: source, target: target, config: config, limits: limits{mostOps, mostBytes},
+		from: &wait{side: "source", client: source}, to: &wait{side: "target", client: target},
+	}, nil
 }
 
 // Status returns how far the mirror is.
@@ -119,11 +125,12 @@ func (m *Mirror) Run(ctx context.Context) error {
 	}
 	defer m.stop()
 	ctx, cancel := context.WithCancel(ctx)
-	var verifying sync.WaitGroup
-	defer verifying.Wait()
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	defer cancel()
+	beside.Go(func() { m.watchOutages(ctx) })
 	if m.config.Verify > 0 {
-		verifying.Go(func() { m.verifyOften(ctx) })
+		beside.Go(func() { m.verifyOften(ctx) })
 	}
 	for failures := 0; ; {
 		before := m.Status().Txns
@@ -163,7 +170,7 @@ func (m *Mirror) ended(err error) error {
 // round claims the checkpoint, completes the target if need be, and follows the source.
 func (m *Mirror) round(ctx context.Context) error {
 	m.phase(Claiming)
-	g, err := m.meet(ctx)
+	g, err := m.meet(ctx, m.from, m.to)
 	if err != nil {
 		return err
 	}
@@ -178,7 +185,7 @@ func (m *Mirror) round(ctx context.Context) error {
 			}
 			m.compactions = 0
 		}
-		m.followed(g.Revision)
+		m.followed(ctx, g.Revision)
 		err := m.tail(ctx, g)
 		if !etcd.HistoryLost(err) {
 			return err
@@ -220,21 +227,22 @@ func (m *Mirror) begun(revision int64) {
 }
 
 // followed notes that the target has a revision and is kept up to date.
-func (m *Mirror) followed(revision int64) {
+func (m *Mirror) followed(ctx context.Context, revision int64) {
 	m.phase(Following)
+	m.progress(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.status.Revision, m.status.Err = revision, nil
+	m.status.Revision = revision
 	m.status.SourceRevision = max(m.status.SourceRevision, revision)
 }
 
 // wrote notes a Txn.
-func (m *Mirror) wrote(g *guard, keys int) {
+func (m *Mirror) wrote(ctx context.Context, g *guard, keys int) {
+	m.progress(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.status.Txns++
 	m.status.Written += int64(keys)
-	m.status.Err = nil
 	if g.Complete {
 		m.status.Revision = g.Revision
 	}
@@ -267,11 +275,11 @@ func (m *Mirror) asks() bool {
 }
 
 // reached notes the answer, when the target has everything up to its revision.
-func (m *Mirror) reached(revision int64) {
+func (m *Mirror) reached(ctx context.Context, revision int64) {
+	m.progress(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.status.Revision = max(m.status.Revision, revision)
-	m.status.Err = nil
 	if !m.asked.IsZero() {
 		m.status.SyncedAt, m.asked = m.asked, time.Time{}
 	}
@@ -288,10 +296,23 @@ func (m *Mirror) follows(ctx context.Context, err error) {
 func (m *Mirror) trouble(ctx context.Context, err error) {
 	m.mu.Lock()
 	first := m.status.Err == nil
-	m.status.Err = err
+	if m.status.Err = err; first {
+		m.since = time.Now()
+	}
 	m.mu.Unlock()
 	if first {
 		m.log(ctx, "no progress", "error", err)
+	}
+}
+
+// progress notes that there is progress.
+func (m *Mirror) progress(ctx context.Context) {
+	m.mu.Lock()
+	was, since := m.status.Err, m.since
+	m.status.Err = nil
+	m.mu.Unlock()
+	if was != nil {
+		m.log(ctx, "progress again", "after", time.Since(since), "last_error", was)
 	}
 }
 

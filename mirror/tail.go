@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"silly.store/etcd"
 	"silly.store/etcd/internal/follow"
 )
 
@@ -51,11 +50,24 @@ func (m *Mirror) askProgress(ctx context.Context, f *follow.Follower) {
 		case <-ctx.Done():
 			return
 		}
-		m.follows(ctx, f.Trouble())
+		m.follows(ctx, watchTrouble(f))
 		if m.asks() {
 			f.RequestProgress()
 		}
 	}
+}
+
+// watchTrouble is what keeps the source's changes away; nil: nothing does. The client takes the
+// watch to another member by itself, so the follower has no error meanwhile.
+func watchTrouble(f *follow.Follower) error {
+	err := f.Trouble()
+	if state, ok := f.WatchState(); ok && err == nil {
+		err = state.Err
+	}
+	if err != nil {
+		return fmt.Errorf("source: %w", err)
+	}
+	return nil
 }
 
 // tailing is a tail under way.
@@ -91,7 +103,7 @@ func (t *tailing) step(ctx context.Context) error {
 		return nil
 	}
 	if s.Kind == follow.Progressed {
-		t.m.reached(s.Revision)
+		t.m.reached(ctx, s.Revision)
 	}
 	return t.idle(ctx, s.Revision)
 }
@@ -153,7 +165,7 @@ func (t *tailing) idle(ctx context.Context, revision int64) error {
 		}
 		t.noted, t.checked = now, now
 	case now.Sub(t.checked) > checkEvery:
-		if err := t.g.check(ctx); err != nil && !etcd.Temporary(err) {
+		if err := t.g.check(ctx); err != nil {
 			return fmt.Errorf("target: %w", err)
 		}
 		t.checked = now

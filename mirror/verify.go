@@ -45,7 +45,7 @@ func (m *Mirror) Verify(ctx context.Context) (*Report, error) {
 	if ctx == nil {
 		return nil, errNilContext
 	}
-	g, err := m.meet(ctx)
+	g, err := m.meet(ctx, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (m *Mirror) compare(ctx context.Context, g *guard) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	for d, err := range differences(m.pairs(src.All()), m.others(dst.All(), g.key)) {
+	for d, err := range differences(m.pairs(src.All(), nil), m.others(dst.All(), g.key, nil)) {
 		if err != nil {
 			return nil, err
 		}

@@ -24,7 +24,7 @@ func (m *Mirror) write(ctx context.Context, g *guard, ops []op, next checkpoint)
 	err = g.put(ctx, requests, next)
 	switch {
 	case err == nil:
-		m.wrote(g, len(ops))
+		m.wrote(ctx, g, len(ops))
 		return false, nil
 	case errors.Is(err, etcd.ErrTooManyOps) && len(ops) > 1:
 		m.limits.ops = len(ops) / 2

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,6 +138,33 @@ func TestOnceASecond(t *testing.T) {
 		last = time.Now()
 	}
 	closeNow(t, reg)
+}
+
+// A second registration of an ID by the same Coordinator is refused until the first is closed:
+// on one lease they could not tell each other apart.
+func TestRegisterTwice(t *testing.T) {
+	t.Parallel()
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	co := testbed.Coordinate(t, c, concurrency.Config{})
+	a := discovery.Instance{Service: name, ID: "a", Addr: "1"}
+	first := register(t, co, a)
+	a.Addr = "2"
+	_, err := discovery.Register(testbed.Within(t, 20*time.Second), co, a)
+	if !errors.Is(err, discovery.ErrExists) || !strings.Contains(err.Error(), "the same Coordinator") {
+		t.Fatalf("the second: %v", err)
+	}
+	if kv, _ := get(t, c, name+"/a"); kv.ModRevision != first.State().Revision || kv.Version != 1 {
+		t.Errorf("the first one's key was put again: %+v", kv)
+	}
+	a.ID = "b"
+	closeNow(t, register(t, co, a))
+	a.ID = "a"
+	closeNow(t, first)
+	second := register(t, co, a)
+	if kv, _ := get(t, c, name+"/a"); kv.ModRevision != second.State().Revision {
+		t.Errorf("after Close of the first: %+v", kv)
+	}
+	closeNow(t, second)
 }
 
 // A program that restarts takes its key over without a gap; the former registration yields,

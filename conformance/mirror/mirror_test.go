@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -243,6 +244,8 @@ func TestOutages(t *testing.T) {
 			} else {
 				s.dst = connect(t, proxy.Endpoint())
 			}
+			log := &lines{}
+			s.config.Logger = slog.New(slog.NewTextHandler(log, nil))
 			m, end := s.begin()
 			put := func(value string) int64 {
 				resp, err := plain.Put(t.Context(), etcd.PutRequest{Key: s.config.Prefix + "a", Value: []byte(value)})
@@ -256,13 +259,22 @@ func TestOutages(t *testing.T) {
 			proxy.Silence(true)
 			proxy.Reset()
 			last := put("2")
-			testbed.Eventually(t, "the lag to grow", func() bool { return m.Status().Lag() > 300*time.Millisecond })
+			testbed.Eventually(t, "the lag to grow, and why", func() bool {
+				st := m.Status()
+				return st.Lag() > 300*time.Millisecond && st.Err != nil && strings.HasPrefix(st.Err.Error(), []string{"source: ", "target: "}[side])
+			})
+			if log.count("no progress") == 0 {
+				t.Error("the log does not say that an outage has begun")
+			}
 			proxy.Silence(false)
 			proxy.Reset()
 			s.wantHas(m, last, "a=2")
 			testbed.Eventually(t, "the lag to be small", func() bool { st := m.Status(); return st.Lag() < 300*time.Millisecond && st.Err == nil })
 			if st := m.Status(); st.Copies != 1 {
 				t.Errorf("%+v", st)
+			}
+			if log.count("progress again") == 0 {
+				t.Error("the log does not say that the outage has ended")
 			}
 			s.stopped(end)
 		})
