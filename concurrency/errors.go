@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/call"
 )
 
 // Errors that errors.Is finds in what this package returns, beside those of package etcd.
@@ -68,23 +68,17 @@ func lossError(err, loss error) error {
 	if err == nil || errors.Is(err, loss) {
 		return cmp.Or(err, loss)
 	}
-	return &lostError{err, loss}
+	return call.Join(err, loss)
 }
 
-// lostError is the error of a function whose lock was lost.
-type lostError struct{ err, loss error }
-
-// Error says why the lock was lost once: the function's error may have it as the cause of its
-// context.
-func (e *lostError) Error() string {
-	text, loss := e.err.Error(), e.loss.Error()
-	if strings.Contains(text, loss) {
-		return text
+// unsettled is err, of a write that a lock guards, without errors that say that nothing was
+// applied if it may have been: the context may have ended with the lock.
+func unsettled(err error) error {
+	if !etcd.MaybeApplied(err) {
+		return err
 	}
-	return text + "; " + loss
+	return call.Unsettled(err, ErrLockLost, ErrNotHeld, ErrNotLeader)
 }
-
-func (e *lostError) Unwrap() []error { return []error{e.err, e.loss} }
 
 var errNilContext = invalid("the context is nil; use context.Background() if there is none")
 

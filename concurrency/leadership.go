@@ -73,18 +73,22 @@ func (ld *Leadership) Proclaim(ctx context.Context, value []byte) error {
 // so a copy of an earlier request that lands late is refused. The caller has the right to.
 func (ld *Leadership) proclaim(ctx context.Context, value []byte) error {
 	p := ld.l.p
+	var unknown error // of a copy of unknown outcome
 	for failures := 0; ; failures++ {
 		resp, err := p.q.co.client.Txn(call.WithCopies(ctx, failures), etcd.TxnRequest{
 			If:   []etcd.Compare{p.guard(), etcd.CompareModRevision(p.key, etcd.Equal, ld.last)},
 			Then: []etcd.Op{etcd.PutRequest{Key: p.key, Value: value, Lease: p.s.lease.ID}},
 			Else: []etcd.Op{etcd.GetRequest{Key: p.key}},
 		})
+		if etcd.MaybeApplied(err) {
+			unknown = err
+		}
 		switch {
 		case errors.Is(err, etcd.ErrLeaseNotFound):
 			p.s.lose(err)
 			return notLeader(ld.l.use())
 		case err != nil && (!etcd.MaybeApplied(err) || !pause(ctx, failures)):
-			return p.q.failed(ctx, err)
+			return p.q.failed(ctx, unsettled(call.Join(unknown, err)))
 		case err != nil:
 			continue
 		case resp.Succeeded:

@@ -252,7 +252,8 @@ func (l *Lock) use() error {
 //
 // Errors: ErrLockLost when the lock was lost, ErrNotHeld after Unlock, and those of
 // [etcd.Client.Txn]. Nothing was applied with the first two. It may have been applied if
-// [etcd.MaybeApplied] says so.
+// [etcd.MaybeApplied] says so; errors.Is finds neither of the first two then, also where ctx
+// has ended with the lock.
 //
 // etcd: KV/Txn (since 3.3)
 func (l *Lock) Txn(ctx context.Context, req etcd.TxnRequest) (resp *etcd.TxnResponse, err error) {
@@ -269,7 +270,7 @@ func (l *Lock) Txn(ctx context.Context, req etcd.TxnRequest) (resp *etcd.TxnResp
 	resp, err = l.p.q.co.client.Txn(ctx, etcd.TxnRequest{If: []etcd.Compare{l.p.guard()}, Then: []etcd.Op{req}})
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("concurrency: %q: %w", l.p.q.name, err)
+		return nil, fmt.Errorf("concurrency: %q: %w", l.p.q.name, unsettled(err))
 	case !resp.Succeeded:
 		return nil, l.lose(errors.New("its key is not there any more"))
 	}

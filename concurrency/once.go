@@ -66,6 +66,7 @@ func (o *once) look(ctx context.Context) (value []byte, done bool, err error) {
 // finish puts the value and applies the operations. It repeats a request of unknown outcome:
 // the key is either there, put by an earlier copy, or not.
 func (o *once) finish(ctx context.Context, l *Lock, value []byte, ops []etcd.Op) ([]byte, error) {
+	var unknown error // of a copy of unknown outcome
 	for failures := 0; ; failures++ {
 		_, err := l.Txn(call.WithCopies(ctx, failures), etcd.TxnRequest{
 			If:   []etcd.Compare{etcd.Missing(o.done)},
@@ -74,8 +75,11 @@ func (o *once) finish(ctx context.Context, l *Lock, value []byte, ops []etcd.Op)
 		if err == nil {
 			return value, nil
 		}
+		if etcd.MaybeApplied(err) {
+			unknown = err
+		}
 		if !etcd.MaybeApplied(err) || !pause(ctx, failures) {
-			return nil, err
+			return nil, unsettled(call.Join(unknown, err))
 		}
 	}
 }

@@ -2,7 +2,6 @@ package concurrency
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -56,7 +55,7 @@ func (e *Election) term(ctx context.Context, f func(ctx context.Context, ld *Lea
 	}
 	ended, err := e.lead(ctx, ld, f)
 	if ended != nil {
-		return false, errors.Join(e.q.failed(ctx, ended), err)
+		return false, call.Join(e.q.failed(ctx, ended), err)
 	}
 	if loss := ld.l.lost(); loss != nil {
 		return !e.q.co.isClosed(), lossError(err, loss)

@@ -88,7 +88,7 @@ func (s *Session) tick() {
 }
 
 // errGrace is why a session ends before its lease.
-var errGrace = fmt.Errorf("%w in time for Config.Grace", etcd.ErrLeaseNotRenewed)
+var errGrace = fmt.Errorf("%w, with Config.Grace to spare", etcd.ErrLeaseNotRenewed)
 
 // alive reports whether the session lives, by the clock and not only by its timer, which
 // may be late.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/call"
 )
 
 // Errors that errors.Is finds in what this package returns, beside those of packages etcd
@@ -29,7 +30,7 @@ type unknownError struct {
 }
 
 func (e *unknownError) Error() string {
-	return fmt.Sprintf("idempotent: %v", errors.Join(e.causes...))
+	return fmt.Sprintf("idempotent: %v", call.Join(e.causes...))
 }
 
 func (e *unknownError) Unwrap() []error { return e.causes }

@@ -75,7 +75,7 @@ func (w *write) do(ctx context.Context) (*Result, error) {
 		case isRefusal(ctx, err):
 			result, unsettled := w.settle(ctx, explain(w.req, err))
 			if etcd.MaybeApplied(unsettled) {
-				unsettled = errors.Join(unsettled, err)
+				unsettled = call.Join(unsettled, err)
 			}
 			return result, unsettled
 		}
@@ -106,7 +106,7 @@ func (w *write) settle(ctx context.Context, refusal error) (*Result, error) {
 			}
 			return result, err
 		case isRefusal(ctx, err) && !etcd.MaybeApplied(err):
-			return nil, errors.Join(w.unknown, err)
+			return nil, call.Join(w.unknown, err)
 		}
 		if err := w.pause(ctx, failures, err); err != nil {
 			return nil, err
@@ -123,10 +123,10 @@ func isRefusal(ctx context.Context, err error) bool {
 // none.
 func (w *write) pause(ctx context.Context, failures int, err error) error {
 	if errors.Is(err, etcd.ErrClosed) {
-		return errors.Join(w.unknown, err)
+		return call.Join(w.unknown, err)
 	}
 	if !call.Sleep(ctx, pauses.Jittered(failures)) {
-		return errors.Join(w.unknown, context.Cause(ctx))
+		return call.Join(w.unknown, context.Cause(ctx))
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func (w *write) applied(resp *etcd.TxnResponse) *Result {
 // moved finds out what became of the write from an answer that shows that its key has moved.
 func (w *write) moved(ctx context.Context, resp *etcd.TxnResponse) (*Result, error) {
 	if len(resp.Responses) != 1 || resp.Responses[0].Get == nil {
-		return nil, errors.Join(w.unknown, fmt.Errorf("idempotent: the server answered one read with %d responses", len(resp.Responses)))
+		return nil, call.Join(w.unknown, fmt.Errorf("idempotent: the server answered one read with %d responses", len(resp.Responses)))
 	}
 	kv, found := resp.Responses[0].Get.First()
 	switch {
@@ -205,7 +205,7 @@ func (w *write) recovered(kv etcd.KeyValue) *Result {
 // look reads what came first after the compared revision: a write of unknown outcome may
 // have been applied before its key was deleted, with its lease or by hand.
 func (w *write) look(ctx context.Context) (*Result, error) {
-	unknown := func(err error) (*Result, error) { return nil, errors.Join(w.unknown, err) }
+	unknown := func(err error) (*Result, error) { return nil, call.Join(w.unknown, err) }
 	history, err := w.client.Watch(ctx, etcd.WatchRequest{Key: w.key, Revision: w.at + 1})
 	if err != nil {
 		return unknown(err)

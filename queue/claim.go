@@ -9,6 +9,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/internal/call"
 )
 
 // Claim is an item that a worker has taken, from [Queue.Take] to [Claim.Ack] or
@@ -71,7 +72,7 @@ func newClaim(a *attempt, token int64, value etcd.KeyValue) *Claim {
 	cl.mu.Lock() // what follows the session may find it ended at once
 	defer cl.mu.Unlock()
 	life, cancel := a.s.Context(context.Background())
-	stop := context.AfterFunc(life, func() { cl.lose(cl.s.Err()) })
+	stop := context.AfterFunc(life, func() { cl.sessionEnded(cl.s.Err()) })
 	cl.stop = func() {
 		stop()
 		cancel()
@@ -97,15 +98,16 @@ func (cl *Claim) Guard() etcd.Compare {
 
 // Context ends when the claim is lost or settled. [context.Cause] is then an error in which
 // errors.Is finds ErrClaimLost or ErrSettled. It ends concurrency.Config.Grace before the
-// lease can expire.
+// lease can expire, also while Ack or Nack waits for etcd: with this context they wait no
+// longer.
 func (cl *Claim) Context() context.Context { return cl.life }
 
-// lose ends a claim that is held.
-func (cl *Claim) lose(cause error) {
+// deleted ends a claim that is held and whose key the view has seen deleted.
+func (cl *Claim) deleted() {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.phase == phaseHeld {
-		cl.loseLocked(cause)
+		cl.loseLocked(errDeleted)
 	}
 }
 
@@ -125,9 +127,27 @@ func (cl *Claim) vanishLocked() {
 	cl.giveBack(cl.Attempt)
 }
 
+// sessionEnded loses a claim that is held, and ends the context of one that is being settled:
+// what becomes of that, the answer says.
+func (cl *Claim) sessionEnded(cause error) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	switch cl.phase {
+	case phaseHeld:
+		cl.loseLocked(cause)
+	case phaseSettling:
+		cl.end(cl.lossFor(cause))
+	case phaseSettled, phaseLost:
+	}
+}
+
+func (cl *Claim) lossFor(cause error) error {
+	return cl.q.failed("claim", cl.it.id, fmt.Errorf("%w: %w", ErrClaimLost, cause))
+}
+
 func (cl *Claim) loseLocked(cause error) {
 	cl.phase = phaseLost
-	cl.loss = cl.q.failed("claim", cl.it.id, fmt.Errorf("%w: %w", ErrClaimLost, cause))
+	cl.loss = cl.lossFor(cause)
 	cl.overLocked(cl.loss)
 	cl.q.counters.lost.Add(1)
 }
@@ -184,6 +204,7 @@ func (cl *Claim) finish(method string, done bool, err error) error {
 		cl.phase = phaseSettled
 		cl.overLocked(errDone)
 		cl.giveBack(cl.Attempt)
+		err = call.Unsettled(err, ErrClaimLost, ErrSettled)
 	case err != nil:
 		cl.phase = phaseHeld
 		if lost := cl.s.Err(); lost != nil {
@@ -219,7 +240,8 @@ func (cl *Claim) guards() []etcd.Compare {
 // Errors: ErrClaimLost, ErrSettled and those of [etcd.Client.Txn]. Nothing was applied with
 // the first two, and with others that are not [etcd.MaybeApplied]: the claim goes on then,
 // and Ack or Nack may be called again. Where the error is MaybeApplied, the claim is over:
-// the item is either acknowledged, operations included, or free again.
+// the item is either acknowledged, operations included, or free again, and errors.Is finds
+// neither of the first two.
 //
 // etcd: KV/Txn (since 3.3)
 func (cl *Claim) Ack(ctx context.Context, ops ...etcd.Op) error {
@@ -274,7 +296,7 @@ func (cl *Claim) Nack(ctx context.Context, delay time.Duration) error {
 			unknown = err
 		}
 		if !retriable(err) || !pause(ctx, failures) {
-			return cl.finish("Nack", false, errors.Join(unknown, err))
+			return cl.finish("Nack", false, call.Join(unknown, err))
 		}
 	}
 }

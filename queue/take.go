@@ -206,7 +206,7 @@ func (a *attempt) sessionLost(ctx context.Context) error {
 	for failures := 0; a.s.Err() == nil; failures++ {
 		_, err := a.q.client.KeepAliveOnce(ctx, etcd.KeepAliveRequest{ID: a.s.Lease().ID})
 		if err != nil && !errors.Is(err, etcd.ErrLeaseNotFound) && !retriable(err) || !pause(ctx, failures) {
-			return errors.Join(err, context.Cause(ctx))
+			return call.Join(err, context.Cause(ctx))
 		}
 	}
 	return nil

@@ -228,7 +228,7 @@ func (v *view) apply(step follow.Step) {
 	v.giveLocked()
 	v.mu.Unlock()
 	for _, cl := range lost {
-		cl.lose(errDeleted)
+		cl.deleted()
 	}
 	for _, cl := range missed {
 		cl.vanish()

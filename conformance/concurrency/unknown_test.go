@@ -3,6 +3,7 @@ package concurrency
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,5 +178,66 @@ func TestFenceFaults(t *testing.T) {
 				t.Errorf("the guard of an ended session: %v, %v", resp, err)
 			}
 		})
+	}
+}
+
+// A guarded write whose context ends with the lock while its outcome is unknown is no loss that
+// has applied nothing: errors.Is does not find one. The text says why the context ended.
+func TestUnknownIsNoLoss(t *testing.T) {
+	t.Parallel()
+	txn := func(key string) etcd.TxnRequest {
+		return etcd.TxnRequest{Then: []etcd.Op{etcd.PutRequest{Key: key}}}
+	}
+	abandon := func(t *testing.T, co *concurrency.Coordinator, _ *concurrency.Leadership) {
+		must[*concurrency.Session](t)(co.Session(t.Context())).Abandon()
+	}
+	resign := func(t *testing.T, _ *concurrency.Coordinator, ld *concurrency.Leadership) {
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = ld.Resign(ended)
+	}
+	for what, end := range map[string]func(*testing.T, *concurrency.Coordinator, *concurrency.Leadership){"lost": abandon, "resigned": resign} {
+		for method, write := range map[string]func(ld *concurrency.Leadership, key string) error{
+			"Txn":      func(ld *concurrency.Leadership, key string) error { return second(ld.Txn(ld.Context(), txn(key))) },
+			"Proclaim": func(ld *concurrency.Leadership, key string) error { return ld.Proclaim(ld.Context(), []byte(key)) },
+		} {
+			t.Run(method+" "+what, func(t *testing.T) {
+				t.Parallel()
+				c, f := testbed.Faulty(t, etcd.Config{})
+				co, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.OwnName(t)
+				ld := must[*concurrency.Leadership](t)(co.Election(name, concurrency.ElectionConfig{}).Campaign(testbed.Within(t, 20*time.Second)))
+				hit := f.Arm(onefault.Stall, name+"-x")
+				writing := testbed.Async(func() (int, error) { return 0, write(ld, name+"-x") })
+				<-hit
+				end(t, co, ld)
+				_, err := testbed.Await(t, writing)
+				if !etcd.MaybeApplied(err) || etcd.Temporary(err) || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), context.Cause(ld.Context()).Error()) {
+					t.Errorf("%v", err)
+				}
+				for _, nothing := range []error{concurrency.ErrLockLost, concurrency.ErrNotHeld, concurrency.ErrNotLeader} {
+					if errors.Is(err, nothing) {
+						t.Errorf("%v says %q", err, nothing)
+					}
+				}
+			})
+		}
+	}
+}
+
+// The first copy of what ends Once is applied, its answer is lost, and the second copy is refused
+// because the lock's key is gone: Once does not know, and does not say that nothing was applied.
+func TestOnceAppliedAndLost(t *testing.T) {
+	t.Parallel()
+	c, f := testbed.Faulty(t, etcd.Config{})
+	co, plain, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	_, err := co.Once(testbed.Within(t, 20*time.Second), name, func(context.Context) ([]byte, []etcd.Op, error) {
+		f.Arm(onefault.LoseAnswer, name+".done")
+		return []byte("v"), []etcd.Op{etcd.DeleteRequest{Key: keys(t, plain, name)[0].Key}}, nil
+	})
+	if !etcd.MaybeApplied(err) || errors.Is(err, concurrency.ErrLockLost) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
+	}
+	if kv := testbed.Get(t, plain, name+".done"); string(kv.Value) != "v" {
+		t.Errorf("what was applied: %+v", kv)
 	}
 }

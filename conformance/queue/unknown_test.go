@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -292,4 +293,47 @@ func TestDeadFaults(t *testing.T) {
 			t.Errorf("left: %v", left)
 		}
 	})
+}
+
+// The context of a claim ends with the session also while Ack or Nack waits for an answer, and
+// ends the wait. What became of the item is not known, so errors.Is finds no loss that has
+// applied nothing.
+func TestSettlingWhileTheSessionEnds(t *testing.T) {
+	t.Parallel()
+	for method, settle := range map[string]func(cl *queue.Claim, key string) error{
+		"Ack":  func(cl *queue.Claim, key string) error { return cl.Ack(cl.Context(), put(key, "1")) },
+		"Nack": func(cl *queue.Claim, _ string) error { return cl.Nack(cl.Context(), 0) },
+	} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			c, f := testbed.Faulty(t, etcd.Config{})
+			name := testbed.OwnName(t)
+			co := testbed.Coordinate(t, c, concurrency.Config{})
+			q := open(t, co, queue.Config{Name: name})
+			add(t, q, named("warm up", "x")...)
+			ack(t, take(t, q))
+			cl := take(t, q)
+			hit := f.Arm(onefault.Stall, cl.Key())
+			settling := testbed.Async(func() (int, error) { return 0, settle(cl, name+"-done") })
+			<-hit
+			s, err := co.Session(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Abandon()
+			if cause := lost(t, cl); !errors.Is(cause, queue.ErrClaimLost) || !errors.Is(cause, concurrency.ErrSessionLost) {
+				t.Errorf("the context: %v", cause)
+			}
+			_, err = testbed.Await(t, settling)
+			if !etcd.MaybeApplied(err) || errors.Is(err, queue.ErrClaimLost) || !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v", method, err)
+			}
+			if text := err.Error(); strings.Count(text, queue.ErrClaimLost.Error()) != 1 || strings.Contains(text, "\n") {
+				t.Errorf("%s: %q", method, text)
+			}
+			if err := cl.Ack(t.Context()); !errors.Is(err, queue.ErrSettled) {
+				t.Errorf("after that: %v", err)
+			}
+		})
+	}
 }
