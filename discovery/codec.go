@@ -16,7 +16,8 @@ type Codec interface {
 	// Encode returns the value for an instance.
 	Encode(Instance) ([]byte, error)
 	// Decode reads a value. It sets Addr and Metadata; the other fields are set already. It
-	// keeps no part of value. With an error the key is left out of the set.
+	// keeps no part of value. With an error, or a panic, the key is left out of the set: it is
+	// one of [Set.Undecodable].
 	Decode(value []byte, into *Instance) error
 }
 

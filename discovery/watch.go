@@ -14,6 +14,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/internal/backoff"
 	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/callback"
 	"silly.store/etcd/internal/follow"
 )
 
@@ -254,17 +255,20 @@ func (w *Watcher) report(err error) {
 
 // take takes what the follower hands on.
 func (w *Watcher) take(step follow.Step) {
-	now := time.Now()
+	now, instances := time.Now(), w.readings(step.Changes)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.trouble = nil
 	reset := w.epoch != 0 && step.Epoch != w.epoch
 	w.epoch, w.rev, w.read = step.Epoch, step.Revision, true
-	for _, ch := range step.Changes {
-		if ch.New == nil {
+	for n, ch := range step.Changes {
+		switch {
+		case ch.New == nil:
 			w.roster.remove(ch.Old.Key, now, reset)
-		} else {
-			w.decodeLocked(ch.New, now)
+		case instances[n] != nil:
+			w.roster.add(ch.New.Key, *instances[n])
+		case w.isInstance(ch.New):
+			w.roster.unreadable(ch.New.Key, now)
 		}
 	}
 	if !w.follower.Waiting() {
@@ -272,19 +276,34 @@ func (w *Watcher) take(step follow.Step) {
 	}
 }
 
-// decodeLocked takes a pair that was put.
-func (w *Watcher) decodeLocked(kv *etcd.KeyValue, now time.Time) {
-	id := kv.Key[len(w.config.Service)+1:]
-	if !w.config.Nested && strings.Contains(id, "/") {
-		return
+// readings are the instances that were put, by the index of the change; nil: none. The caller
+// holds no lock, because the codec is the user's.
+func (w *Watcher) readings(changes []follow.Change) []*Instance {
+	instances := make([]*Instance, len(changes))
+	for n, ch := range changes {
+		if ch.New == nil || !w.isInstance(ch.New) {
+			continue
+		}
+		if i, err := w.decode(ch.New); err == nil {
+			instances[n] = &i
+		}
 	}
-	i := Instance{Service: w.config.Service, ID: id}
-	if err := w.config.Codec.Decode(kv.Value, &i); err != nil {
-		w.roster.unreadable(kv.Key, now)
-		return
-	}
-	i.Service, i.ID, i.Revision = w.config.Service, id, kv.ModRevision
-	w.roster.add(kv.Key, i)
+	return instances
+}
+
+// isInstance reports whether a pair is that of an instance.
+func (w *Watcher) isInstance(kv *etcd.KeyValue) bool {
+	return w.config.Nested || !strings.Contains(w.idOf(kv), "/")
+}
+
+func (w *Watcher) idOf(kv *etcd.KeyValue) string { return kv.Key[len(w.config.Service)+1:] }
+
+func (w *Watcher) decode(kv *etcd.KeyValue) (i Instance, err error) {
+	defer callback.Report(nil).Recover("WatchConfig.Codec", &err)
+	i = Instance{Service: w.config.Service, ID: w.idOf(kv)}
+	err = w.config.Codec.Decode(kv.Value, &i)
+	i.Service, i.ID, i.Revision = w.config.Service, w.idOf(kv), kv.ModRevision
+	return i, err
 }
 
 const (

@@ -79,6 +79,48 @@ func TestWatch(t *testing.T) {
 }
 
 // While etcd is away the last set stays, and says so; what has changed meanwhile comes as a
+// panicking is a codec that cannot take each value, and looks at the watcher meanwhile.
+type panicking struct {
+	discovery.Plain
+	watcher func() *discovery.Watcher
+}
+
+func (p panicking) Decode(value []byte, into *discovery.Instance) error {
+	p.watcher().Current()
+	if string(value) == "bad" {
+		panic("bad")
+	}
+	return p.Plain.Decode(value, into)
+}
+
+// A value whose codec panics is one that cannot be read, and the watch goes on.
+func TestCodecPanics(t *testing.T) {
+	t.Parallel()
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	put(t, c, etcd.PutRequest{Key: name + "/a", Value: []byte("1")})
+	put(t, c, etcd.PutRequest{Key: name + "/b", Value: []byte("bad")})
+	made := make(chan struct{})
+	var w *discovery.Watcher
+	codec := panicking{watcher: func() *discovery.Watcher { <-made; return w }}
+	w, err := discovery.Watch(c, discovery.WatchConfig{Service: name, Codec: codec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(made)
+	defer w.Close()
+	for set, err := range w.All(testbed.Within(t, 20*time.Second)) {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case len(set.Instances) == 2 && len(set.Undecodable) == 0:
+			return
+		case ids(set.Instances) != "a" || len(set.Undecodable) != 1 || set.Undecodable[0] != name+"/b":
+			t.Fatalf("%+v", set)
+		}
+		put(t, c, etcd.PutRequest{Key: name + "/b", Value: []byte("2")})
+	}
+}
+
 // difference, after a compaction too.
 func TestStale(t *testing.T) {
 	t.Parallel()
