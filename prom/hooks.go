@@ -2,6 +2,7 @@ package etcdprom
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -24,12 +25,13 @@ var writes = []string{"Put", "Delete", "Txn", "Batch", "Grant", "Revoke"}
 // [etcd.Config.Hooks]. Join them with others by [etcd.JoinHooks]. Several clients may be
 // given the same hooks: their metrics are then those of all of them.
 //
-// The error is reg's, when one of the metrics is registered already.
+// The error names the metric and wraps reg's, when it is registered already: call Hooks once
+// for each reg.
 func Hooks(reg prometheus.Registerer) (etcd.Hooks, error) {
 	m := newMeter()
 	for _, c := range []prometheus.Collector{m.calls, m.unknown, m.retries, m.delivered, m.lag, m.stale, m.margin} {
 		if err := reg.Register(c); err != nil {
-			return etcd.Hooks{}, err
+			return etcd.Hooks{}, fmt.Errorf("etcdprom: Hooks: %s: %w", described(c), err)
 		}
 	}
 	for _, op := range writes {
@@ -47,6 +49,13 @@ func Hooks(reg prometheus.Registerer) (etcd.Hooks, error) {
 		WatchStale:   func(etcd.WatchStaleInfo) { m.stale.Inc() },
 		LeaseRenewed: func(r etcd.LeaseRenewInfo) { m.margin.Observe(r.Margin.Seconds()) },
 	}, nil
+}
+
+// described is how a metric describes itself, with its name.
+func described(c prometheus.Collector) string {
+	descs := make(chan *prometheus.Desc, 1) // each of the meter's has one
+	c.Describe(descs)
+	return (<-descs).String()
 }
 
 // meter has the metrics.

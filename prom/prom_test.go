@@ -2,6 +2,7 @@ package etcdprom_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -63,6 +64,20 @@ func metric(t *testing.T, reg *prometheus.Registry, name string, words ...string
 		}
 	}
 	return sum
+}
+
+// Hooks that are registered twice say which metric is there, and of which package.
+func TestHooksTwice(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	if _, err := etcdprom.Hooks(reg); err != nil {
+		t.Fatal(err)
+	}
+	_, err := etcdprom.Hooks(reg)
+	var already prometheus.AlreadyRegisteredError
+	if !errors.As(err, &already) || !strings.HasPrefix(err.Error(), "etcdprom: Hooks: ") || !strings.Contains(err.Error(), `"etcd_client_operation_duration_seconds"`) {
+		t.Errorf("error %v", err)
+	}
 }
 
 // Each fault shows in the metric that an alert looks at.

@@ -3,6 +3,7 @@ package grpcresolver
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,6 +119,28 @@ func TestEmpty(t *testing.T) {
 		}
 	}
 	t.Error("calls still succeed")
+}
+
+// While a service has no instances, the error of a call names it, with gRPC's default policy;
+// round_robin has an error that it always says.
+func TestEmptyIsNamed(t *testing.T) {
+	t.Parallel()
+	co, name := testbed.Coordinate(t, testbed.Connect(t, etcd.Config{}), concurrency.Config{}), testbed.OwnName(t)
+	conn := dial(t, testbed.Connect(t, etcd.Config{}), name, "pick_first")
+	named := func() bool {
+		_, err := call(testbed.Within(t, 20*time.Second), conn)
+		return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), `the service "`+name+`" has no instances`)
+	}
+	testbed.Eventually(t, "an error that names the service", named)
+	a := serve(t, co, discovery.Instance{Service: name, ID: "a"})
+	ctx := testbed.Within(t, 20*time.Second)
+	if _, err := call(ctx, conn, grpc.WaitForReady(true)); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.reg.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	testbed.Eventually(t, "an error that names the service, after the last instance is gone", named)
 }
 
 func TestRefused(t *testing.T) {

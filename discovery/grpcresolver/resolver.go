@@ -124,6 +124,9 @@ func (r *instances) run() {
 			// Its error says that the policy did not like the set. Asking again would bring
 			// the same.
 			_ = r.cc.UpdateState(resolver.State{Endpoints: endpoints(set.Instances)})
+			if len(set.Instances) == 0 { // or calls fail with "produced zero addresses"
+				r.cc.ReportError(fmt.Errorf("grpcresolver: the service %q has no instances", r.service))
+			}
 			first = false
 		}
 	}
