@@ -234,10 +234,11 @@ func (cl *Claim) guards() []etcd.Compare {
 
 // Ack removes the item and applies the operations in one transaction, exactly once: the
 // operations are applied if and only if this claim has acknowledged the item, and no other
-// claim of it ever has. Operations may be nested transactions. They must not touch keys
-// of the queue.
+// claim of it ever has. Operations may be nested transactions. With etcd's limit of 128
+// operations (--max-txn-ops) there may be 123. They must not put or delete keys of the queue.
 //
-// Errors: ErrClaimLost, ErrSettled and those of [etcd.Client.Txn]. Nothing was applied with
+// Errors: ErrClaimLost, ErrSettled, etcd.ErrTooManyOps, etcd.ErrInvalidRequest for an operation
+// on a key of the queue, and those of [etcd.Client.Txn]. Nothing was applied with
 // the first two, and with others that are not [etcd.MaybeApplied]: the claim goes on then,
 // and Ack or Nack may be called again. Where the error is MaybeApplied, the claim is over:
 // the item is either acknowledged, operations included, or free again, and errors.Is finds
@@ -245,6 +246,9 @@ func (cl *Claim) guards() []etcd.Compare {
 //
 // etcd: KV/Txn (since 3.3)
 func (cl *Claim) Ack(ctx context.Context, ops ...etcd.Op) error {
+	if err := cl.q.foreign(ops); err != nil {
+		return err
+	}
 	if err := cl.begin(ctx); err != nil {
 		return err
 	}
@@ -258,6 +262,10 @@ func (cl *Claim) Ack(ctx context.Context, ops ...etcd.Op) error {
 		etcd.DeleteRequest{Key: cl.q.root + values + cl.it.id},
 	}, ops...)
 	done, err := cl.q.write(ctx, etcd.TxnRequest{If: cl.guards(), Then: then})
+	if errors.Is(err, etcd.ErrTooManyOps) {
+		err = fmt.Errorf("%d operations: etcd's limit (--max-txn-ops, 128 by default) leaves 123 to the caller of Ack: %w",
+			len(ops), err)
+	}
 	if err == nil && done {
 		cl.q.counters.acked.Add(1)
 	}

@@ -357,3 +357,36 @@ func TestBadInput(t *testing.T) {
 	}
 	ack(t, cl)
 }
+
+// Ack refuses operations that change keys of the queue before anything is sent, and says how many
+// operations there may be; the claim goes on.
+func TestAckRefusals(t *testing.T) {
+	t.Parallel()
+	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	q := process(t, queue.Config{Name: name})
+	add(t, q, named("x", "y")...)
+	cl := take(t, q)
+	for _, op := range []etcd.Op{
+		put(name+"/v/z", "1"), etcd.DeleteRequest{Key: cl.Key()}, etcd.DeleteRequest{Key: name, Prefix: true},
+		etcd.DeleteRequest{Key: name + "/i/", Prefix: true}, etcd.DeleteRequest{Key: name, FromKey: true},
+		etcd.DeleteRequest{Key: name + "/a", RangeEnd: name + "/c/z"}, etcd.DeleteRequest{All: true},
+		etcd.TxnRequest{Else: []etcd.Op{put(name+"/x/z", "1")}},
+	} {
+		if err := cl.Ack(t.Context(), op); !errors.Is(err, etcd.ErrInvalidRequest) || !strings.Contains(err.Error(), "a key of the queue") {
+			t.Errorf("%+v: %v", op, err)
+		}
+	}
+	var ops []etcd.Op
+	for i := range 124 {
+		ops = append(ops, put(fmt.Sprint(name, "-done", i), "1"))
+	}
+	if err := cl.Ack(t.Context(), ops...); !errors.Is(err, etcd.ErrTooManyOps) || !strings.Contains(err.Error(), "leaves 123") {
+		t.Errorf("124 operations: %v", err)
+	}
+	ops[0] = etcd.DeleteRequest{Key: name + "-", RangeEnd: name + "-d"}
+	ack(t, cl, ops[:123]...)
+	ack(t, take(t, q), put(name+"/result", "1"))
+	if got := stored(t, c, name+"/result"); got != "1" {
+		t.Errorf("a key that is none of the queue's: %q", got)
+	}
+}
