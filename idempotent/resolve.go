@@ -95,7 +95,9 @@ func (w *Writer) later(l *lane, write *write, err error) error {
 //
 // Errors: ErrNotApplied; etcd.ErrInvalidRequest if err is not one of this Writer's; otherwise
 // the write's outcome is still unknown: err and why. The history that would tell is compacted
-// (etcd.ErrCompacted) when the lease of the lane was lost and nobody could ask in time.
+// (etcd.ErrCompacted) when the lease of the lane was lost and nobody could ask in time. The
+// lease of an ID, or that of its ticket, that somebody has revoked leaves no trace either:
+// Resolve then returns at once, and the outcome stays unknown.
 //
 // etcd: KV/Txn (since 3.3)
 func (w *Writer) Resolve(ctx context.Context, err error) (*Result, error) {

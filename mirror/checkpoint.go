@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"silly.store/etcd"
 	"silly.store/etcd/internal/backoff"
@@ -39,12 +40,42 @@ type checkpoint struct {
 	Keys     int64  `json:"keys"` // how many the source has at Revision
 }
 
+// stored is a checkpoint as its key has it. JSON has no place for bytes that are not UTF-8, so
+// prefixes with such bytes are in base64 as well, and only such ones.
+type stored struct {
+	checkpoint
+	PrefixBytes []byte `json:"prefix_bytes,omitempty"`
+	DestBytes   []byte `json:"dest_bytes,omitempty"`
+}
+
 func (c *checkpoint) encode() []byte {
-	b, err := json.Marshal(c)
+	s := stored{checkpoint: *c}
+	if !utf8.ValidString(c.Prefix) {
+		s.PrefixBytes = []byte(c.Prefix)
+	}
+	if !utf8.ValidString(c.Dest) {
+		s.DestBytes = []byte(c.Dest)
+	}
+	b, err := json.Marshal(&s)
 	if err != nil {
 		panic(err) // the fields can all be written
 	}
 	return b
+}
+
+func (c *checkpoint) decode(value []byte) error {
+	var s stored
+	if err := json.Unmarshal(value, &s); err != nil {
+		return err
+	}
+	*c = s.checkpoint
+	if s.PrefixBytes != nil {
+		c.Prefix = string(s.PrefixBytes)
+	}
+	if s.DestBytes != nil {
+		c.Dest = string(s.DestBytes)
+	}
+	return nil
 }
 
 // guard is the checkpoint of a run and what is known of its key.
@@ -72,7 +103,7 @@ func (g *guard) read(ctx context.Context) (checkpoint, *etcd.GetResponse, error)
 		return found, nil, err
 	}
 	if kv, ok := resp.First(); ok {
-		if err := json.Unmarshal(kv.Value, &found); err != nil {
+		if err := found.decode(kv.Value); err != nil {
 			return found, nil, fmt.Errorf("mirror: the target's key %q holds no checkpoint: %w", g.key, err)
 		}
 	}
@@ -135,7 +166,7 @@ func (g *guard) put(ctx context.Context, ops []etcd.Op, next checkpoint) error {
 // explain says what it means that the checkpoint is not what was expected.
 func (g *guard) explain(kv *etcd.KeyValue) error {
 	var found checkpoint
-	if err := json.Unmarshal(kv.Value, &found); err == nil && found.Owner != g.Owner && found.Generation >= g.Generation {
+	if err := found.decode(kv.Value); err == nil && found.Owner != g.Owner && found.Generation >= g.Generation {
 		return ErrSuperseded
 	}
 	return errMoved
@@ -223,7 +254,7 @@ func (m *Mirror) findReverse(ctx context.Context, target uint64) error {
 	for i := range resp.KVs {
 		kv := &resp.KVs[i]
 		var other checkpoint
-		if !strings.HasSuffix(kv.Key, "/"+strconv.FormatUint(target, 16)) || json.Unmarshal(kv.Value, &other) != nil {
+		if !strings.HasSuffix(kv.Key, "/"+strconv.FormatUint(target, 16)) || other.decode(kv.Value) != nil {
 			continue
 		}
 		if overlap(other.Dest, m.config.Prefix) && overlap(other.Prefix, m.config.DestPrefix) {

@@ -48,6 +48,9 @@ func TestOddPrefixes(t *testing.T) {
 			t.Errorf("%q to %q: the neighbour %q has changed: %v, %v", p.from, p.to, p.behind, kv, err)
 		}
 		s.stopped(end)
+		m, end = s.begin() // finds its checkpoint
+		s.reaches(m, s.put("", "later"))
+		s.stopped(end)
 	}
 }
 
