@@ -27,7 +27,7 @@ BENCHSTAT = $(BIN)/benchstat
 # since neighbours are requests that a test's own server counts;
 # and what "make test" runs of it.
 INSIDE = ./conformance/client ./conformance/stm ./conformance/sequence ./conformance/cache ./conformance/concurrency
-NOT_INSIDE = Close|ProxyStatuses
+NOT_INSIDE = Close|ProxyStatuses|UserAgent
 QUICK_INSIDE = ^(TestPut|TestDelete|TestGet|TestOpenRanges|TestCompareTargets|TestTxn.*|TestRange|TestRangeBreak|TestBatch.*|TestWatchFields|TestWatchWideRanges|TestWatchRevisionsAreAtomic|TestWatchStartsExactly|TestWatchProgress|TestPagingByHandEnds|TestEmptyRanges.*|TestRevokeDeletesKeys|TestTTL|TestKeepAliveStream|TestCounter.*|TestTransfers)$$
 
 LOG = $(CURDIR)/.cache/test.log

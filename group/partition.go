@@ -80,7 +80,7 @@ func (g *Group) serve(ctx context.Context, index int) {
 }
 
 // own calls the function as long as the partition is owned and to be owned.
-func (g *Group) own(ctx context.Context, p *Partition) {
+func (g *Group) own(ctx context.Context, p *Partition) { //nolint:contextcheck // held ends with ctx too
 	// A child of the lock's context: it has ended before any call says that the lock is lost.
 	held, end := context.WithCancelCause(p.l.Context())
 	stop := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
@@ -101,9 +101,9 @@ func (g *Group) own(ctx context.Context, p *Partition) {
 		if time.Since(began) > pauses.Cap {
 			failures = 0
 		}
-		call.Sleep(held, pauses.Jittered(failures))
+		call.Sleep(held, pauses.Jittered(failures)) //nolint:contextcheck // held ends with ctx too
 	}
-	g.log(ctx, "leaves a partition", "partition", p.Index, "cause", context.Cause(held))
+	g.log(ctx, "leaves a partition", "partition", p.Index, "cause", context.Cause(held)) //nolint:contextcheck // ctx is that of the call
 	g.mark(p, false)
 	if err := g.release(p); err != nil && !errors.Is(err, concurrency.ErrLockLost) {
 		g.log(ctx, "releasing a partition goes on in the background", "partition", p.Index, "error", err)
