@@ -48,8 +48,12 @@ func (c cluster) of(t testing.TB, addresses ...string) *Set {
 	return s
 }
 
-// pick is Pick with a context that ends in a minute.
+// pick is what a call does, with a context that ends in a minute: Up, and Pick if that finds
+// none.
 func pick(s *Set, lane Lane) (Picked, error) {
+	if p, ok := s.Up(lane); ok {
+		return p, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return s.Pick(ctx, lane)

@@ -82,14 +82,14 @@ func (v *view) dialOrder(lane Lane) []*member {
 	return order
 }
 
-// step starts the next dial, if next or when one has failed, and takes a
-// fit connection if there is one: the dial is then for later calls. If there is
-// none it returns what is closed when a dial has ended; nil when all have.
+// step takes a fit connection if there is one, which may have come up since the caller
+// saw none. Otherwise it starts the next dial, if next or when one has failed, and returns
+// what is closed when a dial has ended; nil when all have.
 func (r *dialRace) step(next bool) (Picked, <-chan struct{}, error) {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p, ok := r.view.anyFit(r.lane, nil); ok && !next {
+	if p, ok := r.view.anyFit(r.lane, nil); ok {
 		return p, nil, nil
 	}
 	for next = next || r.openLocked() < r.open; ; next = true {

@@ -149,10 +149,10 @@ func (s *Set) Up(lane Lane) (Picked, bool) {
 	return p, ok
 }
 
-// Pick brings up members, a random one first and the next when that takes long,
-// and takes the first that is up and fit. One that is not fit will do when there
-// is no other. When every member has refused it fails at once, with an
-// *UnreachableError as the cause.
+// Pick is for when [Set.Up] has found none. It takes what is up and fit by now. Otherwise it
+// brings up members, a random one first and the next when that takes long, and takes the
+// first that is fit. One that is not fit will do when there is no other. When every member
+// has refused it fails at once, with an *UnreachableError as the cause.
 func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
 	for {
 		r := dialRace{s: s, lane: lane, view: s.view.Load()}
