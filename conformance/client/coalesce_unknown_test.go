@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func TestCoalescedUnknown(t *testing.T) {
 		t.Run("Put "+name, func(t *testing.T) {
 			t.Parallel()
 			for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll, RetrySleep: time.Millisecond}) {
-				p, puts := cutPuts(t, w, stalled)
+				puts := cutPuts(t, w, stalled)
 				for i := range puts {
 					err := await(t, puts[i].done)
 					e := wants(t, err, etcd.ErrUnavailable, etcd.OutcomeUnknown)
@@ -28,18 +29,18 @@ func TestCoalescedUnknown(t *testing.T) {
 						t.Errorf("error %+v", e)
 					}
 				}
-				checkVersions(t, w, p, len(puts), applied, applied)
+				checkVersions(t, w, puts, applied, applied)
 			}
 		})
 		t.Run("Put at least once "+name, func(t *testing.T) {
 			t.Parallel()
 			for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll, RetrySleep: time.Millisecond, RetryWrites: etcd.AtLeastOnce}) {
-				p, puts := cutPuts(t, w, stalled)
+				puts := cutPuts(t, w, stalled)
 				succeed(t, w.fillers...)
 				for i := range puts {
 					succeed(t, puts[i].done)
 				}
-				checkVersions(t, w, p, len(puts), 1, 1+applied)
+				checkVersions(t, w, puts, 1, 1+applied)
 			}
 		})
 		t.Run("Delete "+name, func(t *testing.T) {
@@ -47,9 +48,9 @@ func TestCoalescedUnknown(t *testing.T) {
 			for w := range crowds(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll, RetrySleep: time.Millisecond}) {
 				p := ownKeys(t)
 				w.hold(stalled, deleting(t.Context(), w.Client, p))
-				deletes := make([]deleter, 8)
-				for i := range deletes {
-					deletes[i].req.Key = fmt.Sprint(p, i)
+				deletes := make([]deleter, queuedCalls)
+				for i, key := range longKeys(p) {
+					deletes[i].req.Key = key
 					deletes[i].done = w.queue(deletes[i].call(t.Context(), w.Client))
 				}
 				if !w.cut(nil) {
@@ -68,8 +69,8 @@ func TestCoalescedUnknown(t *testing.T) {
 				p := ownKeys(t)
 				w.hold(stalled, reading(t, w.Client, p))
 				var gets []<-chan error
-				for i := range 8 {
-					gets = append(gets, w.queue(reading(t, w.Client, fmt.Sprint(p, i))))
+				for _, key := range longKeys(p) {
+					gets = append(gets, w.queue(reading(t, w.Client, key)))
 				}
 				if !w.cut(nil) {
 					continue
@@ -78,6 +79,22 @@ func TestCoalescedUnknown(t *testing.T) {
 			}
 		})
 	}
+}
+
+const (
+	queuedCalls = 8
+	// longKey is the least length of a queued call's key. The proxy has carried their shared
+	// request when it has carried so much of each; what else the client sends, an earlier call or a
+	// PING, is far shorter.
+	longKey = 1 << 10
+)
+
+// longKeys are the keys of the queued calls.
+func longKeys(prefix string) (keys []string) {
+	for i := range queuedCalls {
+		keys = append(keys, fmt.Sprint(prefix, strings.Repeat("k", longKey), i))
+	}
+	return keys
 }
 
 // cut ends the connection when the calls that share are in flight and, if given,
@@ -89,7 +106,7 @@ func (w *crowd) cut(reached func() bool) bool {
 		return false
 	}
 	w.sent()
-	w.until("the request to leave", func() bool { return w.proxy.Carried(etcdtest.ToServer) > before })
+	w.until("the request to leave", func() bool { return w.proxy.Carried(etcdtest.ToServer) >= before+queuedCalls*longKey })
 	if reached != nil {
 		eventually(w.t, "the request to be applied", reached)
 	}
@@ -99,30 +116,30 @@ func (w *crowd) cut(reached func() bool) bool {
 }
 
 // cutPuts makes puts that share a request, and cuts their connection.
-func cutPuts(t *testing.T, w *crowd, stalled etcdtest.Way) (prefix string, puts []putter) {
+func cutPuts(t *testing.T, w *crowd, stalled etcdtest.Way) []putter {
 	t.Helper()
 	p, direct := ownKeys(t), connect(t, etcd.Config{})
 	w.hold(stalled, putting(t.Context(), w.Client, p))
-	puts = make([]putter, 8)
-	for i := range puts {
-		puts[i].req.Key = fmt.Sprint(p, i)
+	puts := make([]putter, queuedCalls)
+	for i, key := range longKeys(p) {
+		puts[i].req.Key = key
 		puts[i].done = w.queue(puts[i].call(t.Context(), w.Client))
 	}
-	reached := func() bool { return stored(t, direct, p+"0").Version == 1 }
+	reached := func() bool { return stored(t, direct, puts[0].req.Key).Version == 1 }
 	if stalled == etcdtest.ToServer {
 		reached = nil
 	}
 	if !w.cut(reached) {
-		return p, nil
+		return nil
 	}
-	return p, puts
+	return puts
 }
 
-// checkVersions checks how often the keys of prefix were put.
-func checkVersions(t *testing.T, w *crowd, prefix string, n int, low, high int64) {
+// checkVersions checks how often the keys of puts were put.
+func checkVersions(t *testing.T, w *crowd, puts []putter, low, high int64) {
 	t.Helper()
-	for i := range n {
-		if v := stored(t, w.Client, fmt.Sprint(prefix, i)).Version; v < low || v > high {
+	for i := range puts {
+		if v := stored(t, w.Client, puts[i].req.Key).Version; v < low || v > high {
 			t.Errorf("key %d was put %d times, want %d to %d", i, v, low, high)
 		}
 	}
