@@ -12,6 +12,7 @@ import (
 
 	"silly.store/etcd/internal/balance"
 	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/duration"
 )
 
 // Config configures a [Client]. Only Endpoints, or DiscoverySRV in its place, is
@@ -275,7 +276,7 @@ func (c *Config) checkDurations() error {
 		if f.d < 0 && !f.negative {
 			return fmt.Errorf("Config.%s is negative: %v", f.name, f.d)
 		}
-		if err := checkDuration("Config."+f.name, f.d); err != nil {
+		if err := duration.Check("Config."+f.name, f.d); err != nil {
 			return err
 		}
 	}
@@ -316,48 +317,4 @@ func (c *Config) timeout() time.Duration {
 		return defaultTimeout
 	}
 	return max(c.Timeout, 0)
-}
-
-// leastDuration is the shortest duration that the client accepts. Nothing that it waits
-// for is that quick, and `Timeout: 5` is five nanoseconds.
-const leastDuration = time.Millisecond
-
-// unitForgotten reports whether d is positive and too short to be meant.
-func unitForgotten(d time.Duration) bool { return 0 < d && d < leastDuration }
-
-// unitMeant guesses the unit of a duration whose unit is missing; 0 means no guess.
-func unitMeant(d time.Duration) time.Duration {
-	switch {
-	case d < 1000:
-		return time.Second
-	case d < 100_000:
-		return time.Millisecond
-	}
-	return 0
-}
-
-// checkDuration refuses a duration of a request or a configuration whose unit is
-// missing. The error begins with the field's name and suggests the intended value.
-func checkDuration(field string, d time.Duration) error {
-	if !unitForgotten(d) {
-		return nil
-	}
-	switch unitMeant(d) {
-	case time.Second:
-		return fmt.Errorf("%s is %v; did you mean %d * time.Second?", field, d, int64(d))
-	case time.Millisecond:
-		return fmt.Errorf("%s is %v; did you mean %d * time.Millisecond?", field, d, int64(d))
-	}
-	return fmt.Errorf("%s is %v; the shortest is %v", field, d, leastDuration)
-}
-
-// checkDurationText is checkDuration for a duration that was written as text.
-func checkDurationText(d time.Duration) error {
-	if !unitForgotten(d) {
-		return nil
-	}
-	if unit := unitMeant(d); unit > 0 {
-		return fmt.Errorf("is %v; did you mean %v?", d, d*unit)
-	}
-	return fmt.Errorf("is %v; the shortest is %v", d, leastDuration)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/duration"
 )
 
 // ParseDSN reads a configuration from one line, as programs take it from a flag
@@ -307,8 +308,8 @@ func setDuration(to *time.Duration, value string, zero time.Duration) error {
 	if err != nil || d < 0 {
 		return fmt.Errorf("is %q; write a duration like 500ms or 5s", value)
 	}
-	if err := checkDurationText(d); err != nil {
-		return err
+	if duration.Forgotten(d) {
+		return fmt.Errorf("is %v; the shortest is %v", d, duration.Least)
 	}
 	if d == 0 {
 		d = zero

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/duration"
 	"silly.store/etcd/internal/keepalive"
 	"silly.store/etcd/internal/rpc"
 )
@@ -92,7 +93,7 @@ func (r *GrantRequest) wire() (leaseGrantRequest, error) {
 		seconds++
 	}
 	w := leaseGrantRequest{TTL: seconds, ID: r.ID}
-	if err := checkDuration("TTL", r.TTL); err != nil {
+	if err := duration.Check("TTL", r.TTL); err != nil {
 		return w, err
 	}
 	switch {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"silly.store/etcd/internal/balance"
+	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/transport"
 )
 
@@ -79,7 +80,7 @@ func (d *discovery) find(ctx context.Context, secureOnly bool) ([]string, error)
 	}
 	urls, plainErr := d.lookUp(ctx, false)
 	if plainErr != nil {
-		return nil, errors.Join(err, plainErr)
+		return nil, call.Join(err, plainErr)
 	}
 	return urls, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/duration"
 )
 
 // Freshness says how fresh an answer has to be. The zero value is [Local].
@@ -60,8 +61,9 @@ func (f Freshness) check() error {
 		return fmt.Errorf("cache: AtLeast(%d): revisions begin with 1: %w", f.revision, etcd.ErrInvalidRequest)
 	case f.kind == within && f.within <= 0:
 		return fmt.Errorf("cache: Within(%v) is not positive; use Linearizable: %w", f.within, etcd.ErrInvalidRequest)
-	case f.kind == within && f.within < time.Millisecond:
-		return fmt.Errorf("cache: Within(%v): did you mean %d * time.Second? The shortest is a millisecond: %w", f.within, int64(f.within), etcd.ErrInvalidRequest)
+	}
+	if err := duration.Check("Within's duration", f.within); err != nil {
+		return fmt.Errorf("cache: %w: %w", err, etcd.ErrInvalidRequest)
 	}
 	return nil
 }

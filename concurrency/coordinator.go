@@ -1,6 +1,7 @@
 package concurrency
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/callback"
+	"silly.store/etcd/internal/duration"
 )
 
 // Config configures a [Coordinator]. The zero value is valid.
@@ -48,13 +50,14 @@ const (
 
 // filled is the configuration with the meanings of its zeros.
 func (c Config) filled() (Config, error) {
+	if err := cmp.Or(duration.Check("TTL", c.TTL), duration.Check("Grace", c.Grace)); err != nil {
+		return c, err
+	}
 	switch {
 	case c.TTL == 0:
 		c.TTL = defaultTTL
 	case c.TTL < 0:
 		return c, fmt.Errorf("TTL is %v; it must be positive", c.TTL)
-	case c.TTL < time.Millisecond:
-		return c, fmt.Errorf("TTL is %v; did you mean %d * time.Second?", c.TTL, int64(c.TTL))
 	case c.TTL < time.Second:
 		return c, fmt.Errorf("TTL is %v; etcd's leases live for a second at least", c.TTL)
 	case c.TTL > maxTTL:
@@ -68,8 +71,6 @@ func (c Config) filled() (Config, error) {
 		c.Grace = c.TTL / 10
 	case c.Grace < 0:
 		c.Grace = 0
-	case c.Grace < time.Millisecond:
-		return c, fmt.Errorf("Grace is %v; did you mean %d * time.Second?", c.Grace, int64(c.Grace))
 	case c.Grace >= c.TTL/2:
 		return c, fmt.Errorf("Grace is %v; it must be less than half of TTL, which is %v", c.Grace, c.TTL)
 	}
@@ -169,7 +170,7 @@ func (co *Coordinator) Close(ctx context.Context) error {
 	co.hubs.close()
 	co.releaser.close()
 	co.routines.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := call.Join(errs...); err != nil {
 		return fmt.Errorf("concurrency: Close: %w", err)
 	}
 	return nil
@@ -226,7 +227,7 @@ func (co *Coordinator) session(ctx context.Context, suits func(*Session) bool) (
 	co.mu.Unlock()
 	if closed {
 		s.finish(ErrClosed)
-		return nil, errors.Join(ErrClosed, s.revoke(ctx))
+		return nil, call.Join(ErrClosed, s.revoke(ctx))
 	}
 	s.begin() //nolint:contextcheck // a session outlives the call that made it
 	if !suits(s) {

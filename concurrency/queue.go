@@ -10,6 +10,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/duration"
 )
 
 // A queue is all contenders for one name: keys in the order of their create revisions, and
@@ -121,6 +122,9 @@ func (q *queue) check(ctx context.Context) error {
 		return invalid("the name is empty")
 	case q.linger < 0 || q.linger > q.co.config.TTL:
 		return invalid("%q: Linger is %v; it must not be negative, nor above Config.TTL, which is %v", q.name, q.linger, q.co.config.TTL)
+	}
+	if err := duration.Check("Linger", q.linger); err != nil {
+		return invalid("%q: %v", q.name, err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"silly.store/etcd/internal/backoff"
 	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/callback"
+	"silly.store/etcd/internal/duration"
 	"silly.store/etcd/internal/follow"
 )
 
@@ -41,10 +42,11 @@ func (c *WatchConfig) check() error {
 	switch {
 	case c.RemoveDelay < 0:
 		return invalid("WatchConfig.RemoveDelay is %v; it must not be negative", c.RemoveDelay)
-	case c.RemoveDelay > 0 && c.RemoveDelay < time.Millisecond:
-		return invalid("WatchConfig.RemoveDelay is %v; did you mean %d * time.Second?", c.RemoveDelay, int64(c.RemoveDelay))
 	case !(c.MinKeep >= 0 && c.MinKeep <= 1):
 		return invalid("WatchConfig.MinKeep is %v; it is a share, from 0 to 1", c.MinKeep)
+	}
+	if err := duration.Check("WatchConfig.RemoveDelay", c.RemoveDelay); err != nil {
+		return invalid("%v", err)
 	}
 	return checkService(c.Service)
 }

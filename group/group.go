@@ -14,6 +14,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/internal/callback"
+	"silly.store/etcd/internal/duration"
 )
 
 // Config says which group it is, and who joins. Name and Partitions are required, and must be
@@ -57,10 +58,11 @@ func (c Config) filled() (Config, error) {
 		return c, fmt.Errorf("Config.Member is %q; it must be without \"/\"", c.Member)
 	case c.Weight < 0 || c.Weight > maxWeight:
 		return c, fmt.Errorf("Config.Weight is %d; use 1 to %d", c.Weight, maxWeight)
-	case c.Settle > 0 && c.Settle < time.Millisecond:
-		return c, fmt.Errorf("Config.Settle is %v; did you mean %d * time.Second?", c.Settle, int64(c.Settle))
 	case c.Logger != nil && c.Logger.Handler() == nil:
 		return c, errors.New("Config.Logger has no handler; make it with slog.New")
+	}
+	if err := duration.Check("Config.Settle", c.Settle); err != nil {
+		return c, err
 	}
 	c.Logger = callback.Logger(c.Logger, nil)
 	if c.Member == "" {

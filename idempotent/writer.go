@@ -10,6 +10,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
+	"silly.store/etcd/internal/duration"
 )
 
 // Config configures a [Writer]. The zero value is valid.
@@ -38,6 +39,9 @@ const (
 )
 
 func (c Config) filled() (Config, error) {
+	if err := duration.Check("Config.Keep", c.Keep); err != nil {
+		return c, invalid("NewWriter", "%v", err)
+	}
 	switch {
 	case c.Lanes < 0 || c.Lanes > maxLanes:
 		return c, invalid("NewWriter", "Config.Lanes is %d; use 1 to %d, or 0 for %d", c.Lanes, maxLanes, defaultLanes)

@@ -1,7 +1,7 @@
 package lua
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -119,11 +119,11 @@ func appendObject(text []byte, table *glua.LTable, depth int) (_ []byte, err err
 		switch key.(type) {
 		case glua.LString, glua.LNumber, Int64:
 			if _, twice := members[key.String()]; twice {
-				err = errors.Join(err, fmt.Errorf("two members have the name %s", quoted(key.String())))
+				err = cmp.Or(err, fmt.Errorf("two members have the name %s", quoted(key.String())))
 			}
 			members[key.String()] = value
 		default:
-			err = errors.Join(err, fmt.Errorf("cannot encode a %s as a name", key.Type()))
+			err = cmp.Or(err, fmt.Errorf("cannot encode a %s as a name", key.Type()))
 		}
 	})
 	if err != nil {

@@ -299,7 +299,11 @@ func (r *runtime) result() error {
 		cause = nil
 	}
 	if r.failed > 0 {
-		return errors.Join(fmt.Errorf("%w: %s", ErrTask, r.firstFailure), cause)
+		failed := fmt.Errorf("%w: %s", ErrTask, r.firstFailure)
+		if cause != nil {
+			return fmt.Errorf("%w; %w", failed, cause)
+		}
+		return failed
 	}
 	return cause
 }

@@ -2,11 +2,11 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/call"
 )
 
 // pagedReads is how often the source is read piece by piece, when a compaction interrupts
@@ -148,7 +148,7 @@ func differences(want, has iter.Seq2[pair, error]) iter.Seq2[difference, error] 
 				}
 				old, err, more = next()
 			}
-			if failed = errors.Join(failed, err); failed != nil {
+			if failed = call.Join(failed, err); failed != nil {
 				yield(difference{}, failed)
 				return
 			}

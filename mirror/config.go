@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"silly.store/etcd/internal/callback"
+	"silly.store/etcd/internal/duration"
 )
 
 // Config configures a [Mirror].
@@ -42,10 +43,11 @@ func (c Config) filled() (Config, error) {
 		return c, invalid("Config.Checkpoint ends with a slash: %q; the slash is added", c.Checkpoint)
 	case c.Verify < 0:
 		return c, invalid("Config.Verify is %v; it must not be negative", c.Verify)
-	case c.Verify > 0 && c.Verify < time.Millisecond:
-		return c, invalid("Config.Verify is %v; did you mean %d * time.Second?", c.Verify, int64(c.Verify))
 	case c.Logger != nil && c.Logger.Handler() == nil:
 		return c, invalid("Config.Logger has no handler; make it with slog.New")
+	}
+	if err := duration.Check("Config.Verify", c.Verify); err != nil {
+		return c, invalid("%v", err)
 	}
 	c.Logger = callback.Logger(c.Logger, nil)
 	if c.DestPrefix == "" {

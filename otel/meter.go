@@ -1,8 +1,8 @@
 package etcdotel
 
 import (
+	"cmp"
 	"context"
-	"errors"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -25,15 +25,15 @@ type meter struct {
 var seconds = metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 
 func newMeter(in metric.Meter) (*meter, error) {
-	var all error
+	var first error
 	histogram := func(name, description string, buckets metric.HistogramOption) metric.Float64Histogram {
 		h, err := in.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description), buckets)
-		all = errors.Join(all, err)
+		first = cmp.Or(first, err)
 		return h
 	}
 	counter := func(name, unit, description string) metric.Int64Counter {
 		c, err := in.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
-		all = errors.Join(all, err)
+		first = cmp.Or(first, err)
 		return c
 	}
 	m := &meter{
@@ -58,7 +58,7 @@ func newMeter(in metric.Meter) (*meter, error) {
 	}
 	var err error
 	m.connections, err = in.Int64UpDownCounter("db.client.connection.count", metric.WithUnit("{connection}"), metric.WithDescription("Connections that are up."))
-	return m, errors.Join(all, err)
+	return m, cmp.Or(first, err)
 }
 
 func (m *meter) hooks() etcd.Hooks {

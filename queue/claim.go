@@ -10,6 +10,7 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/duration"
 )
 
 // Claim is an item that a worker has taken, from [Queue.Take] to [Claim.Ack] or
@@ -281,6 +282,11 @@ func (cl *Claim) Ack(ctx context.Context, ops ...etcd.Op) error {
 func (cl *Claim) Nack(ctx context.Context, delay time.Duration) error {
 	if delay < 0 {
 		return invalid("the delay is %v; it must not be negative", delay)
+	}
+	if delay < time.Microsecond { // the unit of a queue's clock: below it only a forgotten unit is meant
+		if err := duration.Check("the delay", delay); err != nil {
+			return invalid("%v", err)
+		}
 	}
 	if err := cl.begin(ctx); err != nil {
 		return err

@@ -57,8 +57,12 @@ func TestBadInput(t *testing.T) {
 		"TryLock":      func() error { _, err := m.TryLock(t.Context()); return err },
 		"Holder":       func() error { _, _, err := m.Holder(t.Context()); return err },
 		"nil function": func() error { return co.Mutex("x", concurrency.MutexConfig{}).Do(t.Context(), nil) },
-		"nil context":  func() error { _, err := co.Mutex("x", concurrency.MutexConfig{}).Lock(none); return err },
-		"nil Session":  func() error { _, err := co.Session(none); return err },
+		"no unit": func() error {
+			_, err := co.Mutex("x", concurrency.MutexConfig{Linger: 5}).Lock(t.Context())
+			return err
+		},
+		"nil context": func() error { _, err := co.Mutex("x", concurrency.MutexConfig{}).Lock(none); return err },
+		"nil Session": func() error { _, err := co.Session(none); return err },
 	} {
 		if err := call(); !errors.Is(err, etcd.ErrInvalidRequest) {
 			t.Errorf("%s: %v", what, err)

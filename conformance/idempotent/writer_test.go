@@ -267,7 +267,7 @@ func TestInvalid(t *testing.T) {
 	c := testbed.Connect(t, etcd.Config{})
 	w, co := open(t, c, idempotent.Config{})
 	for field, config := range map[string]idempotent.Config{
-		"Config.Lanes": {Lanes: -1}, "Config.Lanes is 257": {Lanes: 257}, "Config.Keep": {Keep: -1}, "Config.Keep is 1ms": {Keep: time.Millisecond},
+		"Config.Lanes": {Lanes: -1}, "Config.Lanes is 257": {Lanes: 257}, "Config.Keep": {Keep: -1}, "Config.Keep is 1ms": {Keep: time.Millisecond}, "did you mean 30 * time.Second": {Keep: 30},
 		"Config.Keep is 2562047h": {Keep: 1<<63 - 1},
 	} {
 		if _, err := idempotent.NewWriter(t.Context(), co, config); !errors.Is(err, etcd.ErrInvalidRequest) || !strings.Contains(err.Error(), field) {

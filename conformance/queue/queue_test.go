@@ -337,6 +337,7 @@ func TestBadInput(t *testing.T) {
 		//lint:ignore SA1012 that is what is tested
 		"context":   q.Add(nil, queue.Item{}),
 		"delay":     cl.Nack(t.Context(), -1),
+		"no unit":   cl.Nack(t.Context(), 30),
 		"operation": cl.Ack(t.Context(), nil),
 		"ID":        q.Remove(t.Context(), ""),
 	} {
