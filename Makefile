@@ -189,7 +189,7 @@ outdated: ## Direct requirements of every module that have a newer release
 
 ##@ Change it
 
-generate: ## Write the generated code anew
+generate: ## Write the generated code again
 	go generate ./...
 
 check-generate: ## Fail if the generated code is not what the generator writes

@@ -42,7 +42,7 @@ type core struct {
 //
 // The error names the field that is wrong; errors.Is finds ErrInvalidConfig.
 func New(config Config) (*Client, error) {
-	return newClient(config, transport.Dial, (*Config).lookUp)
+	return newClient(config, transport.Dial, (*Config).hostLookup)
 }
 
 // dialFunc is transport.Dial, or what a test has in its place.

@@ -20,7 +20,7 @@ import (
 type endpoints struct {
 	c        *Client
 	tls      *tls.Config
-	srv      *discovery      // nil: the endpoints were given
+	srv      *srvRecords     // nil: the endpoints were given
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	routines sync.WaitGroup // syncing again and again
@@ -52,7 +52,7 @@ func (e *endpoints) applyLocked() bool {
 }
 
 // give replaces the given endpoints and drops those that were learned.
-func (e *endpoints) give(list []balance.Endpoint, srv *discovery) bool {
+func (e *endpoints) give(list []balance.Endpoint, srv *srvRecords) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.given, e.learned, e.srv = list, nil, srv
@@ -270,7 +270,7 @@ func (e *endpoints) learn(answered []learnedEndpoint, members []Member, changes 
 
 // init prepares e; New calls it.
 func (e *endpoints) init(c *Client, config *Config, given []balance.Endpoint) {
-	e.c, e.tls, e.srv, e.given = c, config.TLS.Clone(), config.discovery(), given
+	e.c, e.tls, e.srv, e.given = c, config.TLS.Clone(), config.srvRecords(), given
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if config.SyncInterval > 0 {
 		e.routines.Go(func() { e.syncAgain(config.SyncInterval) })

@@ -5,7 +5,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,24 +16,49 @@ import (
 	"silly.store/etcd"
 )
 
-// Every exported integer type prints as a word.
+// Every exported integer type of every package that users import prints as a word.
 func TestEveryIntegerTypePrints(t *testing.T) {
-	types, stringers := integerTypes(t)
-	if !slices.Contains(types, "SortOrder") || !slices.Contains(types, "LeaseID") {
-		t.Fatalf("found only %v", types)
+	var all []string
+	for _, folder := range publicFolders(t) {
+		types, stringers := integerTypes(t, folder)
+		for _, name := range types {
+			if all = append(all, path.Join(folder, name)); !stringers[name] {
+				t.Errorf("%s in %s has no String method", name, folder)
+			}
+		}
 	}
-	for _, name := range types {
-		if !stringers[name] {
-			t.Errorf("%s has no String method", name)
+	for _, want := range []string{"SortOrder", "LeaseID", "queue/Order", "cache/Presence"} {
+		if !slices.Contains(all, want) {
+			t.Errorf("%s is not among %v", want, all)
 		}
 	}
 }
 
-// integerTypes are the exported types of the package whose underlying type is an
-// integer, and all types with a String method.
-func integerTypes(t *testing.T) (types []string, stringers map[string]bool) {
+// publicFolders are those of the packages that users import.
+func publicFolders(t *testing.T) (folders []string) {
 	t.Helper()
-	paths, err := filepath.Glob("*.go")
+	programs := []string{"bench", "conformance", "examples", "robustness", "tools", "internal", "testdata"}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil || !d.IsDir():
+			return err
+		case path != "." && (slices.Contains(programs, d.Name()) || strings.HasPrefix(d.Name(), ".")):
+			return fs.SkipDir
+		}
+		folders = append(folders, path)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folders
+}
+
+// integerTypes are the exported types of a package whose underlying type is an
+// integer, and all its types with a String method.
+func integerTypes(t *testing.T, folder string) (types []string, stringers map[string]bool) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@ import (
 	"silly.store/etcd/internal/transport"
 )
 
-// discovery finds the members in DNS.
-type discovery struct {
+// srvRecords finds the members in DNS.
+type srvRecords struct {
 	domain   string
 	name     string // of the cluster in the domain; may be empty
 	resolver *net.Resolver
@@ -26,27 +26,27 @@ type discovery struct {
 // for members.
 const networkSRV = "srv"
 
-// endpoint stands for the discovery in the set: it is connected to, which asks
+// endpoint stands for the records in the set: it is connected to, which asks
 // DNS, when there is no other endpoint or none can be reached.
-func (d *discovery) endpoint() balance.Endpoint {
-	name := "SRV records of " + d.domain
-	return balance.Endpoint{Name: name, Finder: true, Target: transport.Target{Network: networkSRV, Address: d.domain}}
+func (s *srvRecords) endpoint() balance.Endpoint {
+	name := "SRV records of " + s.domain
+	return balance.Endpoint{Name: name, Finder: true, Target: transport.Target{Network: networkSRV, Address: s.domain}}
 }
 
-func (d *discovery) service(ssl bool) string {
+func (s *srvRecords) service(ssl bool) string {
 	service := "etcd-client"
 	if ssl {
 		service += "-ssl"
 	}
-	if d.name != "" {
-		service += "-" + d.name
+	if s.name != "" {
+		service += "-" + s.name
 	}
 	return service
 }
 
 // lookUp asks for the records of one service and returns them as URLs.
-func (d *discovery) lookUp(ctx context.Context, ssl bool) ([]string, error) {
-	_, records, err := d.resolver.LookupSRV(ctx, d.service(ssl), "tcp", d.domain)
+func (s *srvRecords) lookUp(ctx context.Context, ssl bool) ([]string, error) {
+	_, records, err := s.resolver.LookupSRV(ctx, s.service(ssl), "tcp", s.domain)
 	if err != nil && len(records) == 0 {
 		return nil, err
 	}
@@ -63,22 +63,22 @@ func (d *discovery) lookUp(ctx context.Context, ssl bool) ([]string, error) {
 		}
 	}
 	if len(urls) == 0 {
-		return nil, fmt.Errorf("_%s._tcp.%s names no host", d.service(ssl), d.domain)
+		return nil, fmt.Errorf("_%s._tcp.%s names no host", s.service(ssl), s.domain)
 	}
 	return urls, nil
 }
 
 // find asks for the members. Records for TLS are preferred, and never given up
 // for plain text where TLS is configured.
-func (d *discovery) find(ctx context.Context, secureOnly bool) ([]string, error) {
-	urls, err := d.lookUp(ctx, true)
+func (s *srvRecords) find(ctx context.Context, secureOnly bool) ([]string, error) {
+	urls, err := s.lookUp(ctx, true)
 	if err == nil || secureOnly {
 		return urls, err
 	}
 	if !isNotFound(err) {
 		return nil, err // not to be taken for "there are none"
 	}
-	urls, plainErr := d.lookUp(ctx, false)
+	urls, plainErr := s.lookUp(ctx, false)
 	if plainErr != nil {
 		return nil, call.Join(err, plainErr)
 	}
@@ -185,21 +185,21 @@ func isName(s string) bool {
 
 // first returns the endpoints with which the set begins.
 func (c *Config) first(parsed []balance.Endpoint) []balance.Endpoint {
-	if d := c.discovery(); d != nil {
-		return []balance.Endpoint{d.endpoint()}
+	if s := c.srvRecords(); s != nil {
+		return []balance.Endpoint{s.endpoint()}
 	}
 	return parsed
 }
 
-func (c *Config) discovery() *discovery {
+func (c *Config) srvRecords() *srvRecords {
 	if c.DiscoverySRV == "" {
 		return nil
 	}
-	return &discovery{c.DiscoverySRV, c.DiscoverySRVName, c.resolver()}
+	return &srvRecords{c.DiscoverySRV, c.DiscoverySRVName, c.resolver()}
 }
 
-// lookUp looks up the hosts of endpoints; nil leaves them to DialContext.
-func (c *Config) lookUp() balance.Resolver {
+// hostLookup looks up the hosts of endpoints; nil leaves them to DialContext.
+func (c *Config) hostLookup() balance.Resolver {
 	if c.DialContext != nil {
 		return nil
 	}

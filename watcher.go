@@ -299,7 +299,8 @@ func (w *Watcher) prevComeLocked(events []Event) bool {
 		ev := &events[i]
 		switch {
 		case ev.PrevKV != nil:
-			w.life.place.prevCame, w.incomplete = true, 0
+			w.prevCameLocked()
+			w.incomplete = 0
 			return true
 		case ev.Type == EventPut && ev.KV.Version == 1: // there was none
 		case w.incomplete < maxIncomplete:

@@ -20,8 +20,8 @@ import (
 // The first confirmation leads to served at once. A later one does not: a member without a
 // leader confirms watches and ends their stream again, in a loop.
 //
-// All transitions are the methods of this file. Each is made with Watcher.mu held, and
-// none is made elsewhere.
+// All transitions are the methods of this file, and no other file writes the field life.
+// Each is made with Watcher.mu held.
 type phase uint8
 
 const (
@@ -46,7 +46,7 @@ func (p phase) String() string {
 // life is the state of a watch. Watcher.mu guards it.
 type life struct {
 	phase phase
-	// stream is set while the watch is placed or confirmed. id is the server's name
+	// stream is set while the watch is placed, confirmed or served. id is the server's name
 	// for it on the stream, once confirmed; seat orders the watches of a stream.
 	stream *watchStream
 	seat   int64
@@ -70,8 +70,8 @@ type life struct {
 	err error // why it has ended; nil before
 }
 
-// placeLocked puts the watch on a stream: waiting → placed. doubt is how many progress
-// responses may still come on the stream that do not know of it.
+// placeLocked puts a watch that waits on a stream: waiting → placed. doubt is how many
+// progress responses may still come on the stream that do not know of it.
 func (w *Watcher) placeLocked(s *watchStream, seat int64, doubt int) {
 	w.life.phase, w.life.stream, w.life.seat = phasePlaced, s, seat
 	w.life.place = placement{doubt: doubt}
@@ -220,6 +220,12 @@ func (w *Watcher) end(err *call.Error) (stream *watchStream, first bool) {
 	call.Signal(w.room)
 	return stream, true
 }
+
+// reportLocked notes that the user has heard that no member serves the watch.
+func (w *Watcher) reportLocked() { w.life.reported = true }
+
+// prevCameLocked notes that the member has sent a previous value.
+func (w *Watcher) prevCameLocked() { w.life.place.prevCame = true }
 
 // onStreamLocked reports whether the watch is on s: nothing of an old stream may reach it.
 func (w *Watcher) onStreamLocked(s *watchStream) bool { return w.life.stream == s }

@@ -2,6 +2,10 @@ package etcd
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +50,17 @@ func TestWatchTransitions(t *testing.T) {
 		transition func(w *Watcher) bool
 		want       map[phase]outcome
 	}{
+		"place": {
+			func(w *Watcher) bool {
+				s := &watchStream{Stream: new(call.Stream), room: 1, wake: make(chan struct{}, 1)}
+				s.kind = w.kindLocked()
+				return s.attach(w) && w.life.stream == s
+			},
+			map[phase]outcome{
+				phaseWaiting: {phasePlaced, true}, phasePlaced: stays(phasePlaced),
+				phaseConfirmed: stays(phaseConfirmed), phaseServed: stays(phaseServed), phaseEnded: stays(phaseEnded),
+			},
+		},
 		"confirm": {
 			func(w *Watcher) bool {
 				before := w.life.phase
@@ -121,6 +136,9 @@ func TestWatchTransitions(t *testing.T) {
 			},
 		},
 	} {
+		if len(test.want) != int(phaseEnded)+1 {
+			t.Errorf("%s is not tried from each phase", name)
+		}
 		for from, want := range test.want {
 			w := lifeOf(from, here)
 			if w.life.phase != from {
@@ -243,6 +261,30 @@ func TestPhaseString(t *testing.T) {
 	for p, want := range map[phase]string{phaseWaiting: "waiting", phasePlaced: "placed", phaseConfirmed: "confirmed", phaseServed: "served", phaseEnded: "ended"} {
 		if p.String() != want {
 			t.Errorf("phase %d is %q", p, p.String())
+		}
+	}
+}
+
+// No other file writes what watchlife.go keeps, so its methods are all transitions.
+func TestLifeIsWrittenInItsFile(t *testing.T) {
+	paths, err := filepath.Glob("watch*.go")
+	if err != nil || len(paths) < 10 {
+		t.Fatalf("%d files, %v", len(paths), err)
+	}
+	writes := regexp.MustCompile(`\.life(\.\w+)*(, [^=\n]+)? (=|\+=|-=) |\.life(\.\w+)*(\+\+|--)|&\w+\.life\b`)
+	if !writes.MatchString("w.life.place.doubt--") || !writes.MatchString("w.life.phase, other = phaseEnded, 1") || writes.MatchString("if w.life.phase == phaseEnded {") {
+		t.Fatal("writes are not told from reads")
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := writes.FindString(string(source)); (found != "") != (path == "watchlife.go") {
+			t.Errorf("%s writes a watch's life: %q", path, found)
 		}
 	}
 }

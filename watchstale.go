@@ -89,7 +89,7 @@ func (w *Watcher) judgeStale(trouble *call.Error) (WatchStaleInfo, staleness) {
 	case interrupted < staleAfter:
 		return WatchStaleInfo{}, mayBecomeStale
 	}
-	w.life.reported = true
+	w.reportLocked()
 	return WatchStaleInfo{
 		Key: w.create.Key, Revision: w.next, Interrupted: interrupted, Err: public(w.unservedLocked(trouble)),
 	}, becameStale

@@ -82,8 +82,8 @@ func (s *watchStream) attach(w *Watcher) bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.life.phase == phaseEnded {
-		return true // meanwhile: nothing to do
+	if w.life.phase != phaseWaiting {
+		return true // it has ended meanwhile: nothing to do
 	}
 	switch {
 	case w.kindLocked() != s.kind:

@@ -34,6 +34,14 @@ const (
 	MutualTLS
 )
 
+// String returns the constant's name, or "TLSMode(9)" for a value that is none of them.
+func (m TLSMode) String() string {
+	if m < NoTLS || m > MutualTLS {
+		return fmt.Sprintf("TLSMode(%d)", int(m))
+	}
+	return [...]string{"NoTLS", "ServerTLS", "MutualTLS"}[m]
+}
+
 // Config describes a server. The zero value is a plain TCP server with etcd's
 // default limits, with fsync off and with its data in a temporary directory. Zero
 // fields keep etcd's default unless they say otherwise.

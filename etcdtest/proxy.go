@@ -43,6 +43,19 @@ const (
 	BothWays = ToServer | ToClient
 )
 
+// String returns the constant's name, or "Way(9)" for a value that is none of them.
+func (w Way) String() string {
+	switch w {
+	case ToServer:
+		return "ToServer"
+	case ToClient:
+		return "ToClient"
+	case BothWays:
+		return "BothWays"
+	}
+	return fmt.Sprintf("Way(%d)", uint8(w))
+}
+
 // Fault is what a [Proxy] does to the traffic that it carries. The zero value is no
 // fault.
 type Fault struct {

@@ -43,6 +43,14 @@ const (
 	Relaxed
 )
 
+// String returns the constant's name in lower case, or "Order(9)" for a value that is none of them.
+func (o Order) String() string {
+	if o > Relaxed {
+		return fmt.Sprintf("Order(%d)", uint8(o))
+	}
+	return [...]string{"strict", "relaxed"}[o]
+}
+
 // Item is a piece of work.
 type Item struct {
 	// ID identifies the item: as long as one with this ID is in the queue or among its
@@ -102,7 +110,7 @@ func New(co *concurrency.Coordinator, config Config) (*Queue, error) {
 	case config.MaxAttempts < 0:
 		return bad("Config.MaxAttempts is %d; use 0 for no limit", config.MaxAttempts)
 	case config.Order > Relaxed:
-		return bad("Config.Order is %d; use Strict or Relaxed", config.Order)
+		return bad("Config.Order is %v; use Strict or Relaxed", config.Order)
 	case config.Writer != nil && config.Writer.Client() != co.Client():
 		return bad("Config.Writer's client is not the Coordinator's; leave it nil, or make one with the same client")
 	}

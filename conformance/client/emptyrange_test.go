@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -38,43 +39,77 @@ func TestPagingByHandEnds(t *testing.T) {
 	}
 }
 
+// However calls are sent: alone, or in company, where an empty range has to stay a range.
 func TestEmptyRangesReadAndDeleteNothing(t *testing.T) {
 	t.Parallel()
-	c := connect(t, etcd.Config{})
-	p := ownKeys(t)
-	put(t, c, p+"a", "1")
-	at := put(t, c, p+"b", "2")
-	for _, r := range emptyRanges(p) {
-		for name, req := range map[string]etcd.GetRequest{
-			"all": {}, "serializable": {Serializable: true}, "count": {CountOnly: true}, "keys": {KeysOnly: true},
-			"of the past": {Revision: at}, "sorted": {SortOrder: etcd.Descend, SortTarget: etcd.SortByValue}, "limited": {Limit: 1},
-		} {
-			req.Key, req.RangeEnd = r[0], r[1]
-			if resp := get(t, c, req); len(resp.KVs) != 0 || resp.Count != 0 || resp.More || resp.Header.Revision < at {
-				t.Errorf("Get %q, %s: %+v", r, name, resp)
+	for _, coalesce := range []etcd.Coalesce{etcd.CoalesceOff, etcd.CoalesceAll} {
+		t.Run(coalesce.String(), func(t *testing.T) {
+			t.Parallel()
+			c := connect(t, etcd.Config{Coalesce: coalesce})
+			p := ownKeys(t)
+			put(t, c, p+"a", "1")
+			at := put(t, c, p+"b", "2")
+			var all sync.WaitGroup
+			for _, r := range emptyRanges(p) {
+				for range 16 {
+					all.Go(func() { rangeIsEmpty(t, c, p, r, at) })
+				}
 			}
-		}
-		ranged := rangeOf(t, c, etcd.GetRequest{Key: r[0], RangeEnd: r[1]})
-		if kvs := collect(t, ranged); len(kvs) != 0 || ranged.Count() != 0 || ranged.Revision() < at {
-			t.Errorf("Range %q: %v, count %d, revision %d", r, kvs, ranged.Count(), ranged.Revision())
-		}
-		deleted, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: r[0], RangeEnd: r[1], PrevKV: true})
-		if err != nil || deleted.Deleted != 0 || deleted.PrevKVs != nil || deleted.Header.Revision < at {
-			t.Errorf("Delete %q: %+v, %v", r, deleted, err)
-		}
-		resp := txn(t, c, etcd.TxnRequest{Then: ops(
-			etcd.GetRequest{Key: r[0], RangeEnd: r[1]}, etcd.DeleteRequest{Key: r[0], RangeEnd: r[1]}, etcd.PutRequest{Key: p + "c"},
-			etcd.TxnRequest{Then: ops(etcd.DeleteRequest{Key: r[0], RangeEnd: r[1]})},
-		)})
-		if got, del := resp.Responses[0].Get, resp.Responses[1].Delete; len(got.KVs) != 0 || got.Count != 0 || del.Deleted != 0 {
-			t.Errorf("Txn of %q: %+v and %+v", r, got, del)
-		}
-		if nested := resp.Responses[3].Txn.Responses[0].Delete; nested.Deleted != 0 {
-			t.Errorf("nested Delete %q: %+v", r, nested)
+			all.Wait()
+			if left := keysOf(get(t, c, etcd.GetRequest{Key: p, Prefix: true}).KVs, p); left != "a b c" {
+				t.Errorf("%q is left", left)
+			}
+		})
+	}
+}
+
+// rangeIsEmpty checks what every operation says of an empty range. It may be called in any
+// goroutine.
+func rangeIsEmpty(t *testing.T, c *etcd.Client, p string, r [2]string, at int64) {
+	for name, req := range map[string]etcd.GetRequest{
+		"all": {}, "serializable": {Serializable: true}, "count": {CountOnly: true}, "keys": {KeysOnly: true},
+		"of the past": {Revision: at}, "sorted": {SortOrder: etcd.Descend, SortTarget: etcd.SortByValue}, "limited": {Limit: 1},
+	} {
+		req.Key, req.RangeEnd = r[0], r[1]
+		if resp, err := c.Get(t.Context(), req); err != nil || len(resp.KVs) != 0 || resp.Count != 0 || resp.More || resp.Header.Revision < at {
+			t.Errorf("Get %q, %s: %+v, %v", r, name, resp, err)
 		}
 	}
-	if left := keysOf(get(t, c, etcd.GetRequest{Key: p, Prefix: true}).KVs, p); left != "a b c" {
-		t.Errorf("%q is left", left)
+	ranged, err := c.Range(t.Context(), etcd.GetRequest{Key: r[0], RangeEnd: r[1]})
+	if err != nil {
+		t.Errorf("Range %q: %v", r, err)
+		return
+	}
+	for kv, err := range ranged.All() {
+		t.Errorf("Range %q: %v, %v", r, kv, err)
+	}
+	if ranged.Count() != 0 || ranged.Revision() < at {
+		t.Errorf("Range %q: count %d, revision %d", r, ranged.Count(), ranged.Revision())
+	}
+	deleted, err := c.Delete(t.Context(), etcd.DeleteRequest{Key: r[0], RangeEnd: r[1], PrevKV: true})
+	if err != nil || deleted.Deleted != 0 || deleted.PrevKVs != nil || deleted.Header.Revision < at {
+		t.Errorf("Delete %q: %+v, %v", r, deleted, err)
+	}
+	if deleted, err = c.Delete(t.Context(), etcd.DeleteRequest{Key: r[0], RangeEnd: r[1]}); err != nil || deleted.Deleted != 0 {
+		t.Errorf("Delete %q without previous values: %+v, %v", r, deleted, err)
+	}
+	resp, err := c.Txn(t.Context(), etcd.TxnRequest{Then: ops(
+		etcd.GetRequest{Key: r[0], RangeEnd: r[1]}, etcd.DeleteRequest{Key: r[0], RangeEnd: r[1]}, etcd.PutRequest{Key: p + "c"},
+		etcd.TxnRequest{Then: ops(etcd.DeleteRequest{Key: r[0], RangeEnd: r[1]})},
+	)})
+	if err != nil {
+		t.Errorf("Txn of %q: %v", r, err)
+		return
+	}
+	if got, del := resp.Responses[0].Get, resp.Responses[1].Delete; len(got.KVs) != 0 || got.Count != 0 || del.Deleted != 0 {
+		t.Errorf("Txn of %q: %+v and %+v", r, got, del)
+	}
+	if nested := resp.Responses[3].Txn.Responses[0].Delete; nested.Deleted != 0 {
+		t.Errorf("nested Delete %q: %+v", r, nested)
+	}
+	results := c.Batch(t.Context(), ops(etcd.GetRequest{Key: r[0], RangeEnd: r[1]}, etcd.DeleteRequest{Key: r[0], RangeEnd: r[1]})...)
+	if err := results.Err(); err != nil || results[0].Get.Count != 0 || results[1].Delete.Deleted != 0 {
+		t.Errorf("Batch of %q: %+v, %v", r, results, err)
 	}
 }
 

@@ -266,7 +266,18 @@ func TestKVAnswersAlike(t *testing.T) {
 		}},
 		del("k05"), del("none"), del("k01", clientv3.WithPrevKV()), del(""),
 		del("k1", clientv3.WithPrefix(), clientv3.WithPrevKV()),
-		del("k02", clientv3.WithRange("k02")).called("an empty range"),
+		del("k02", clientv3.WithRange("k02")).called("an empty range"), del("k02", clientv3.WithRange("a")).called("a range that ends before it begins"),
+		txn("of empty ranges", func(t clientv3.Txn) clientv3.Txn {
+			return t.If(
+				clientv3.Compare(clientv3.Version("k02").WithRange("a"), "=", 0),
+				clientv3.Compare(clientv3.CreateRevision("k02").WithRange("k02"), "=", 0),
+			).Then(
+				clientv3.OpGet("k02", clientv3.WithRange("a")), clientv3.OpDelete("k02", clientv3.WithRange("k02"), clientv3.WithPrevKV()),
+			)
+		}),
+		txn("of an empty range's value", func(t clientv3.Txn) clientv3.Txn {
+			return t.If(clientv3.Compare(clientv3.Value("k02").WithRange("a"), "!=", "x")).Else(clientv3.OpGet("k02", clientv3.WithRange("k02")))
+		}),
 		del("k02", clientv3.WithFromKey()),
 		put("all", "1"), del("", clientv3.WithPrefix()).called("of every key"),
 		put("all", "2"), del("", clientv3.WithFromKey(), clientv3.WithPrevKV()).called("of every key"),

@@ -16,3 +16,5 @@ local limited = client:get {key = "config/", fromkey = true, limit = 1}
 print(#limited.kvs, limited.more, limited.count)
 local counted = client:get {key = "config/", prefix = true, count_only = true}
 print(#counted.kvs, counted.count, #client:get {key = "nothing"}.kvs)
+local nothing = client:get {key = "config/db/port", range_end = "config/db/host"} -- ends before it begins
+print(#nothing.kvs, nothing.count, client:get {key = "config/db/host", range_end = "config/db/host"}.count)

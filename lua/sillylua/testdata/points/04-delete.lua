@@ -8,3 +8,6 @@ local rest = client:delete {key = "temp/", prefix = true}
 print(rest.deleted, #rest.prev_kvs)
 print(client:delete {key = "temp/"}.deleted)
 print((select(2, client:delete {key = "", prefix = true})))
+client:put {key = "temp/c", value = "3"}
+print(client:delete {key = "temp/c", range_end = "temp/c"}.deleted, client:delete {key = "temp/c", range_end = "temp/a"}.deleted)
+print(client:get {key = "temp/c"}.count)

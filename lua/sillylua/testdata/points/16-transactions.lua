@@ -32,3 +32,11 @@ local missed = client:txn {
 	failure = {{get = {key = "a"}}, {delete = {key = "b"}}},
 }
 print(missed.succeeded, missed.responses[1].get.kvs[1].value, missed.responses[2].delete.deleted)
+local empty = client:txn {
+	compare = {
+		{key = "b", range_end = "a", version = 0},
+		{key = "a", range_end = "a", target = "CREATE", create_revision = 0},
+	},
+	success = {{get = {key = "b", range_end = "a"}}, {delete = {key = "a", range_end = "a"}}},
+}
+print(empty.succeeded, empty.responses[1].get.count, empty.responses[2].delete.deleted)
