@@ -26,7 +26,7 @@ type observer struct {
 	authentications, watchesResumed        atomic.Int64
 	batches, batchedCalls, hookPanics      atomic.Int64
 
-	// See inside.go: connections hears of each that has come up, has failed or has ended,
+	// See compat.go: connections hears of each that has come up, has failed or has ended,
 	// leaderless of renewals that find no leader.
 	connections, leaderless listeners
 }

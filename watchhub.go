@@ -208,7 +208,7 @@ func (h *watchHub) open() {
 		}
 		up := h.engine.Set.Revived()
 		s, err := h.openStream(kind)
-		if revived = nil; unreachable(err) {
+		if revived = nil; err != nil && err.Unreachable() {
 			revived = up
 		}
 		if err != nil {
@@ -235,12 +235,6 @@ func (h *watchHub) rest(pause time.Duration, revived <-chan struct{}) bool {
 		return false
 	}
 	return true
-}
-
-// unreachable reports whether err, which may be nil, is that no member can be reached.
-func unreachable(err *call.Error) bool {
-	var none *balance.UnreachableError
-	return err != nil && errors.As(err.Cause, &none)
 }
 
 // nextBatch takes watchers that will share a stream out of those that wait, with the
@@ -366,7 +360,7 @@ func (h *watchHub) failedLocked(err *call.Error) {
 		h.failures = 0
 	}
 	h.lastErr, h.failedAt, h.notBefore = err, now, now.Add(watchBackoff.Jittered(h.failures))
-	if unreachable(err) { // the dials have their own backoff
+	if err.Unreachable() { // the dials have their own backoff
 		h.notBefore = now.Add(max(watchBackoff.Jittered(0), time.Until(h.engine.Set.NextTry(balance.Watch))))
 	}
 	h.failures++

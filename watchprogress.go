@@ -36,7 +36,7 @@ func (c *watchConn) learnTrust() {
 	switch {
 	case err == nil && progressReliable(status.Version):
 		c.known.Store(uint32(progressKnownGood))
-	case err == nil, err.Answered && !err.Passing():
+	case err == nil, err.Final():
 		c.known.Store(uint32(progressKnownBad))
 	default:
 		return

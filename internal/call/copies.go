@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"silly.store/etcd/internal/backoff"
 	"silly.store/etcd/internal/rpc"
 )
 
@@ -43,7 +44,7 @@ func (e *Engine) answerDue(ctx context.Context, m *rpc.Method) time.Duration {
 	if e.config.Timeout > 0 {
 		due = time.Duration(float64(answerDue) * float64(e.config.Timeout) / float64(usualTimeout))
 	}
-	return due << min(n, maxDoublings)
+	return backoff.Backoff{First: due, Cap: due << maxDoublings}.Span(n)
 }
 
 // shorter returns the shorter of two limits, of which 0 is none.

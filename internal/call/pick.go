@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"silly.store/etcd/internal/backoff"
 	"silly.store/etcd/internal/balance"
 	"silly.store/etcd/internal/rpc"
 	"silly.store/etcd/internal/transport"
@@ -66,18 +67,16 @@ func timedOut(err error) error {
 }
 
 // A stream that avoids a member goes to another one if one comes up within this
-// many tries. Each pause is twice as long as the previous one, a tenth of a second
-// in total.
-const (
-	avoidTries = 8
-	avoidPause = time.Millisecond
-)
+// many tries. The pauses between them are a tenth of a second in total.
+const avoidTries = 8
+
+var avoidPauses = backoff.Backoff{First: time.Millisecond, Cap: 64 * time.Millisecond}
 
 // pickOther is pick for a stream that should go to a member other than avoid, if
 // there is one. The connection to avoid may be up before those to the others, and
 // would then be picked; with insist pickOther waits a while for the others.
 func (e *Engine) pickOther(ctx context.Context, r *Request, b Bound, avoid string, insist bool) (balance.Picked, error) {
-	for pause, tries := avoidPause, 1; ; pause, tries = 2*pause, tries+1 {
+	for tries := 1; ; tries++ {
 		p, err := e.pick(ctx, r, b)
 		if err != nil {
 			return p, err
@@ -88,7 +87,7 @@ func (e *Engine) pickOther(ctx context.Context, r *Request, b Bound, avoid strin
 			}
 		}
 		good := p.Endpoint != avoid && p.State() == transport.Ready
-		if good || !insist || tries == avoidTries || !Sleep(ctx, pause) {
+		if good || !insist || tries == avoidTries || !Sleep(ctx, avoidPauses.Span(tries-1)) {
 			return p, nil
 		}
 	}

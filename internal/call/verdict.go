@@ -62,6 +62,18 @@ func (e *Error) unseen() bool {
 	return e.resend || e.Outcome == OutcomeNotSent && e.Endpoint != "" && e.Transient && e.Sentinel != ErrTooManyRequests
 }
 
+// Drained reports whether the request met the orderly end of its connection before it was
+// sent. Behind a proxy that allows few requests per connection that is no failure.
+func (e *Error) Drained() bool {
+	return e.Outcome == OutcomeNotSent && e.Endpoint != "" && errors.Is(e.Cause, transport.ErrDraining)
+}
+
+// Unreachable reports whether no member could be reached.
+func (e *Error) Unreachable() bool {
+	var none *balance.UnreachableError
+	return errors.As(e.Cause, &none)
+}
+
 // awaitsElection reports whether the member has no leader, so that asking again
 // soon helps.
 func (e *Error) awaitsElection() bool { return e.election }

@@ -110,6 +110,8 @@ var verdicts = map[string]func(failed func(*rpc.Method) *Error) string{
 	"unseen":              ofErrors((*Error).unseen),
 	"awaitsElection":      ofErrors((*Error).awaitsElection),
 	"speaksAgainstMember": ofErrors((*Error).speaksAgainstMember),
+	"Drained":             ofErrors((*Error).Drained),
+	"Unreachable":         ofErrors((*Error).Unreachable),
 	"unserved":            ofErrors((*Error).unserved),
 	"movable":             ofErrors((*Error).movable),
 	"Final":               ofErrors((*Error).Final),
@@ -386,6 +388,7 @@ func TestVerdicts(t *testing.T) {
 			"mayRetry: " + all, "mayMove: " + movesUnseen, "mayMove elsewhere: " + movesUnseen, "movable", "unseen", "Passing", "Silent",
 		}},
 		{[]kind{failure("connection drains", notSent(transport.ErrDraining))}, []string{
+			"Drained",
 			"mayRetry: " + all, "mayMove: " + movesDrained, "mayMove elsewhere: " + movesDrained, "movable", "unseen", "Passing", "Silent",
 		}},
 		{[]kind{failure("protocol error", &transport.Error{Code: transport.Internal, Message: "x"})}, []string{
@@ -400,16 +403,16 @@ func TestVerdicts(t *testing.T) {
 			noConnection("a proxy that has failed", notSent(transport.ErrProxyFailed)),
 			noConnection("a busy proxy, and down", notSent(transport.ErrBusy), notSent(io.EOF)),
 			noConnection("a proxy with a limit, and down", notSent(transport.ErrRequestTooLarge), notSent(io.EOF)),
-		}, []string{"mayRetry: " + all, "mayMove elsewhere: " + movesUnseen, "movable", "Passing", "Silent"}},
+		}, []string{"Unreachable", "mayRetry: " + all, "mayMove elsewhere: " + movesUnseen, "movable", "Passing", "Silent"}},
 		{[]kind{noConnection("misconfigured endpoint", notSent(transport.ErrMisconfigured))}, []string{
-			"misconfigured", "mayMove elsewhere: " + movesUnseen, "movable", "speaksAgainstMember", "Hopeless",
+			"Unreachable", "misconfigured", "mayMove elsewhere: " + movesUnseen, "movable", "speaksAgainstMember", "Hopeless",
 		}},
 		{[]kind{failure("not gRPC", notSent(transport.ErrMisconfigured))}, []string{
 			"misconfigured", "mayMove elsewhere: " + movesAll, "movable", "speaksAgainstMember", "Hopeless",
 		}},
 
 		// Another cluster: a read there counts as not sent, a write was applied.
-		{[]kind{noConnection("endpoint of another cluster", notSent(&foreignError{1, 2}))}, []string{"misconfigured", "Hopeless"}},
+		{[]kind{noConnection("endpoint of another cluster", notSent(&foreignError{1, 2}))}, []string{"Unreachable", "misconfigured", "Hopeless"}},
 		{[]kind{k.foreign}, []string{
 			"mayRetry: read, pinned, shared", "mayMove: read 5, pinned 5, shared 5", "mayMove elsewhere: read 5, pinned 5, shared 5",
 			"movable: read", "unseen: read", "Passing: read", "Hopeless: write",

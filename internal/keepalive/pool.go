@@ -2,7 +2,6 @@ package keepalive
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -149,6 +148,12 @@ func (p *pool) stallAfterLocked() int64 {
 	return max(d, 4*k.latency)
 }
 
+// patienceLocked is how long a stream may answer nothing, of a limit for streams that
+// have not stalled before: members that are merely slow get more time.
+func (p *pool) patienceLocked(limit int64) int64 {
+	return int64(backoff.Backoff{First: time.Duration(limit), Cap: time.Duration(8 * limit)}.Span(p.stalls))
+}
+
 // queueGoalLocked returns how long renewals may wait behind others on a stream.
 func (p *pool) queueGoalLocked() int64 {
 	if p.k.shortest == 0 {
@@ -167,10 +172,9 @@ func (p *pool) troubledLocked(e *call.Error) {
 }
 
 // failedLocked records that a stream could not be opened, or ended before it
-// answered anything. The orderly end of its connection is no failure: behind a proxy
-// that allows few requests per connection it is what connections come to.
+// answered anything.
 func (p *pool) failedLocked(e *call.Error) {
-	if e.Outcome == call.OutcomeNotSent && e.Endpoint != "" && errors.Is(e.Cause, transport.ErrDraining) {
+	if e.Drained() {
 		p.troubledLocked(e)
 		return
 	}

@@ -130,7 +130,7 @@ func (s *renewStream) checkStallLocked(now int64) {
 	}
 	limit := p.stallAfterLocked()
 	switch {
-	case now-s.progress >= limit<<min(p.stalls, 3), s.desertedLocked():
+	case now-s.progress >= p.patienceLocked(limit), s.desertedLocked():
 		s.stalled = true
 		p.stalls++
 		p.avoid, p.stalledAt = s.Endpoint(), now
@@ -198,7 +198,7 @@ func (s *renewStream) lookAgainLocked(now int64) (at int64, keep bool) {
 		return at, at > now
 	}
 	limit := s.pool.stallAfterLocked()
-	at = min(s.progress+limit<<min(s.pool.stalls, 3), s.queuedSinceLocked()+limit)
+	at = min(s.progress+s.pool.patienceLocked(limit), s.queuedSinceLocked()+limit)
 	if s.openedSuspect {
 		at = min(at, now+suspectLook)
 	}
