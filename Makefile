@@ -23,9 +23,9 @@ MISSPELL = $(BIN)/misspell
 GOVULNCHECK = $(BIN)/govulncheck
 BENCHSTAT = $(BIN)/benchstat
 
-# What runs once more inside a namespace; what does not, since a view's Close does nothing, and
-# since neighbours are requests that a test's own server counts;
-# and what "make test" runs of it.
+# INSIDE runs once more inside a namespace, without NOT_INSIDE: a view's Close does nothing, and a
+# test whose server counts requests would count those of the neighbours. "make test" runs only
+# QUICK_INSIDE.
 INSIDE = ./conformance/client ./conformance/stm ./conformance/sequence ./conformance/cache ./conformance/concurrency
 NOT_INSIDE = Close|ProxyStatuses|UserAgent
 QUICK_INSIDE = ^(TestPut|TestDelete|TestGet|TestOpenRanges|TestCompareTargets|TestTxn.*|TestRange|TestRangeBreak|TestBatch.*|TestWatchFields|TestWatchWideRanges|TestWatchRevisionsAreAtomic|TestWatchStartsExactly|TestWatchProgress|TestPagingByHandEnds|TestEmptyRanges.*|TestRevokeDeletesKeys|TestTTL|TestKeepAliveStream|TestCounter.*|TestTransfers)$$
@@ -39,13 +39,13 @@ BASE ?= HEAD
 
 ##@ Try it
 
-demo: ## A tour of keys, leases, watches and services, on a real etcd
+demo: ## A tour of keys, leases, watches and services, on a real etcd (5 s)
 	go run ./examples/quickstart
 
-bench: ## Measure against client/v3 (about 25 minutes)
+bench: ## Measure against client/v3 (25 minutes)
 	cd bench && go run .
 
-bench-quick: ## The same in under 50 s, ending in one JSON object
+bench-quick: ## The same in short, ending in one JSON object (50 s)
 	cd bench && go run . -quick -json
 
 bench-curves: ## Draw 1 to 1024 goroutines, coalesced and not, as bench/coalesce.svg (3 minutes)
@@ -85,10 +85,10 @@ test: lint ## Everything: linters, all tests of all modules with -race, robustne
 	{ (cd robustness && go run . -quick) && printf 'ok  \trobustness -quick\n' || printf 'FAIL\trobustness -quick\n'; } 2>&1 | tee -a $(LOG); \
 	$(report)
 
-test-short: ## The root's tests only, without -race: a few seconds
+test-short: ## The root's tests only, without -race (10 s)
 	go test ./...
 
-test-slow: ## What is scaled down otherwise: minutes of cuts, leases, waits; about 40 minutes
+test-slow: ## The tests with -slow: cuts, leases and waits of minutes, a million writes and queue items, 200 kills of a mirror (40 minutes)
 	@$(go_test); \
 	echo "== the client against real servers, the slow set"; \
 	go_test -count=1 -timeout 30m ./conformance/client -args -slow; \
@@ -106,15 +106,15 @@ test-slow: ## What is scaled down otherwise: minutes of cuts, leases, waits; abo
 	go_test -count=1 -race ./bench; \
 	$(report)
 
-test-namespace: ## The tests of the client and of what is built on it, inside a namespace; about 10 minutes
+test-namespace: ## The tests of the client and of what is built on it, inside a namespace (10 minutes)
 	@$(go_test); \
 	ETCDTEST_NAMESPACE=t/ go_test -count=1 -skip '$(NOT_INSIDE)' $(INSIDE); \
 	$(report)
 
-test-proxies: ## The client behind real proxies: needs the Debian packages nginx and haproxy
+test-proxies: ## The client behind nginx and HAProxy, which must be installed (1 minute)
 	go test -count=1 -tags proxies -run 'Nginx|HAProxy' ./conformance/client
 
-test-matrix: ## The tests that need a server, on etcd 3.5 and 3.6
+test-matrix: ## The tests that need a server, on etcd 3.5 and 3.6 (10 minutes)
 	@$(go_test); \
 	echo "== etcdtest with every version"; \
 	go_test -count=1 -tags matrix ./etcdtest; \
@@ -133,13 +133,13 @@ compat-kubernetes: ## The tests of Kubernetes' storage on v3compat, likewise (16
 compat-next: ## Compile v3compat with the newest client/v3, prereleases included
 	cd conformance && go run ./suites next
 
-robustness: ## Every fault on this client and client/v3, judged, then the mutants (about two hours)
+robustness: ## Every fault on this client and client/v3, judged, then the mutants (2 hours)
 	cd robustness && go run .
 
-robustness-mutants: ## Deliberate faults of the client, which scenarios and tests must catch (about 20 minutes)
+robustness-mutants: ## Deliberate faults of the client, which scenarios and tests must catch (20 minutes)
 	cd robustness && go run . -mutants
 
-robustness-quick: ## A few seconds of the faults that find most, this client only (90 s)
+robustness-quick: ## A few seconds of each fault that finds most, this client only (90 s)
 	cd robustness && go run . -quick
 
 soak: ## Mixed load under random faults for SOAKTIME (10m), shown live
@@ -235,4 +235,4 @@ define report
 awk '/^ok / {ok++} /^FAIL\t/ {bad++} END {printf "packages: %d passed, %d failed\n", ok, bad; exit bad > 0 || ok == 0}' $(LOG)
 endef
 
-.PHONY: demo bench bench-quick bench-curves bench-caches bench-go bench-compare test test-short test-slow test-namespace test-matrix compat-etcd compat-kubernetes compat-next robustness robustness-mutants robustness-quick soak fuzz lint vulncheck outdated generate check-generate fmt help
+.PHONY: demo bench bench-quick bench-curves bench-caches bench-go bench-compare test test-short test-slow test-namespace test-proxies test-matrix compat-etcd compat-kubernetes compat-next robustness robustness-mutants robustness-quick soak fuzz lint vulncheck outdated generate check-generate fmt help
