@@ -137,8 +137,8 @@ func (fs *flights) fly(f *flight) {
 	}
 }
 
-// answer is the end of a flight. Who has the answer may ask again at once, and share the next
-// flight.
+// answer is the end of a flight. A reader that has its answer may ask again at once, and share
+// the next flight.
 func (fs *flights) answer(f *flight) {
 	fs.mu.Lock()
 	fs.landing = true

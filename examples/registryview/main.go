@@ -59,8 +59,8 @@ func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 		return err
 	}
 
-	// The first update has all who are there. A slow reader misses moves in between, but
-	// nobody who has come or gone.
+	// The first update has all instances. A slow reader misses moves in between, but no
+	// instance that has come or gone.
 	view := registry.Subscribe(services + "search/")
 	for u, err := range view.All(ctx) {
 		if err != nil {
