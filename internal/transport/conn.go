@@ -23,6 +23,7 @@ type conn struct {
 	done     chan struct{}  // closed by fail
 	watch    *time.Timer    // the watchdog's tick
 	short    *time.Timer    // its short tick, see quiet.go
+	ponging  *time.Timer    // an acknowledgement has waited, see pong.go
 	routines sync.WaitGroup
 
 	// pool keeps streams of unary calls that ended in the ordinary way: the
@@ -79,6 +80,8 @@ type conn struct {
 	pingSent    time.Time // the last PING; zero: none yet
 	traffic     bool      // HEADERS or DATA arrived since the last PING
 	quietWatch  quietWatch
+
+	pong pong
 }
 
 // maxControl bounds the control frames that wait to be written: a peer that
@@ -103,6 +106,9 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 		recvWindow: connWindow,
 		headers:    newHeaderEncoder(scheme, target.Authority, opts.UserAgent),
 		heard:      true,
+		watch:      stoppedTimer(),
+		short:      stoppedTimer(),
+		ponging:    stoppedTimer(),
 	}
 	if target.Resolved {
 		c.address = target.Address
@@ -116,8 +122,6 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 
 // start starts the goroutines; r has read the server's SETTINGS.
 func (c *conn) start(r *frameReader) {
-	c.watch = stoppedTimer()
-	c.short = stoppedTimer()
 	c.routines.Add(2)
 	go func() { defer c.routines.Done(); c.read(r) }()
 	go func() { defer c.routines.Done(); c.watchdog() }()

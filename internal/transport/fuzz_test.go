@@ -40,7 +40,6 @@ func fuzzConn(input []byte, step int) (c *conn, in *frameReader, streams []*stre
 	nc := &bytesConn{input: input, step: step}
 	opts := Options{MaxMessage: 1 << 20, StreamWindow: 1000}.withDefaults()
 	c = newConn(nc, nc, Target{Authority: "peer:1"}, opts)
-	c.watch = time.NewTimer(time.Hour)
 	for i := range 3 {
 		s := newStream()
 		s.init(c, Request{Path: "/test.S/M"})

@@ -459,7 +459,7 @@ func (r *reader) pingLocked(h frameHeader, payload []byte) error {
 		r.c.asking = false
 		return nil
 	}
-	r.c.control = appendPing(r.c.control, true, [8]byte(payload))
+	r.c.acknowledgeLocked([8]byte(payload))
 	return nil
 }
 
@@ -476,6 +476,7 @@ func (r *reader) goAwayLocked(h frameHeader, payload []byte) error {
 		cause = ErrTooManyPings
 	}
 	r.woken = append(r.woken, r.c.drainLocked(cause)...)
+	r.c.acknowledgeWaitingLocked()
 	for id, s := range r.c.streams {
 		if id > last {
 			r.finishLocked(s, s.refuted(&Error{Code: Unavailable, Outcome: NotSent, Cause: cause}))

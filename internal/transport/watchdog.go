@@ -63,10 +63,14 @@ func (c *conn) heardLocked() {
 func (c *conn) watchdog() {
 	defer c.watch.Stop()
 	defer c.short.Stop()
+	defer c.ponging.Stop()
 	for {
 		select {
 		case <-c.short.C:
 			c.onShortTick()
+			continue
+		case <-c.ponging.C:
+			c.onPong()
 			continue
 		case <-c.watch.C:
 		case <-c.done:
