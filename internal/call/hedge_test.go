@@ -29,7 +29,8 @@ func TestSilentMemberIsHedged(t *testing.T) {
 		var calls sync.WaitGroup
 		slow, unknown := 0, 0
 		var mu sync.Mutex
-		for i := range 60 {
+		// With so many, fewer than two reads or two writes on a member have a probability of 1e-15.
+		for i := range 200 {
 			calls.Go(func() {
 				f := tryGet
 				if i%2 == 0 {
@@ -52,6 +53,7 @@ func TestSilentMemberIsHedged(t *testing.T) {
 			})
 		}
 		time.Sleep(2 * time.Second)
+		before := members[0].Counts().Calls
 		for range 500 {
 			if d, err := took(func() error { return tryPut(e) }); err != nil || d > 0 {
 				t.Errorf("a later call: %v after %v", err, d)
@@ -59,8 +61,8 @@ func TestSilentMemberIsHedged(t *testing.T) {
 		}
 		calls.Wait()
 		n := members[0].Counts()
-		if slow < 2 || unknown < 2 || n.Calls > 60+15 || n.Waiting > 1 { // a probe may wait
-			t.Errorf("%d reads were hedged, %d writes are unknown, %d calls met it, %d wait", slow, unknown, n.Calls, n.Waiting)
+		if slow < 2 || unknown < 2 || n.Calls > before+15 || n.Waiting > 1 { // probes, of which one may wait
+			t.Errorf("%d reads were hedged, %d writes are unknown, %d later calls met it, %d wait", slow, unknown, n.Calls-before, n.Waiting)
 		}
 	})
 }
@@ -126,16 +128,19 @@ func TestQuietMemberIsHedged(t *testing.T) {
 		e, members := many(t, usual, silence, ok, ok)
 		var calls sync.WaitGroup
 		hedged, writes := 0, 0
-		var mu sync.Mutex
-		for i := range 24 {
-			f := tryGet
-			if i%2 == 0 {
-				f = tryPut
+		var mu sync.Mutex  // guards these and ended
+		var waiting [2]int // writes and reads on the silent member
+		// The members are chosen at random: until both kinds wait, and fewer reads than the budget.
+		for i := 0; min(waiting[0], waiting[1]) < 2; i++ {
+			kind, f, ended := i%2, tryPut, false
+			if kind == 1 {
+				f = tryGet
 			}
 			calls.Go(func() {
 				d, err := took(func() error { return f(e) })
 				mu.Lock()
 				defer mu.Unlock()
+				ended = true
 				switch {
 				case err != nil && maybeApplied(err):
 					writes++
@@ -145,6 +150,12 @@ func TestQuietMemberIsHedged(t *testing.T) {
 					hedged++
 				}
 			})
+			synctest.Wait()
+			mu.Lock()
+			if !ended {
+				waiting[kind]++
+			}
+			mu.Unlock()
 		}
 		time.Sleep(quiet)
 		members[0].LastConn().TurnQuiet()
@@ -159,8 +170,8 @@ func TestQuietMemberIsHedged(t *testing.T) {
 			t.Errorf("%d calls went to the quiet member", after-before)
 		}
 		calls.Wait()
-		if hedged == 0 || writes == 0 || counted(e).hedges != hedged {
-			t.Errorf("%d reads were late, %d were hedged, %d writes are unknown", hedged, counted(e).hedges, writes)
+		if hedged != waiting[1] || writes != waiting[0] || counted(e).hedges != hedged {
+			t.Errorf("%d of %d reads were late, %d were hedged, %d of %d writes are unknown", hedged, waiting[1], counted(e).hedges, writes, waiting[0])
 		}
 		members[0].Answer(ok)
 		members[0].LastConn().Recover()
