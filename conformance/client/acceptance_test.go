@@ -107,7 +107,7 @@ func (a *acceptance) want(what string, got, want any) {
 // The examples of the reference, in its order: what each of them shows.
 func TestAcceptance(t *testing.T) {
 	t.Parallel()
-	// A short election lets leases be as short as a second.
+	// A short election lets leases be as short as two seconds.
 	server := etcdtest.StartProcess(t, etcdtest.Config{Heartbeat: 20 * time.Millisecond, Election: 200 * time.Millisecond})
 	for i, f := range []struct {
 		name string
@@ -213,9 +213,9 @@ func acceptLease(a *acceptance) {
 	a.putOn(l, "service")
 	a.want("value", a.value("service"), "service")
 	// It outlives its TTL; a shorter TTL shows that sooner.
-	brief := a.grant(time.Second)
+	brief := a.grant(2 * time.Second)
 	a.putOn(brief, "brief")
-	a.stays("brief", 4*time.Second)
+	a.stays("brief", 5*time.Second)
 	a.revoke(brief)
 	a.revoke(l)
 }
@@ -405,7 +405,7 @@ func acceptTransaction(a *acceptance) {
 }
 
 func acceptHeartbeat(a *acceptance) {
-	ttl, wait := time.Second, 4*time.Second
+	ttl, wait := 2*time.Second, 5*time.Second
 	if *slow {
 		ttl, wait = 5*time.Second, 15*time.Second
 	}
@@ -447,7 +447,7 @@ func acceptAnyGoroutine(a *acceptance) {
 }
 
 func acceptAutomatic(a *acceptance) {
-	ttl, wait := time.Second, 5*time.Second
+	ttl, wait := 2*time.Second, 5*time.Second
 	if *slow {
 		ttl, wait = 10*time.Second, 30*time.Second
 	}

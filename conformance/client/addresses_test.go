@@ -113,7 +113,7 @@ func TestNextAddressOfAName(t *testing.T) {
 					good.Reset()
 					began := time.Now()
 					get(t, c, etcd.GetRequest{Key: "k"})
-					if took := time.Since(began); took > 3*time.Second {
+					if took := time.Since(began); took > 4*time.Second {
 						t.Errorf("it took %v", took)
 					}
 					at := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
@@ -165,7 +165,8 @@ func TestAddressesOfANameAreSpread(t *testing.T) {
 	var last *etcd.Client
 	var mu sync.Mutex // guards told
 	var told []string
-	for range 30 {
+	const clients = 60 // that an address gets none of them has a probability of 1e-10
+	for range clients {
 		last = connect(t, etcd.Config{
 			Endpoints: []string{"etcd.test:" + strconv.Itoa(port)}, Resolver: dns.resolver(),
 			Hooks: etcd.Hooks{Connected: func(i etcd.ConnectInfo) {
@@ -184,13 +185,13 @@ func TestAddressesOfANameAreSpread(t *testing.T) {
 	}
 	at := last.Stats().Endpoints[0].Address
 	mu.Lock()
-	if len(told) != 30 || told[29] != at {
+	if len(told) != clients || told[clients-1] != at {
 		t.Errorf("the hook was told of %v", told)
 	}
 	mu.Unlock()
 
 	proxies[at].Set(etcdtest.BothWays, etcdtest.Fault{Stall: true})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := last.Put(ctx, etcd.PutRequest{Key: "k"})
 	e := wants(t, err, context.DeadlineExceeded, etcd.OutcomeUnknown)

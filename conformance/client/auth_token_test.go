@@ -86,15 +86,14 @@ func TestAuthTokenForgotten(t *testing.T) {
 	}
 }
 
-// A simple token expires on the server when it is unused for a time, here one
-// second.
+// A simple token expires on the server when it is unused for a time, here two seconds.
 func TestAuthTokenExpires(t *testing.T) {
 	t.Parallel()
-	s := quickAuth(t, etcdtest.Config{AuthTokenTTL: time.Second})
+	s := quickAuth(t, etcdtest.Config{AuthTokenTTL: 2 * time.Second})
 	root := authOn(t, s)
 	w := watch(t, root, etcd.WatchRequest{Key: "k"})
 	before := authentications(t, s)
-	time.Sleep(3 * time.Second)
+	time.Sleep(4 * time.Second) // etcd looks once a second
 	w2 := watch(t, root, etcd.WatchRequest{Key: "k"})
 	put(t, root, "k", "v")
 	read(t, w)
@@ -186,7 +185,7 @@ func TestAuthWrongPassword(t *testing.T) {
 	root := authOn(t, s)
 	before := authentications(t, s)
 	c := asUser(t, s, "root", "battery staple")
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, time.Minute)
 	began := time.Now()
 	for name, call := range map[string]func() error{
 		"Ready": func() error { return c.Ready(ctx) },
@@ -262,12 +261,14 @@ func TestAuthRotation(t *testing.T) {
 	l := granted(t, c, 3*time.Second)
 	attach(t, c, "u/leased", l.ID)
 	read(t, w)
+	cuts := int64(0)
 	for i := range 5 {
 		next := fmt.Sprint("p", i+1)
 		password.Store(next)
 		endTokens(t, root, "u", next)
 		if i%2 == 1 {
 			d.cutAll() // the watch has to resume
+			cuts++
 		}
 		put(t, c, "u/k", next)
 		if ev := read(t, w).Events[0]; string(ev.KV.Value) != next {
@@ -275,8 +276,9 @@ func TestAuthRotation(t *testing.T) {
 		}
 	}
 	alive(t, l)
-	if n := asked.Load(); n > 6 {
-		t.Errorf("the callback was asked %d times, want at most 6", n)
+	// A cut may meet the Authenticate call of a renewal, which then asks again.
+	if n := asked.Load(); n > 6+cuts {
+		t.Errorf("the callback was asked %d times, want at most %d", n, 6+cuts)
 	}
 }
 

@@ -32,7 +32,7 @@ type crowd struct {
 func crowds(t *testing.T, s *etcdtest.Server, config etcd.Config) iter.Seq[*crowd] {
 	t.Helper()
 	return func(yield func(*crowd) bool) {
-		for range 5 {
+		for range 20 {
 			w := newCrowd(t, s, config)
 			if !yield(w) || t.Failed() {
 				return
@@ -109,6 +109,10 @@ func (w *crowd) sent() *attempt {
 
 func (w *crowd) release() { w.proxy.Heal() }
 
+// made returns how many calls have been made while the traffic was held up: each waits, or is one
+// of an attempt's.
+func (w *crowd) made() int { return w.Stats().CallsWaiting + w.told.calls() }
+
 // until is eventually, for conditions that take no time.
 func (w *crowd) until(what string, f func() bool) {
 	w.t.Helper()
@@ -153,6 +157,16 @@ func (as *attempts) count() int {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	return len(as.all)
+}
+
+// calls returns how many calls the attempts are of.
+func (as *attempts) calls() (n int) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	for _, a := range as.all {
+		n += a.Calls
+	}
+	return n
 }
 
 // find returns an attempt for which f holds, or nil.

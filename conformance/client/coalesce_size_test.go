@@ -138,6 +138,7 @@ func TestCoalescedServerLimits(t *testing.T) {
 			w := newCrowd(t, s, etcd.Config{Coalesce: etcd.CoalesceAll})
 			p := ownKeys(t)
 			for round := range rounds {
+				before := w.made()
 				w.hold(etcdtest.ToServer, func() error { return test.call(w.Client, fmt.Sprint(p, "filler", runs.Add(1))) })
 				var all sync.WaitGroup
 				for i := range callers {
@@ -147,7 +148,7 @@ func TestCoalescedServerLimits(t *testing.T) {
 						}
 					})
 				}
-				w.until("some to wait", func() bool { return w.Stats().CallsWaiting > callers/2 })
+				w.until("all to wait, or to be sent together", func() bool { return w.made() >= before+len(w.fillers)+callers })
 				w.release()
 				all.Wait()
 				succeed(t, w.fillers...)

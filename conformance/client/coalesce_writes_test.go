@@ -190,7 +190,7 @@ func checkOrder(t *testing.T, w *crowd, refused bool) {
 // Many callers that write one key do not wait for one another's round trips.
 func TestCoalescedHotKey(t *testing.T) {
 	t.Parallel()
-	const callers, each, delay = 200, 3, 10 * time.Millisecond
+	const callers, each, delay = 200, 3, 50 * time.Millisecond
 	w := newCrowd(t, testbed.Shared, etcd.Config{Coalesce: etcd.CoalesceAll})
 	key := ownKeys(t)
 	w.proxy.Set(etcdtest.ToServer, etcdtest.Fault{Delay: delay})

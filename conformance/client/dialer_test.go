@@ -12,6 +12,8 @@ import (
 // dialer makes real connections that can be cut, held and broken.
 type dialer struct {
 	dials atomic.Int64
+	// requests is how many writes with a request's HEADERS have left.
+	requests atomic.Int64
 	// failWrites is how many writes fail before any of their bytes is sent.
 	failWrites atomic.Int64
 
@@ -120,7 +122,11 @@ func (c *faultyConn) Write(b []byte) (int, error) {
 	if c.dialer.failWrites.Add(-1) >= 0 {
 		return 0, errBroken
 	}
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	if err == nil && headers(b) >= 0 {
+		c.dialer.requests.Add(1)
+	}
+	return n, err
 }
 
 func (c *faultyConn) Close() error {

@@ -53,8 +53,8 @@ func TestWatchBesideLargeReads(t *testing.T) {
 	}
 	var waits []time.Duration
 	for done := 0; done < 3; {
-		began := time.Now()
 		put(t, direct, keys+"watched", "v")
+		began := time.Now()
 		if _, err := w.Read(within(t, 30*time.Second)); err != nil {
 			t.Fatal(err)
 		}

@@ -49,11 +49,8 @@ func TestLeaseLostWhileServerHangs(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	err := lost(t, l, 3*time.Second)
-	if late := time.Since(l.Deadline()); late > 100*time.Millisecond || late < 0 {
-		t.Errorf("lost %v after Deadline", late)
-	}
-	if !errors.Is(err, etcd.ErrLeaseNotRenewed) {
+	onTime(t, l)
+	if err := l.Err(); !errors.Is(err, etcd.ErrLeaseNotRenewed) {
 		t.Errorf("lost because %v", err)
 	}
 	if err := s.Continue(); err != nil {
@@ -146,18 +143,8 @@ func TestLeaseLostBeforeTheServerDeletesIt(t *testing.T) {
 		all.Go(func() {
 			time.Sleep(rand.N(3 * time.Second)) // the test is about the moment
 			v.on.Store(true)
-			// On a busy machine waiters wake late. A timer for the same moment
-			// measures by how much.
-			fired := make(chan time.Time, 1)
-			expected := l.Deadline()
-			time.AfterFunc(time.Until(expected), func() { fired <- time.Now() })
-			<-l.Done()
-			done := time.Now()
+			onTime(t, l)
 			ended[i] = l.Deadline() // when the client gives the lease up
-			late, busy := done.Sub(ended[i]), max((<-fired).Sub(expected), 0)
-			if late-busy > 200*time.Millisecond {
-				t.Errorf("lease %d was lost %v after its deadline; a timer was %v late", i, late, busy)
-			}
 			if !errors.Is(l.Err(), etcd.ErrLeaseNotRenewed) {
 				t.Errorf("lost because %v", l.Err())
 			}
@@ -360,8 +347,10 @@ func TestLeasesSurviveMembers(t *testing.T) {
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{})
 	c := connect(t, etcd.Config{Endpoints: cluster.Endpoints(), Retry: 100, RetrySleep: 50 * time.Millisecond})
 	var leases []*etcd.Lease
+	// An election takes one to two seconds, and as long again if the votes are split.
+	const ttl = 8 * time.Second
 	for range 100 {
-		leases = append(leases, granted(t, c, 5*time.Second))
+		leases = append(leases, granted(t, c, ttl))
 	}
 	settle := func(d time.Duration) {
 		t.Helper()
@@ -378,7 +367,7 @@ func TestLeasesSurviveMembers(t *testing.T) {
 	if err := leader.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	settle(8 * time.Second)
+	settle(ttl + 2*time.Second)
 	if err := leader.Restart(); err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +383,7 @@ func TestLeasesSurviveMembers(t *testing.T) {
 		if err := m.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		settle(7 * time.Second)
+		settle(ttl + time.Second)
 		if err := m.Continue(); err != nil {
 			t.Fatal(err)
 		}

@@ -102,9 +102,10 @@ func TestRollingRestart(t *testing.T) {
 	calls.Wait()
 	t.Logf("%d reads, the slowest %v, and %d writes in %v; %d unknown",
 		reads.Load(), time.Duration(slowestRead.Load()), writes.Load(), took, unknown.Load())
-	// A leader that ends loses the writes forwarded to it, at most one per writer.
-	// With time between the restarts that is little.
-	limit := int64(writers)
+	// A member that ends may lose the writes that are on their way to it or, if it leads, are
+	// forwarded to it: at most one per writer each time, and each of the members may lead at its
+	// turn. With time between the restarts that is little.
+	limit := int64(writers * rounds * len(cluster.Members()))
 	if *slow {
 		limit = writes.Load() / 1000
 	}
@@ -244,8 +245,9 @@ func TestOutage(t *testing.T) {
 	if perMinute > limit {
 		t.Errorf("%v of CPU a minute, want %v at most", perMinute, limit)
 	}
-	if back > 2*time.Second {
-		t.Errorf("back %v after the members, want 2s at most", back)
+	// The pause before another dial is two seconds at most; the rest is for a busy machine.
+	if back > 4*time.Second {
+		t.Errorf("back %v after the members, want 4s at most", back)
 	}
 }
 

@@ -101,9 +101,10 @@ func TestOtherCallsConnectionCut(t *testing.T) {
 			if err := c.Ready(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			waiting := d.holdReads()
+			d.holdReads()
+			before := d.requests.Load()
 			done := async(func() error { return test.call(c) })
-			<-waiting // an answer has arrived
+			eventually(t, "the request to leave", func() bool { return d.requests.Load() > before })
 			d.cutAll()
 			err := await(t, done)
 			if test.read {

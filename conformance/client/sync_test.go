@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -151,7 +153,12 @@ func sameSet(a, b []string) bool {
 // startLearner adds a learner to the cluster of c.
 func startLearner(t *testing.T, c *etcd.Client) (*etcdtest.Server, uint64) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	// An address of its own, where the platform has several: on 127.0.0.1 a connection of another
+	// test could get the port before the learner does.
+	free, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
+	if err != nil {
+		free, err = net.Listen("tcp", "127.0.0.1:0")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

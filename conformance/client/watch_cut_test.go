@@ -92,7 +92,7 @@ func cutWatches(t *testing.T, cutting cutting) {
 	for i := range cutting.clients {
 		random := rand.New(rand.NewPCG(seed, uint64(1000+i)))
 		slots.Go(func() {
-			for time.Since(began) < cutting.duration && !t.Failed() {
+			for (time.Since(began) < cutting.duration || cuts.Load() < cutting.least) && !t.Failed() {
 				session := &cutSession{cutting: cutting, t: t, server: s, calm: c, random: random, history: history}
 				session.run()
 				cuts.Add(session.dialer.cuts.Load())
@@ -107,9 +107,6 @@ func cutWatches(t *testing.T, cutting cutting) {
 	close(stop)
 	writers.Wait()
 	t.Logf("%d connections cut, %d watches, %d events", cuts.Load(), watches.Load(), events.Load())
-	if n := cuts.Load(); n < cutting.least {
-		t.Errorf("only %d connections were cut", n)
-	}
 }
 
 // writeAtRandom keeps a few dozen keys changing.
