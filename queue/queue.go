@@ -116,7 +116,7 @@ func New(co *concurrency.Coordinator, config Config) (*Queue, error) {
 	}
 	q := &Queue{co: co, client: co.Client(), config: config, root: config.Name + "/", making: make(chan struct{}, 1)}
 	q.life, q.end = context.WithCancelCause(context.Background())
-	q.view.q, q.view.held = q, make(map[string]*Claim)
+	q.view.q, q.view.held, q.view.wanted = q, make(map[string]*Claim), make(chan struct{}, 1)
 	return q, nil
 }
 

@@ -3,12 +3,16 @@ package queue
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"silly.store/etcd"
+	"silly.store/etcd/internal/backoff"
+	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/follow"
 )
 
@@ -38,6 +42,8 @@ type view struct {
 	timer    *time.Timer
 	running  bool // a goroutine follows
 	closed   bool
+
+	wanted chan struct{} // capacity 1: the follower is needed, also if it has failed
 }
 
 // item is one item as the view knows it.
@@ -124,6 +130,7 @@ func (v *view) take(ctx context.Context) (item, error) {
 	}
 	v.takers = append(v.takers, t)
 	v.giveLocked()
+	call.Signal(v.wanted)
 	v.mu.Unlock()
 	select {
 	case g := <-t.got:
@@ -154,33 +161,66 @@ func (v *view) putBack(it *item) {
 	}
 }
 
-// follow keeps the view in step until the queue is closed, or the follower fails.
+// follow keeps the view in step until the queue or the client is closed.
 func (v *view) follow() {
 	f := follow.New(v.q.client, follow.Config{Key: v.q.root + claimed, RangeEnd: v.q.root + followEnd})
 	defer f.Close()
-	for {
+	for failures := 0; ; {
 		step, err := f.Next(v.q.life)
-		if err != nil {
-			v.fail(err)
+		if err == nil {
+			v.apply(step)
+			failures = 0
+			continue
+		}
+		again, needed := v.fail(err)
+		if !again || !v.rest(needed, failures) {
 			return
 		}
-		v.apply(step)
+		failures++
 	}
 }
 
-// fail gives all takers the error. The next one begins to follow again.
-func (v *view) fail(err error) {
+// fail gives all takers the error. again is whether another request may help, and needed
+// whether it has to be made although nobody takes, because there are claims to watch.
+func (v *view) fail(err error) (again, needed bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.running = false
 	if v.closed {
 		err = ErrClosed
 	}
+	v.running = !v.closed && !errors.Is(err, etcd.ErrClosed)
 	for _, t := range v.takers {
 		t.got <- given{err: err}
 	}
 	v.takers = nil
 	v.stopTimerLocked()
+	select {
+	case <-v.wanted: // by those that have the error now
+	default:
+	}
+	return v.running, len(v.held) > 0
+}
+
+// followPauses spaces what a follower that has failed tries for the claims that are held.
+var followPauses = backoff.Backoff{First: 100 * time.Millisecond, Cap: 5 * time.Second}
+
+// rest waits until somebody takes, or until claims are to be looked for again. It returns
+// false when the queue is closed.
+func (v *view) rest(needed bool, failures int) bool {
+	var due <-chan time.Time
+	if needed {
+		t := time.NewTimer(followPauses.Jittered(failures))
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-v.wanted:
+	case <-due:
+	case <-v.q.life.Done():
+		v.fail(ErrClosed)
+		return false
+	}
+	return true
 }
 
 func (v *view) close() {
@@ -377,6 +417,7 @@ func (v *view) hold(cl *Claim) bool {
 		return false
 	}
 	v.held[cl.it.id] = cl
+	call.Signal(v.wanted)
 	return true
 }
 
