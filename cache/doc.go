@@ -1,5 +1,4 @@
-// Package cache answers reads of a range of keys from memory, and says of each answer of
-// which revision it is.
+// Package cache answers reads of a range of keys from memory. Each answer names its revision.
 //
 //	ca, err := cache.New(client, cache.Config{Key: "config/", Prefix: true})
 //	if err != nil {
@@ -11,7 +10,7 @@
 //	}
 //	kv, presence := ca.Peek("config/log-level")
 //
-// A [Cache] reads the range once and follows every change of it. Readers see whole
+// A [Cache] reads the range once and follows every change to it. Readers see whole
 // revisions of the store, one after the other, and take no lock.
 //
 // # How fresh an answer is
@@ -23,19 +22,19 @@
 //	Linearizable      at some time between call and return, or later one round trip that all waiting callers share
 //	Exact(r)          at r                                           the events up to r
 //
-// A cache that has not read its range yet, or has ended because the range is too large, has
-// the server asked instead, as has one that does not keep the state at r any more, or that
-// cannot tell in time how far it is. [Result.FromServer] says so.
+// A cache asks the server instead before it has read its range, after it has ended because the
+// range is too large, when it no longer keeps the state at r, and when it cannot find out in time
+// how current it is. [Result.FromServer] says so.
 //
 // In a partition Local and Peek go on with what they have, and [Cache.Stats] says how old
 // that is. The others fail as [etcd.Client.Get] does.
 //
-// R never falls, in whatever order and from whatever goroutine a cache is read: what one
-// reader has seen, no later one misses. There are two exceptions. When the cluster is
+// R never falls, across all goroutines and kinds of reads: a later reader sees everything that
+// an earlier one has seen. There are two exceptions. When the cluster is
 // restored from a backup, the revision may fall, and the epoch rises ([Snapshot.Epoch]). And
 // Peek and Local may be behind an answer that came from the server.
 //
-// To read one's own write, ask for its revision:
+// To read your own write, ask for its revision:
 //
 //	put, err := client.Put(ctx, etcd.PutRequest{Key: "config/log-level", Value: value})
 //	…

@@ -14,9 +14,9 @@
 //	defer l.Unlock(ctx)
 //	work(l.Context())
 //
-// A [Coordinator] keeps the leases. All recipes that it makes share them: a program needs
-// one Coordinator, whatever the number of its locks. The recipes are only names: making
-// one costs nothing, and they may be used concurrently.
+// A [Coordinator] keeps the leases, and all its recipes share them: a program needs
+// one Coordinator, however many locks it has. A recipe is only a name: making
+// one costs nothing, and it may be used concurrently.
 //
 // # A lock is not enough
 //
@@ -28,9 +28,9 @@
 //
 // # What a context bounds
 //
-// The context of a call bounds the waiting, never what is held, and never a release: when
-// it ends while a lock is being waited for or released, the Coordinator goes on deleting
-// the key until etcd has answered or the lease has ended.
+// The context of a call bounds only the waiting, neither the lock that is held nor its release:
+// when it ends during Lock or Unlock, the Coordinator goes on deleting the key until etcd has
+// answered or the lease has ended.
 //
 // # Sharing with client/v3
 //
@@ -45,7 +45,7 @@
 // # Permissions
 //
 // With authentication, the user needs read and write permission for the keys of the names
-// (the name, "/" and everything behind it), and for those below [Config.Name]. All keys
+// (the name, "/" and everything after it), and for those below [Config.Name]. All keys
 // of a Coordinator are on a few leases, and etcd renews a lease only for users that may
 // write each key on it: if the permission for one name is taken away, the locks of other
 // names are lost as well. Use a Coordinator for each domain of permissions.

@@ -38,14 +38,14 @@
 //	   └──── overwritten by another lease, or what ends the Coordinator ──▶ ended
 //
 // A [Registration] never gives up before Close. It follows its own key, puts the key again
-// when somebody has deleted it, and takes another lease when its own is lost. An outage of
-// etcd that is shorter than the TTL shows nowhere. Only an instance of the same ID that puts
-// the key with another lease ends it, since two of them would overwrite each other for ever.
+// when it is deleted, and takes another lease when its own is lost. Nobody notices an outage of
+// etcd that is shorter than the TTL. Only an instance with the same ID that puts
+// the key on another lease ends it, since the two would overwrite each other forever.
 //
 // # A watch
 //
 // A [Watcher] keeps the last set while etcd is away, and says since when ([Set.StaleSince]).
-// A set is empty only when etcd says so.
+// A set is empty only if etcd has reported that there is no instance.
 //
 // # Permissions
 //

@@ -12,12 +12,12 @@
 //
 // # How it works
 //
-// A member is the holder of a mutex with its name. Every member follows who is there, and
-// computes from that alone who is to own which partition; all come to the same result, and
-// when a member joins or leaves, few partitions move. Each partition is a mutex too. Who is
-// to own a partition locks it and calls the function. Who is no longer to own it ends
-// the function's context, waits until the function has returned, and unlocks. So there
-// are never two owners, whatever the members believe.
+// A member holds a mutex with its name. Every member follows the list of members and
+// computes from that alone which member should own which partition. All come to the same
+// result, and when a member joins or leaves, few partitions move. Each partition is a mutex too.
+// Its new owner locks it and calls the function. The old owner ends the function's context, waits
+// until the function has returned, and unlocks. So a partition never has two owners, whatever the
+// members believe.
 //
 // Changes of the members take effect after Config.Settle, so that a restart of all processes
 // does not move every partition several times.
@@ -32,22 +32,21 @@
 // # Keys
 //
 // All are below the name and "/": m/<member>/<lease> for a member, with the value
-// "weight/partitions", and
-// p/<partition>/<lease> for an owner and who waits. They are on the leases of the
-// Coordinator; when a process dies, others have its partitions after their TTL and
-// Config.Settle.
+// "weight/partitions", and p/<partition>/<lease> for an owner and for each waiting member. They
+// are on the leases of the Coordinator: when a process dies, other members own its partitions
+// after the TTL and Config.Settle.
 //
 // # Costs
 //
-// A member that comes takes three requests for itself, one that goes takes one, and each partition
-// that moves takes two: one that joins and leaves alone, with 16 partitions, 38 requests, which are messages of
-// 5.5 KB together. While nothing changes, there are no requests but the renewals of the lease. Each
-// member keeps a watch of the members, and one for each partition that it owns.
+// A member takes three requests to join, one to leave, and two for each partition that moves: a
+// single member with 16 partitions takes 38 requests to join and leave, with messages of 5.5 KB in
+// total. While nothing changes, only the lease is renewed. Each member keeps a watch of the members,
+// and one for each partition that it owns.
 //
 // # Limits
 //
-// Partitions are numbered from 0. Their number must be the same in all members, and be chosen
-// at the beginning: with another number, the work of a partition is another one. At most 4,096.
-// Join with another number than the members have fails with ErrConfigMismatch. To change the
-// number, stop all members first, or use another name.
+// Partitions are numbered from 0. There are at most 4,096, and their number must be the same in
+// all members. Choose it at the beginning: with a different number, a partition stands for
+// different work. Join fails with ErrConfigMismatch if the number differs from that of the members.
+// To change the number, stop all members first, or use another name.
 package group

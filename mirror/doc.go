@@ -9,19 +9,18 @@
 //
 // # What the target holds
 //
-// After the first copy the target is, at each of its revisions, what the source was at one
-// of its own: a Txn of the source is not torn apart, unless it is larger than a Txn of the
-// target may be beside the checkpoint. When the mirror is behind, several revisions of the
-// source become one of the target. Keys that the source does not have are deleted. Leases are
-// not copied: a key goes from the target when it goes from the source.
+// After the first copy, every revision of the target equals some revision of the source: a Txn
+// of the source stays whole, unless it is larger than the target accepts beside the checkpoint.
+// When the mirror is behind, several revisions of the source become one of the target. Keys that
+// the source does not have are deleted. Leases are not copied: a key disappears from the target
+// when it disappears from the source.
 //
 // # Each change once
 //
-// The checkpoint, a key at the target, says how far the mirror is. It is put in the same Txn
-// as the data, under the condition that it is what the mirror has put last. So no change is
-// applied twice, a mirror that was killed goes on exactly where it was, and a second mirror of
-// the same name ends the first ([ErrSuperseded]). Run two of them in an Election to have one
-// stand by.
+// The checkpoint, a key at the target, holds the progress of the mirror. It is put in the same Txn
+// as the data, on the condition that nobody has put it since the mirror last did. So no change is
+// applied twice, a mirror that was killed continues exactly where it was, and a second mirror with
+// the same name ends the first ([ErrSuperseded]). Run two in an Election to have one stand by.
 //
 //	          no checkpoint, or an incomplete one
 //	claiming ─────────────────────────────────────▶ copying
@@ -30,15 +29,15 @@
 //	   └───────────────────────▶ following ◀─────────┘   │
 //	                                 └───────────────────┘
 //
-// A copy that begins again reads both sides and writes what differs. The first three times
-// that a compaction interrupts one, the range is read piece by piece again; then it is read by
-// one request, which takes memory for all of it.
+// A copy that begins again reads both sides and writes the differences. The first three times
+// that a compaction interrupts it, the mirror reads the range again in pieces; after that by
+// one request, which takes memory for the whole range.
 //
 // # What it does not see
 //
-// What others write below the target's prefix stays unnoticed until [Mirror.Verify]. A loop,
-// by which keys come back to where they are from, is refused where it can be seen: within
-// one cluster, and from the checkpoint of a mirror in the other direction.
+// Writes of others below the target's prefix stay unnoticed until [Mirror.Verify]. A loop, in
+// which keys come back to where they came from, is refused where the mirror can see it: within
+// one cluster, and when the source holds the checkpoint of a mirror in the other direction.
 //
 // # Permissions
 //
@@ -47,5 +46,5 @@
 //
 // # Any sink
 //
-// [Follow] hands a range of keys to a [Sink] of yours: a search index, a database, a file.
+// [Follow] feeds a range of keys to your own [Sink]: a search index, a database, a file.
 package mirror

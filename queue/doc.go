@@ -23,18 +23,18 @@
 // # What is done once
 //
 // A worker may die after its work and before [Claim.Ack]; the item is then taken again. So
-// what a worker does elsewhere is done at least once. The operations that are given to Ack
+// work outside etcd is done at least once. The operations that Ack is given
 // are applied exactly once: in the same transaction that removes the item, and only if the
-// claim still lives. A worker that was suspended for longer than its lease lives applies
-// nothing. Elsewhere, [Claim.Token] tells the claims of an item apart: later ones have
-// larger tokens.
+// claim still lives. A worker that was suspended for longer than the TTL applies
+// nothing. Other systems can use [Claim.Token] to distinguish the claims of an item: later claims
+// have larger tokens.
 //
 // # Order
 //
-// Items are taken by priority, then by the time at which they were added or due, by the clock
-// of who added them. An item that is given back without delay keeps its place. With [Strict]
-// order every worker takes the first free item that its process knows of; what another
-// process has just added or taken arrives some milliseconds later. With [Relaxed] order the
+// Items are taken by priority, then by the time at which they were added or due, by the producer's
+// clock. An item that is given back without delay keeps its place. With [Strict]
+// order every worker takes the first free item that its process knows of; it learns of items that
+// another process has added or taken some milliseconds later. With [Relaxed] order the
 // processes choose among the first few.
 //
 // # Keys
@@ -49,16 +49,16 @@
 //
 // An item takes three requests: Add, the claim, and Ack. Each puts or deletes two or three
 // keys. With a name and an ID of 4 bytes and a value of 10 they are messages of 250, 188 and 274
-// bytes, and take 970 bytes of etcd's log together. Nack is one more, and so is a claim that another process was faster with. A process
-// that takes follows all items but their values: one watch, which brings five changes of small
-// keys for each item. The values go to those who claim them.
+// bytes, and take 970 bytes of etcd's log in total. Nack is one more request, and so is a claim that
+// another process wins. A process with workers follows all items without their values: one watch,
+// which brings five changes of small keys for each item. A worker gets the value with its claim.
 //
 // # Limits
 //
-// A queue is for tens of thousands of items at a time: each process that takes keeps all of
-// them in memory, but for their values, and reads them when it begins. etcd accepts 128 operations per Txn
-// (--max-txn-ops), and Ack needs some of these for itself. Values are limited by the largest
+// A queue is for tens of thousands of items at a time: each process with workers keeps all of
+// them in memory, without their values, and reads them when it starts. etcd accepts 128 operations
+// per Txn (--max-txn-ops), and Ack needs some of these itself. Values are limited by the largest
 // request (--max-request-bytes, 1.5 MiB).
 //
-// A process sees delayed items when their time has come by its own clock.
+// A process sees a delayed item once it is due by the process's own clock.
 package queue

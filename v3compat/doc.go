@@ -1,10 +1,10 @@
 // Package v3compat runs code that was written for go.etcd.io/etcd/client/v3 on
 // the connections, retries, leases and watches of silly.store/etcd.
 //
-// [New] takes the place of clientv3.New, [Wrap] makes a *clientv3.Client of an
-// [etcd.Client] that there is already. What takes a *clientv3.Client runs on it
-// unchanged, the packages concurrency, leasing, mirror, namespace, naming and
-// ordering of client/v3 included:
+// [New] takes the place of clientv3.New, and [Wrap] makes a *clientv3.Client from an
+// existing [etcd.Client]. Code that takes a *clientv3.Client runs on it
+// unchanged, including the packages concurrency, leasing, mirror, namespace, naming and
+// ordering of client/v3:
 //
 //	client, err := v3compat.New(clientv3.Config{Endpoints: endpoints})
 //	if err != nil {

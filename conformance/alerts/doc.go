@@ -1,3 +1,3 @@
-// Package alerts shows that each rule that package etcdprom ships fires by the fault that it
-// is for: a real client's metrics, scraped while that fault lasts, and Prometheus' own engine.
+// Package alerts tests that each alert rule of package etcdprom fires for its fault: Prometheus'
+// own engine evaluates the metrics of a real client, scraped while the fault lasts.
 package alerts

@@ -1,2 +1,2 @@
-// Package cache holds package cache against real etcd servers.
+// Package cache tests package cache against real etcd servers.
 package cache

@@ -1,3 +1,3 @@
-// Package costs measures what the operations of the packages on top of package etcd cost: the
-// figures in their documentation are from here.
+// Package costs measures the costs of the packages on top of package etcd. The figures in their
+// documentation come from here.
 package costs

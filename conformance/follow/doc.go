@@ -1,3 +1,3 @@
-// Package follow holds internal/follow against real etcd servers: by a model of what was
-// written, under cuts, compactions and restored backups.
+// Package follow tests internal/follow against real etcd servers and a model of the writes,
+// under cuts, compactions and restored backups.
 package follow

@@ -10,6 +10,6 @@
 // etcd.txt and kubernetes.txt list the tests that differ, each with its reason. A run fails
 // if a test fails that is not listed, and if a listed one passes.
 //
-// With -keep the folder stays, and its name is printed; -run selects tests, and then no
-// listed test is missed.
+// With -keep the folder stays, and its name is printed. -run selects tests; listed tests that it
+// leaves out do not count as missing.
 package main

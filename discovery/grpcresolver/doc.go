@@ -1,5 +1,5 @@
-// Package grpcresolver has grpc-go find the instances of a service through etcd, as package
-// discovery and client/v3's naming package register them.
+// Package grpcresolver lets grpc-go find the instances of a service that package discovery or
+// client/v3's naming package has registered in etcd.
 //
 //	etcdResolver, err := grpcresolver.NewBuilder(client, discovery.WatchConfig{})
 //	if err != nil {
@@ -16,14 +16,14 @@
 //
 // # While etcd is away
 //
-// A connection keeps the instances that it has. One that has never had any reports why, so
-// that calls fail and those that wait for ready wait, and goes on as soon as etcd answers.
-// Dialling never waits for etcd.
+// A connection keeps the instances that it has. A connection that never had any reports the
+// reason: calls fail, calls that wait for ready wait, and both work as soon as etcd
+// answers. Dialling never waits for etcd.
 //
 // # For load balancing policies
 //
-// Each instance is one endpoint, in the order of the IDs, with one address. [FromEndpoint]
-// returns the instance with its metadata. An instance whose metadata has a
-// weight has it in its endpoint as grpc-go's package experimental/balancer/weight says. A
-// change of the metadata alone keeps connections.
+// Each instance is one endpoint with one address, ordered by ID. [FromEndpoint]
+// returns the instance with its metadata. A weight in the metadata is set on the endpoint as
+// grpc-go's package experimental/balancer/weight defines it. A change of the metadata alone keeps
+// connections.
 package grpcresolver

@@ -1,5 +1,5 @@
-// Package exampletest leaves the examples of a package's documentation out of its tests when
-// there is no etcd for them. conformance/examples brings one. Only tests import it.
+// Package exampletest excludes the examples of a package's documentation from its tests when
+// they have no etcd. conformance/examples provides one. Only tests import it.
 package exampletest
 
 import (

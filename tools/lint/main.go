@@ -3,8 +3,8 @@
 //
 //	lint [-tags list] [-complete] packages
 //
-// It is its own module, so that the analyzers' requirements do not meet those of
-// another module. A collection of linters has these analyzers too, and takes
+// It is its own module, so that the analyzers' requirements do not conflict with those of
+// other modules. A collection of linters would have these analyzers too, but takes
 // minutes to build.
 package main
 

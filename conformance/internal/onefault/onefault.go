@@ -1,5 +1,5 @@
-// Package onefault makes connections of which one request gets a fault that the test chooses:
-// cut, answered in vain, or held back until the test has the server get it.
+// Package onefault makes connections in which one request suffers a fault that the test chooses:
+// it is cut, its answer is lost, or it is held back until the test releases it.
 package onefault
 
 import (
@@ -35,7 +35,7 @@ var Kinds = map[string]Kind{"cut before": CutBefore, "cut during": CutDuring, "a
 
 var errBroken = errors.New("the test has broken the connection")
 
-// Faults makes connections of which one request gets a fault. It is safe for concurrent use.
+// Faults makes connections in which one request suffers a fault. It is safe for concurrent use.
 type Faults struct {
 	mu    sync.Mutex // guards the fields below
 	armed bool

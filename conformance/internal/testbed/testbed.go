@@ -1,6 +1,5 @@
-// Package testbed is what the tests in the folders of this module share: a server, clients
-// that are closed with the test, names of a test's own, waits that end, backups of a
-// server's data and child processes.
+// Package testbed is what the tests of this module share: a server, clients that are closed
+// with the test, names per test, bounded waits, backups of a server's data and child processes.
 package testbed
 
 import (

@@ -1,6 +1,6 @@
-// Package check judges histories: each invariant is a pure function of a
-// [history.Run]. Those of locks are L1 to L8, those
-// of exact writes X1, S1 and S2, of queues Q1, of groups G1, and of caches C1 to C9; there is no I6.
+// Package check judges histories: each invariant is a pure function of a [history.Run]. Locks
+// have L1 to L8, exact writes X1, S1 and S2, queues Q1, groups G1, and caches C1 to C9. There
+// is no I6.
 package check
 
 import (
