@@ -252,11 +252,11 @@ func (ca *Cache) report(err error) {
 	ca.trouble = err
 }
 
-// Ready waits until the cache has read its range, and is not behind an answer that it had
-// the server give meanwhile.
+// Ready waits until the cache has read its range and has caught up with every answer that
+// it has taken from the server meanwhile.
 //
-// The error is that of ctx, with what keeps the cache from reading, ErrCacheTooLarge, ErrPanicked
-// or ErrClosed.
+// The error is that of ctx, with the reason why the cache cannot read, ErrCacheTooLarge,
+// ErrPanicked or ErrClosed.
 func (ca *Cache) Ready(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext

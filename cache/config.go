@@ -8,7 +8,7 @@ import (
 	"silly.store/etcd"
 )
 
-// Config says what a [Cache] holds.
+// Config configures a [Cache].
 //
 // Key alone is one key. At most one of Prefix, FromKey and RangeEnd widens that to a range.
 type Config struct {
@@ -25,30 +25,31 @@ type Config struct {
 	// KeysOnly leaves the values out. Leases may be missing too, see
 	// [etcd.GetRequest.KeysOnly].
 	KeysOnly bool
-	// MaxBytes bounds what the cache holds: 200 bytes for each pair, and those of its key and
-	// value. A cache whose range grows beyond it ends with ErrCacheTooLarge: it gives its
-	// memory back, and [Cache.Get] asks the server. 0 means 1 GiB; for no bound use
+	// MaxBytes bounds the memory of the cache. A pair counts as the size of its key and value
+	// plus 200 bytes. A cache whose range grows beyond the bound ends with ErrCacheTooLarge:
+	// it frees its memory, and [Cache.Get] asks the server. 0 means 1 GiB; for no bound use
 	// math.MaxInt64.
 	MaxBytes int64
 	// KeepValue says whether the cache keeps the value of a pair; nil: it keeps all. Use it to
-	// leave large values out. [Cache.Get] reads such a value from the server. It is called
-	// by one goroutine, must not keep the pair, and must always say the same of one pair. A panic
-	// ends the cache with ErrPanicked, and the text names the place; so does one of OnMutation.
+	// leave large values out. [Cache.Get] reads such a value from the server. It is called by one
+	// goroutine, must not keep the pair, and must always return the same result for one pair. A
+	// panic of KeepValue or OnMutation ends the cache with ErrPanicked, whose text names the
+	// place.
 	KeepValue func(*etcd.KeyValue) bool
-	// NoFallback has [Cache.Get] wait where it would ask the server in the cache's place, and
-	// fail where the cache has ended. Use it to protect a cluster from the reads of many
-	// caches that begin at once.
+	// NoFallback makes [Cache.Get] wait where it would ask the server, and fail if the cache
+	// has ended. Use it to protect a cluster from the reads of many caches that start at
+	// once.
 	NoFallback bool
-	// OnMutation is for tests: it is called with the key of a pair when somebody has written
-	// to its value, which belongs to the cache. The cache then keeps a checksum of each
-	// value, and compares it when the pair is read, replaced, and on Close. It is called by
-	// whoever finds out, also by several goroutines.
+	// OnMutation is for tests: it is called with the key of a pair when the program has
+	// written to its value, which belongs to the cache. The cache then keeps a checksum of
+	// each value, and compares it when the pair is read, replaced, and on Close. The
+	// goroutine that finds the change calls it, so several may call it concurrently.
 	OnMutation func(key string)
-	// DistrustProgress is for servers that report a version of etcd and do not keep what etcd
+	// DistrustProgress is for servers that report a version of etcd but break one of its
 	// promises: that a watch's progress response comes after all events up to its revision.
-	// Some implementations of etcd's interface are such. Reads that need to know how far
-	// the watch is are made of the server then, unless the range itself changes. Of members
-	// before 3.5.13 the client knows.
+	// Some other implementations of etcd's API do. Reads that depend on the watch's progress
+	// then go to the server, unless the range itself changes. The client recognizes members
+	// before 3.5.13 by itself.
 	DistrustProgress bool
 }
 

@@ -10,7 +10,7 @@ import (
 	"silly.store/etcd/internal/duration"
 )
 
-// Freshness says how fresh an answer has to be. The zero value is [Local].
+// Freshness says how fresh an answer must be. The zero value is [Local].
 type Freshness struct {
 	kind     kind
 	revision int64
@@ -31,26 +31,27 @@ var (
 	// Local is what the cache has. A cache that has not read its range yet asks the server,
 	// as it does for the others.
 	Local = Freshness{kind: local}
-	// Linearizable is the store's state at some time after the call began: what any client
-	// has written and was told of before is in it. Callers that wait at the same time share
+	// Linearizable is the store's state at some time after the call began: it includes
+	// every write that any client had confirmed before the call. Concurrent callers share
 	// one request, whose answer has no keys.
 	Linearizable = Freshness{kind: linearizable}
 )
 
-// AtLeast is the store's state at the revision or a later one. Take the revision of a
-// response's header to read what the request has written. A revision that does not exist
-// yet is an error, ErrFutureRevision.
+// AtLeast is the store's state at the revision or a later one. To read a request's own
+// write, pass the revision of its response's header. A revision that does not exist yet
+// is an error, ErrFutureRevision.
 func AtLeast(revision int64) Freshness { return Freshness{kind: atLeast, revision: revision} }
 
-// Within is a state that was the store's present one at most d before the call began. The
-// cache knows how fresh it is from the calls that are Linearizable, and from this one: with
-// such calls often enough, most of these need no request. A millisecond is the least: a shorter
-// d has lost its unit, and is ErrInvalidRequest.
+// Within is a state that was current at most d before the call began. Linearizable and Within
+// calls prove how fresh the cache is: if they are frequent enough, most Within calls need no
+// request. d must be at least a millisecond: a shorter one has lost its unit, and fails with
+// ErrInvalidRequest.
 func Within(d time.Duration) Freshness { return Freshness{kind: within, within: d} }
 
-// Exact is the store's state at the revision. The cache keeps some of its last states, up to
-// 64 and a minute; [Cache.Get] asks the server for others, and [Cache.Snapshot] fails. A revision
-// that does not exist yet is an error, ErrFutureRevision, and one that is gone ErrCompacted.
+// Exact is the store's state at the revision. The cache keeps some recent states, up to 64 and
+// for up to a minute; [Cache.Get] asks the server for others, and [Cache.Snapshot] fails. A
+// revision that does not exist yet is an error, ErrFutureRevision, and one that is gone
+// ErrCompacted.
 func Exact(revision int64) Freshness { return Freshness{kind: exact, revision: revision} }
 
 func (f Freshness) check() error {

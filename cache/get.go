@@ -9,17 +9,17 @@ import (
 	"silly.store/etcd/internal/call"
 )
 
-// Presence is what a cache knows of a key.
+// Presence is what a cache knows about a key.
 type Presence uint8
 
 const (
 	// Unknown: the cache has not read its range yet, is closed, or does not hold the key.
 	Unknown Presence = iota
-	// Absent: there is no such key.
+	// Absent: the key does not exist.
 	Absent
-	// Present: there is one.
+	// Present: the key exists.
 	Present
-	// WithoutValue: there is one, and the cache does not keep its value, see
+	// WithoutValue: the key exists, and the cache does not keep its value, see
 	// Config.KeepValue.
 	WithoutValue
 )
@@ -37,13 +37,13 @@ func (p Presence) String() string {
 type Result struct {
 	// KV is the pair; zero if there is none. Its bytes are the cache's: do not write to them.
 	KV etcd.KeyValue
-	// Found is whether there is one.
+	// Found reports whether the key exists.
 	Found bool
-	// Revision is the store's revision of which the answer is.
+	// Revision is the revision of the store that the answer shows.
 	Revision int64
-	// FromServer: the server was asked for the key, because the cache has not read its range,
-	// could not tell in time how fresh it is, does not keep what was asked for, or has
-	// ended. Peek and Local may be behind this answer, the others are not.
+	// FromServer: the answer came from the server, because the cache has not read its range,
+	// could not prove in time how fresh it is, does not keep the value or revision, or has
+	// ended. Later Peek and Local answers may be older than this one; others are not.
 	FromServer bool
 }
 
@@ -81,17 +81,17 @@ func (ca *Cache) peek(key string) (*version, Presence) {
 	}
 }
 
-// Get returns a pair that is as fresh as asked for. A key that does not exist is no error.
+// Get returns a pair with the given freshness. A key that does not exist is no error.
 //
-// The server is asked for the key, as [etcd.Client.Get] does, when the cache has not read its
-// range yet, when the store answers but the cache cannot tell in time that it has caught
-// up with it, and when the cache has ended because its range is too large. [Stats.Fallbacks]
-// counts that, and Config.NoFallback forbids it.
+// It asks the server for the key, as [etcd.Client.Get] does, when the cache has not read its
+// range yet, when the store answers but the cache cannot prove in time that it has caught up,
+// and when the cache has ended because its range is too large. [Stats.Fallbacks] counts these
+// calls, and Config.NoFallback forbids them.
 //
-// Errors: ErrOutOfScope, ErrClosed, that of ctx, ErrInvalidRequest for a Freshness that
-// makes no sense, ErrFutureRevision for [AtLeast] and [Exact], ErrCompacted for [Exact],
-// ErrCacheTooLarge and ErrPanicked with Config.NoFallback, and those of every call (see [etcd.Error]) where a
-// request is made.
+// Errors: ErrOutOfScope, ErrClosed, that of ctx, ErrInvalidRequest for an invalid Freshness,
+// ErrFutureRevision for [AtLeast] and [Exact], ErrCompacted for [Exact], ErrCacheTooLarge and
+// ErrPanicked with Config.NoFallback, and those of every call (see [etcd.Error]) where a request is
+// made.
 //
 // etcd: KV/Range (since 3.0), Watch/Watch for progress (since 3.5.13)
 func (ca *Cache) Get(ctx context.Context, key string, f Freshness) (Result, error) {

@@ -13,17 +13,16 @@ import (
 
 // Snapshot is the range at one revision. It never changes, and may be read concurrently and
 // after the cache was closed. Its pairs share the memory of the cache: do not write to a
-// Value. A snapshot that is kept keeps the pairs in memory that have changed since.
+// Value. A snapshot keeps replaced pairs in memory for as long as it is held.
 type Snapshot struct {
 	p        *published
 	revision int64
 }
 
-// Snapshot returns a state of the whole range that is as fresh as asked for. It makes no
-// request where [Cache.Get] makes none, and waits until the cache has caught up, for as long
-// as ctx lasts.
+// Snapshot returns a state of the whole range with the given freshness. It makes no request
+// where [Cache.Get] makes none, and waits until the cache has caught up or ctx ends.
 //
-// A cache that has not read its range yet makes it wait.
+// It waits for a cache that has not read its range yet.
 //
 // Errors: ErrClosed, ErrCacheTooLarge, ErrPanicked, that of ctx, ErrInvalidRequest and ErrFutureRevision as
 // for Get, ErrCompacted where the cache does not keep an [Exact] revision, and those of
@@ -45,17 +44,17 @@ func (ca *Cache) Snapshot(ctx context.Context, f Freshness) (*Snapshot, error) {
 	}
 }
 
-// Revision is the store's revision of which the snapshot is.
+// Revision is the revision of the store that the snapshot shows.
 func (s *Snapshot) Revision() int64 { return s.revision }
 
 // Epoch counts the histories of the store that the cache has seen, from 1. Revisions of
 // different epochs cannot be compared.
 func (s *Snapshot) Epoch() int { return s.p.epoch }
 
-// Len is how many keys there are.
+// Len is the number of keys.
 func (s *Snapshot) Len() int { return s.p.pairs.Len() }
 
-// Get returns a pair, and whether there is one.
+// Get returns a pair, and whether it exists.
 func (s *Snapshot) Get(key string) (etcd.KeyValue, bool) {
 	if v := s.p.pairs.Get(key); v != nil {
 		return v.kv, true
@@ -63,8 +62,8 @@ func (s *Snapshot) Get(key string) (etcd.KeyValue, bool) {
 	return etcd.KeyValue{}, false
 }
 
-// ValueLeftOut reports whether there is a pair whose value the cache does not keep, see
-// Config.KeepValue.
+// ValueLeftOut reports whether the key exists and the cache does not keep its value,
+// see Config.KeepValue.
 func (s *Snapshot) ValueLeftOut(key string) bool {
 	v := s.p.pairs.Get(key)
 	return v != nil && v.isLeftOut()
@@ -127,9 +126,9 @@ func (s *Snapshot) Before(key string) iter.Seq[etcd.KeyValue] {
 // Change is a key at which two states differ. At least one of Old and New is set. Its pairs
 // belong to the cache: do not write to them.
 type Change struct {
-	// Old is the pair in the older one; nil: it has no such key.
+	// Old is the pair in the older state; nil: it has no such key.
 	Old *etcd.KeyValue
-	// New is the pair in the newer one; nil: it has no such key.
+	// New is the pair in the newer state; nil: it has no such key.
 	New *etcd.KeyValue
 }
 
@@ -142,9 +141,9 @@ func (c Change) Key() string {
 }
 
 // Diff yields the changes that lead from an older snapshot of the same cache to this one, in
-// ascending order of their keys. Several changes of a key are one; that the key was deleted
-// in between shows by another CreateRevision. The time that Diff takes depends on the
-// changes, not on the size.
+// ascending order of their keys. Several changes of a key are one; a different
+// CreateRevision shows that the key was deleted in between. The time that Diff takes depends
+// on the changes, not on the size.
 func (s *Snapshot) Diff(older *Snapshot) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		for ch := range s.p.pairs.Diff(older.p.pairs, "") {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// State is how a cache gets on.
+// State is the state of a cache.
 type State uint8
 
 const (
@@ -14,12 +14,13 @@ const (
 	StateLoading State = iota
 	// StateLive: a member serves the watch.
 	StateLive
-	// StateStale: no member serves the watch, or it is refused. Local reads go on with what
-	// there is.
+	// StateStale: no member serves the watch, or the server refuses it. Local reads go on
+	// with the last state.
 	StateStale
 	// StateClosed: the cache or its client was closed.
 	StateClosed
-	// StateEnded: the range is larger than Config.MaxBytes. The cache holds nothing any more.
+	// StateEnded: the range is larger than Config.MaxBytes. The cache no longer holds
+	// anything.
 	StateEnded
 )
 
@@ -34,25 +35,26 @@ func (s State) String() string {
 	return stateNames[s]
 }
 
-// Stats is the work of a cache since it was made, and its state now.
+// Stats counts the work of a cache since it was made, and shows its present state.
 type Stats struct {
 	State State
-	// Err is why the cache is not live; nil while it is, after its Close, and while nothing has
-	// gone wrong yet.
+	// Err is the reason why the cache is not live; nil while it is live, after its Close, and
+	// as long as nothing has gone wrong.
 	Err error
-	// Since is when it ceased to be live; zero while it is, and before it was.
+	// Since is when the cache ceased to be live; zero while it is live, and before it
+	// first was.
 	Since time.Time
 
 	// Revision is that of local reads, of the history Epoch. Both are 0 before the range has
 	// been read.
 	Revision int64
 	Epoch    int
-	// Keys is how many there are.
+	// Keys is the number of keys.
 	Keys int
-	// Bytes is what they count for Config.MaxBytes.
+	// Bytes is their size as counted for Config.MaxBytes.
 	Bytes int64
-	// RetainedBytes is how much of what has been replaced is kept for subscribers that are
-	// behind, at most: snapshots that are held come on top.
+	// RetainedBytes is an upper bound of the replaced pairs that are kept for subscribers
+	// that are behind. Snapshots that the program holds are not included.
 	RetainedBytes int64
 	// FreshAt is the latest time at which the cache is known to have been current; zero:
 	// none. Only calls that are Linearizable or Within prove that.
@@ -62,11 +64,11 @@ type Stats struct {
 	// because history was lost.
 	Published, Resyncs int64
 	// Flights counts the requests for the store's revision, which readers share, Fallbacks
-	// the Gets that were made of the server because the cache was not there, could not tell
-	// in time how fresh it is, or does not keep an Exact revision.
+	// the Gets that went to the server because the cache was not ready, could not prove in
+	// time how fresh it is, or does not keep an Exact revision.
 	Flights, Fallbacks int64
-	// ValueReads counts the Gets that were made of the server for values that the cache does
-	// not keep.
+	// ValueReads counts the Gets that went to the server for values that the cache does not
+	// keep.
 	ValueReads int64
 }
 

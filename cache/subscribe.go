@@ -9,24 +9,25 @@ import (
 // Subscription follows the keys with a prefix. Make it with [Cache.Subscribe]. Its methods are
 // for one goroutine at a time.
 //
-// It keeps the snapshot that its reader has seen last, and no queue: a slow reader delays
-// nobody, and costs the pairs that have changed since it was last there. It misses values
-// that have been replaced meanwhile, but no final state and no deletion. Who needs every
-// event uses [etcd.Client.Watch].
+// It keeps the last snapshot that its reader has seen, and no queue: a slow reader delays
+// nobody, and its only cost is the memory of the pairs that have changed since. It misses
+// values that have been replaced meanwhile, but no final state and no deletion. For every
+// event use [etcd.Client.Watch].
 type Subscription struct {
 	ca     *Cache
 	prefix string
 	place  *place
 }
 
-// Update is the difference between what a subscription's reader has seen and what is there.
+// Update is the difference between the state that a subscription's reader has seen and the
+// present one.
 type Update struct {
-	// Snapshot is what is there: with this update the reader has seen it whole.
+	// Snapshot is the present state; with this update the reader has seen all of it.
 	Snapshot *Snapshot
-	// First is that of a subscription: every pair that is there is a change.
+	// First marks the first update of a subscription: every pair is a change.
 	First bool
-	// Again: the reader was so far behind that the cache has forgotten what it had seen. Every
-	// pair that is there is a change without Old, and keys that have none are gone.
+	// Again: the reader was so far behind that the cache has dropped the state that it had
+	// seen. Every present pair is a change without Old, and all other keys are gone.
 	Again bool
 
 	prefix string
@@ -34,18 +35,18 @@ type Update struct {
 }
 
 // Subscribe makes a subscription to the keys that begin with prefix; "" means all keys that the
-// cache holds. It makes no request, and needs no end.
+// cache holds. It makes no request, and needs no Close.
 func (ca *Cache) Subscribe(prefix string) *Subscription {
 	p := &place{seen: &published{pairs: emptyPairs()}}
 	ca.lagging.add(p)
 	return &Subscription{ca: ca, prefix: prefix, place: p}
 }
 
-// Next waits until there is something that the reader has not seen. The first update comes as
-// soon as the cache is ready, also if there are no keys; each further one has changes, and is
-// of whole revisions of the store.
+// Next waits for changes that the reader has not seen. The first update comes as soon as the
+// cache is ready, even if there are no keys. Each further update has changes, of whole
+// revisions of the store.
 //
-// An error of ctx leaves the subscription as it is: the next call goes on behind the last
+// An error of ctx leaves the subscription as it is: the next call continues after the last
 // update. Other errors end it: ErrClosed, ErrCacheTooLarge, ErrPanicked, and [etcd.ErrClosed]
 // after the client's Close.
 func (s *Subscription) Next(ctx context.Context) (*Update, error) {
@@ -85,7 +86,7 @@ func (s *Subscription) All(ctx context.Context) iter.Seq2[*Update, error] {
 }
 
 // Changes yields the changes, in ascending order of their keys. A key that was deleted and
-// created again is two changes. Changes may be looped over again.
+// created again is two changes. Changes may be iterated more than once.
 func (u *Update) Changes() iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		for ch := range u.Snapshot.p.pairs.Diff(u.before.pairs, u.prefix) {

@@ -13,13 +13,13 @@ import (
 	"silly.store/etcd/internal/callback"
 )
 
-// TypedConfig says how a [Typed] decodes.
+// TypedConfig configures a [Typed].
 type TypedConfig[T any] struct {
 	// Decode makes a value of a pair. It is required, may be called concurrently for different
 	// pairs, and must not write to the pair. A panic is an error.
 	Decode func(etcd.KeyValue) (T, error)
-	// KeepLast answers with the last value of the key that could be decoded, where the present
-	// one cannot. It is that of the last version that somebody has read.
+	// KeepLast makes an answer whose present value cannot be decoded fall back to the last
+	// value of the key that was read and could be decoded.
 	KeepLast bool
 }
 
@@ -32,7 +32,7 @@ type Typed[T any] struct {
 	failures atomic.Int64
 }
 
-// Decoded is a pair and what was made of it.
+// Decoded is a pair and its decoded value.
 type Decoded[T any] struct {
 	KV    etcd.KeyValue
 	Value T
@@ -42,8 +42,8 @@ type Decoded[T any] struct {
 	Last bool
 }
 
-// DecodeError is that of a pair that could not be decoded. errors.Is finds ErrDecode, and what
-// the decoder has returned.
+// DecodeError is the error for a pair that could not be decoded. errors.Is finds ErrDecode and
+// the decoder's error.
 type DecodeError struct {
 	Key         string
 	ModRevision int64
@@ -54,11 +54,11 @@ func (e *DecodeError) Error() string {
 	return fmt.Sprintf("cache: value of key %q at revision %d cannot be decoded: %v", e.Key, e.ModRevision, e.Err)
 }
 
-// Unwrap returns ErrDecode and what the decoder has returned.
+// Unwrap returns ErrDecode and the decoder's error.
 func (e *DecodeError) Unwrap() []error { return []error{ErrDecode, e.Err} }
 
-// NewTyped makes a reader of a cache. It makes no request and needs no end. The values that it
-// has decoded stay as long as their pairs.
+// NewTyped makes a reader of a cache. It makes no request and needs no Close. Decoded values
+// stay in memory as long as their pairs.
 //
 // The error names the field that is wrong; errors.Is finds etcd.ErrInvalidConfig.
 func NewTyped[T any](ca *Cache, config TypedConfig[T]) (*Typed[T], error) {
@@ -187,7 +187,7 @@ func (t *Typed[T]) make(kv etcd.KeyValue, r, last *outcome) Decoded[T] {
 
 var errLeftOut = errors.New("the cache does not keep the value; Typed.Get reads it from the server")
 
-// Peek is [Cache.Peek] with the value.
+// Peek is [Cache.Peek] with the decoded value.
 func (t *Typed[T]) Peek(key string) (Decoded[T], Presence) {
 	v, presence := t.ca.peek(key)
 	if v == nil {
@@ -196,8 +196,8 @@ func (t *Typed[T]) Peek(key string) (Decoded[T], Presence) {
 	return t.read(v), presence
 }
 
-// Get returns the value of a key, as fresh as asked for, and whether there is one. With
-// KeepLast, a pair that cannot be decoded is no error if an earlier one could be.
+// Get returns the value of a key with the given freshness, and whether the key exists.
+// With KeepLast, a pair that cannot be decoded is no error if an earlier version could.
 //
 // Errors are those of [Cache.Get], and *[DecodeError], for which found is true.
 //

@@ -18,7 +18,7 @@ type BarrierConfig struct {
 	Persistent bool
 }
 
-// Barrier holds those who wait until it is released. It is safe for concurrent use.
+// Barrier holds its waiters until it is released. It is safe for concurrent use.
 type Barrier struct {
 	q      queue
 	config BarrierConfig
@@ -81,7 +81,8 @@ func (b *Barrier) hold(ctx context.Context) error {
 	return err
 }
 
-// Release lowers the barrier, whoever has raised it. It does nothing if nobody has.
+// Release lowers the barrier, no matter which process has raised it. It does nothing if
+// the barrier is not raised.
 //
 // etcd: KV/Range, KV/Txn (since 3.0)
 func (b *Barrier) Release(ctx context.Context) error {
@@ -108,7 +109,7 @@ func (b *Barrier) Release(ctx context.Context) error {
 	return nil
 }
 
-// Wait waits until nobody holds the barrier. It writes nothing and needs no session.
+// Wait waits until the barrier is not held. It writes nothing and needs no session.
 //
 // etcd: KV/Range, Watch/Watch (since 3.0)
 func (b *Barrier) Wait(ctx context.Context) error {

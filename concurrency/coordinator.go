@@ -18,25 +18,25 @@ import (
 
 // Config configures a [Coordinator]. The zero value is valid.
 type Config struct {
-	// TTL is that of the leases: how long after a crash of this process its locks are
-	// taken. At least 1 s, rounded up to whole seconds, which etcd counts in; the server
-	// may raise it. 0 means 15 s.
+	// TTL is the TTL of the leases: how long the locks of this process stay taken after
+	// a crash. At least 1 s, rounded up to whole seconds, which etcd counts in; the
+	// server may raise it. 0 means 15 s.
 	TTL time.Duration
 	// Grace is how long before [etcd.Lease.Deadline] a session ends, and with it the
-	// contexts of what is held: the time that work has for stopping. It must be less than
-	// half of TTL. 0 means a tenth of TTL; negative means none.
+	// contexts of its locks: the time that work has to stop. It must be less than half of
+	// TTL. 0 means a tenth of TTL; negative means none.
 	Grace time.Duration
-	// MaxKeys is how many keys share a lease; the next one goes on a further lease.
-	// With authentication, etcd takes time for each key of a lease whenever one is put.
-	// 0 means 256.
+	// MaxKeys is how many keys share a lease; further keys go on another lease. With
+	// authentication, etcd takes time for each key of a lease whenever one is put. 0
+	// means 256.
 	MaxKeys int
 	// Name is the prefix of the sessions' own keys, <Name>/<lease in hexadecimal>. Such
 	// a key exists only after a request of unknown outcome or a [Session.Guard], but all
 	// requests compare it: the user needs permission to read and write there. Empty
 	// means "coordination/session".
 	Name string
-	// Logger receives sessions and locks that are lost, and releases that fail. Names
-	// are logged, values never. Nil means silence.
+	// Logger logs lost sessions and locks, and failed releases. Names are logged,
+	// values never. Nil means no logging.
 	Logger *slog.Logger
 }
 
@@ -93,8 +93,8 @@ func (c Config) filled() (Config, error) {
 // Coordinator makes locks, elections and barriers, and keeps the leases that they share.
 // It is safe for concurrent use.
 //
-// It has no lease before one is needed. When a lease is lost, everything that was held on
-// it is lost, and the next use makes another one.
+// It grants a lease when one is first needed. When a lease is lost, everything that was
+// held on it is lost, and the next use grants another.
 type Coordinator struct {
 	client   *etcd.Client
 	config   Config
@@ -132,16 +132,17 @@ func New(c *etcd.Client, config Config) (*Coordinator, error) {
 	return co, nil
 }
 
-// Client returns the client that the Coordinator was made for. It remains its owner's.
+// Client returns the client that the Coordinator was made for. The client still belongs
+// to its owner.
 func (co *Coordinator) Client() *etcd.Client { return co.client }
 
-// TTL is that of the leases that the Coordinator asks for, in whole seconds.
+// TTL returns the TTL that the Coordinator requests for its leases, in whole seconds.
 func (co *Coordinator) TTL() time.Duration { return co.config.TTL }
 
-// Close gives everything up: it revokes the leases, so that all keys of the Coordinator
-// are deleted at once. Contexts of what is held end, waiting calls return ErrClosed. Close
-// waits for the answers until ctx ends. A lease that could not be revoked lives out its
-// TTL. Further calls do nothing.
+// Close releases everything: it revokes the leases, so that all keys of the Coordinator
+// are deleted at once. The contexts of its locks end, and waiting calls return ErrClosed.
+// Close waits for the answers until ctx ends. A lease that could not be revoked lives out
+// its TTL. Further calls do nothing.
 //
 // Close it before the client. Without Close, the end of the client leaves no goroutine
 // behind, and the leases live out their TTLs.
@@ -176,9 +177,8 @@ func (co *Coordinator) Close(ctx context.Context) error {
 	return nil
 }
 
-// Session returns a session that lives now. Locks are made without it; use it for keys of
-// your own that are to be deleted when this process is gone. ctx bounds the call, not the
-// session.
+// Session returns a live session. Locks do not need it; use it for your own keys that
+// must be deleted when this process is gone. ctx bounds the call, not the session.
 //
 // Errors: ErrClosed, and those of [etcd.Client.Grant].
 //

@@ -38,8 +38,8 @@ func (co *Coordinator) DoubleBarrier(name string, n int) *DoubleBarrier {
 	return b
 }
 
-// Enter waits until n participants have entered, and returns the round that they make.
-// Those beyond n wait for the next round. If ctx ends first, the others go on waiting. See
+// Enter waits until n participants have entered, and returns their round. Participants
+// beyond n wait for the next round. If ctx ends first, the others go on waiting. See
 // [Mutex.Lock] for what it survives and for errors.
 //
 // etcd: KV/Txn, KV/Range, Watch/Watch (since 3.0)
@@ -173,7 +173,7 @@ func (b *DoubleBarrier) watch(ctx context.Context, p *place, copies int) (mark s
 }
 
 // Context ends when the participant's session or key is lost: the others then count it as
-// one that has left.
+// gone.
 func (r *Round) Context() context.Context {
 	if r.l == nil {
 		return ended
@@ -189,8 +189,8 @@ func (r *Round) Key() string {
 	return r.l.Key()
 }
 
-// Leave waits until the others of the round have left as well. Those whose process or
-// session was lost count as gone.
+// Leave waits until the other participants of the round have left as well. A
+// participant whose process or session was lost counts as gone.
 //
 // Errors: ctx's, ErrNotHeld after Leave. The participant has left in any case.
 //

@@ -9,12 +9,12 @@ import (
 type ElectionConfig struct {
 	// Value is what [Election.Campaign] proclaims: an address, for example. It is copied.
 	Value []byte
-	// Restart has [Election.Run] campaign again after its function returned an error,
-	// after a pause.
+	// Restart makes [Election.Run] campaign again, after a pause, when its function
+	// returns an error.
 	Restart bool
-	// ObserveEvery has [Election.Observe] yield every state, also those that were over
-	// before a slow reader could see them. Those that a compaction has hidden are left out
-	// in any case.
+	// ObserveEvery makes [Election.Observe] yield every state, also those that were over
+	// before a slow reader could see them. It cannot yield states that a compaction has
+	// removed.
 	ObserveEvery bool
 }
 
@@ -30,18 +30,18 @@ func (co *Coordinator) Election(name string, config ElectionConfig) *Election {
 	return &Election{plainQueue(co, name, config.Value), config}
 }
 
-// State is who leads.
+// State is the state of an election.
 type State struct {
-	// Present reports whether there is a leader. The fields below but Revision are zero
-	// if not.
+	// Present reports whether there is a leader. If not, all fields below except
+	// Revision are zero.
 	Present bool
 	// Leader is the leader's key.
 	Leader string
 	// Value is what the leader has proclaimed. It belongs to the caller.
 	Value []byte
-	// Term is the leader's, see [Leadership.Term].
+	// Term is the leader's term, see [Leadership.Term].
 	Term int64
-	// Revision is that of the store at which this is so.
+	// Revision is the store's revision of this state.
 	Revision int64
 }
 
@@ -54,7 +54,7 @@ func (e *Election) Campaign(ctx context.Context) (*Leadership, error) {
 	return &Leadership{l: l, proclaiming: make(chan struct{}, 1), last: l.p.created}, nil
 }
 
-// Leader returns who leads now.
+// Leader returns the present leader.
 //
 // etcd: KV/Range (since 3.0)
 func (e *Election) Leader(ctx context.Context) (State, error) {

@@ -10,8 +10,8 @@ import (
 	"silly.store/etcd/internal/call"
 )
 
-// Errors that errors.Is finds in what this package returns, beside those of package etcd.
-// The texts name the lock, never its value.
+// Errors that errors.Is finds in what this package returns, in addition to those of
+// package etcd. The texts name the lock, never its value.
 var (
 	// ErrLocked: TryLock found a holder or waiters, or the barrier is held already.
 	ErrLocked = errors.New("is locked")
@@ -25,7 +25,7 @@ var (
 	ErrSessionLost = errors.New("the session has ended")
 	// ErrNotLeader: the leadership was lost or resigned.
 	ErrNotLeader = errors.New("is not the leader")
-	// ErrConfigMismatch: contenders for this name use another limit.
+	// ErrConfigMismatch: contenders for this name use a different limit.
 	ErrConfigMismatch = errors.New("is configured differently elsewhere")
 	// ErrClosed: the Coordinator was closed.
 	ErrClosed = errors.New("the coordinator is closed")
@@ -50,7 +50,7 @@ func (e *LockedError) Error() string {
 // Is makes errors.Is(err, ErrLocked) true.
 func (e *LockedError) Is(target error) bool { return target == ErrLocked }
 
-// Holder is who holds a lock.
+// Holder is the holder of a lock.
 type Holder struct {
 	// Key is the holder's key.
 	Key string
@@ -58,7 +58,7 @@ type Holder struct {
 	Token int64
 	// Value is the value that the holder has put. It belongs to the caller.
 	Value []byte
-	// Lease is the lease that the key is on.
+	// Lease is the lease of the key.
 	Lease etcd.LeaseID
 }
 

@@ -143,19 +143,19 @@ func (s *Session) ensureKey(ctx context.Context) error {
 	return s.fence(ctx, 0)
 }
 
-// Epoch returns the session's current epoch, and the condition that it goes on.
+// Epoch returns the session's current epoch, and the condition that it still lasts.
 //
 // Let a Txn that puts a key on the session's lease compare it. When the outcome of the Txn
-// stays unknown, [Session.Fence] sees that no copy of it is applied later, after the key was
-// deleted for example. The locks of this package do so.
+// stays unknown, [Session.Fence] ensures that no copy of it is applied later, for example
+// after the key was deleted. The locks of this package do so.
 func (s *Session) Epoch() (epoch int64, goesOn etcd.Compare) {
 	epoch = s.currentEpoch()
 	return epoch, s.inEpoch(epoch)
 }
 
 // Fence ends an epoch: when it returns nil, no request that compares the epoch's condition can
-// be applied any more, however late it arrives. It does nothing if the epoch is over. Where
-// another recipe of the Coordinator has ended it, Fence finds out.
+// be applied, however late it arrives. It does nothing if the epoch is over, also if another
+// recipe of the Coordinator has ended it.
 //
 // It repeats requests that fail for a passing reason until ctx ends. A lease that etcd no
 // longer knows ends the session.

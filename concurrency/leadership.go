@@ -36,7 +36,7 @@ func (ld *Leadership) Key() string { return ld.lock().Key() }
 // Context ends when the leadership is lost or resigned, as [Lock.Context] does.
 func (ld *Leadership) Context() context.Context { return ld.lock().Context() }
 
-// Guard is the condition that this term goes on, for any Txn.
+// Guard is the condition, for any Txn, that this term still lasts.
 func (ld *Leadership) Guard() etcd.Compare { return ld.lock().Guard() }
 
 // Txn is [Lock.Txn]; its error is ErrNotLeader when the leadership was lost or resigned.
@@ -46,7 +46,7 @@ func (ld *Leadership) Txn(ctx context.Context, req etcd.TxnRequest) (*etcd.TxnRe
 }
 
 // Proclaim changes the leader's value. It repeats a request of unknown outcome until ctx
-// ends; a proclamation that was given up never undoes a later one.
+// ends; an abandoned proclamation never undoes a later one.
 //
 // Errors: ErrNotLeader, and those of [etcd.Client.Txn]. The value may have been changed if
 // [etcd.MaybeApplied] says so.

@@ -68,10 +68,10 @@ func newLock(p *place) *Lock {
 }
 
 // Context ends when the lock is lost or unlocked. [context.Cause] is then an error in which
-// errors.Is finds ErrLockLost or ErrNotHeld. It ends Config.Grace before the
-// lease can expire. A key that somebody deletes, or that goes with a lease that somebody
-// revokes, ends it as soon as etcd reports that, if the lock was held for half a second;
-// before that, with the next renewal of the lease.
+// errors.Is finds ErrLockLost or ErrNotHeld. It ends Config.Grace before the lease can
+// expire. When the key is deleted or its lease revoked, the context ends as soon as etcd
+// reports that, if the lock has been held for half a second; before that, with the next
+// renewal of the lease.
 func (l *Lock) Context() context.Context {
 	if l.p == nil {
 		return ended
@@ -86,9 +86,9 @@ var ended = func() context.Context {
 	return ctx
 }()
 
-// Token is a fencing token: each later holder of the name has a larger one. It is the
-// create revision of the holder's key. Ask for it before Unlock: it is 0 once the key lingers
-// ([MutexConfig]), since it is then another holding's.
+// Token is a fencing token: each later holder of the name has a larger one. It is the create
+// revision of the holder's key. Call it before Unlock: it is 0 once the key lingers
+// ([MutexConfig]), since the key may then belong to another holding.
 func (l *Lock) Token() int64 {
 	if l.p == nil || !l.fence() {
 		return 0
@@ -140,10 +140,11 @@ func (l *Lock) fence() bool {
 	return !l.lingers
 }
 
-// Epoch is how many holdings the key has had before this one, see MutexConfig.Linger.
+// Epoch is the number of holdings that the key has had before this one, see
+// MutexConfig.Linger.
 func (l *Lock) Epoch() int { return l.epoch }
 
-// Key is the key that stands for the holding.
+// Key is the key of the holding.
 func (l *Lock) Key() string {
 	if l.p == nil {
 		return ""
@@ -151,8 +152,8 @@ func (l *Lock) Key() string {
 	return l.p.key
 }
 
-// Guard is the condition that the lock is still held, for any Txn. [Lock.Txn] uses it. Ask for
-// it before Unlock, as for [Lock.Token].
+// Guard is the condition, for any Txn, that the lock is still held. [Lock.Txn] uses it. Call
+// it before Unlock, like [Lock.Token].
 func (l *Lock) Guard() etcd.Compare {
 	if l.p == nil || !l.fence() {
 		return etcd.Compare{} // which a Txn refuses
@@ -160,8 +161,8 @@ func (l *Lock) Guard() etcd.Compare {
 	return l.p.guard()
 }
 
-// Requeued is how often the call that acquired the lock lost its place and queued again,
-// because its session or its key was lost.
+// Requeued is how often the call that acquired the lock lost its place and queued again
+// because its session or key was lost.
 func (l *Lock) Requeued() int { return l.requeued }
 
 // deleted is called when the hub has seen the key's deletion.
@@ -248,11 +249,12 @@ func (l *Lock) use() error {
 }
 
 // Txn applies a transaction if the lock is still held, whatever this process believes.
-// The response is that of req. To write a single key, let req have no If.
+// The response is that of req. A req without If writes unconditionally while the lock
+// is held.
 //
 // Errors: ErrLockLost when the lock was lost, ErrNotHeld after Unlock, and those of
 // [etcd.Client.Txn]. Nothing was applied with the first two. It may have been applied if
-// [etcd.MaybeApplied] says so; errors.Is finds neither of the first two then, also where ctx
+// [etcd.MaybeApplied] says so; errors.Is then finds neither of the first two, even if ctx
 // has ended with the lock.
 //
 // etcd: KV/Txn (since 3.3)
@@ -302,9 +304,9 @@ func (l *Lock) ended(err *error) {
 // Coordinator goes on until the key is deleted or the lease has ended; another call of
 // Unlock waits for that.
 //
-// Errors: ErrLockLost when the lock was lost before: the last stretch of the work was not
-// protected. ErrNotHeld when it was unlocked before. Any other error says only that the
-// release goes on without this call.
+// Errors: ErrLockLost when the lock was lost before Unlock: the last part of the work was
+// not protected. ErrNotHeld when it was unlocked before. Any other error means only that
+// the release goes on without this call.
 //
 // etcd: KV/Txn (since 3.0)
 func (l *Lock) Unlock(ctx context.Context) error {

@@ -13,24 +13,23 @@ type MutexConfig struct {
 	// Value is put with the holder's key, for people and for [Mutex.Holder]. It is
 	// copied.
 	Value []byte
-	// Linger keeps the key for so long after Unlock. A Lock or TryLock of this Coordinator
+	// Linger is how long the key stays after Unlock. A Lock or TryLock of this Coordinator
 	// with the same name and value then takes the mutex without a request. It is for jobs
 	// that take the same lock again and again, and costs a watch for each name in use.
 	//
-	// The key is deleted as soon as somebody else asks for the mutex, who so waits for one
-	// more round trip; and ten times Linger after it was put, whatever happens. Until then
-	// [Mutex.Holder] reports it. It does not linger when [Lock.Token] or [Lock.Guard] was
-	// called or a [Lock.Txn] has an unknown outcome, since they do not tell one holding of a
-	// key from the next; and not while the watch is interrupted. At most Config.TTL; 0 means
-	// that Unlock deletes the key.
+	// The key is deleted as soon as another contender asks for the mutex, which therefore
+	// waits for one more round trip, and in any case ten times Linger after it was put.
+	// Until then [Mutex.Holder] reports it. It does not linger when [Lock.Token] or
+	// [Lock.Guard] was called or a [Lock.Txn] has an unknown outcome, since they cannot tell
+	// one holding of a key from the next, nor while the watch is interrupted. At most
+	// Config.TTL; 0 means that Unlock deletes the key.
 	Linger time.Duration
 }
 
-// Mutex is a lock that one holder has at a time, in all processes together. It is not
-// re-entrant: goroutines of one process exclude each other as well. It is safe for
-// concurrent use.
+// Mutex is a lock with one holder at a time across all processes. It is not re-entrant:
+// goroutines of one process exclude each other as well. It is safe for concurrent use.
 //
-// Holders take turns in the order in which they asked.
+// Contenders get the mutex in the order in which they asked.
 type Mutex struct {
 	q queue
 }
@@ -51,12 +50,11 @@ func plainQueue(co *Coordinator, name string, value []byte) queue {
 	return queue{co: co, name: name, root: root, prefix: root, kinds: []string{root}, value: slices.Clone(value)}
 }
 
-// Lock waits until it holds the mutex. ctx bounds the wait, not the holding. When it ends
-// first, Lock returns at once and the place in the queue is given up.
+// Lock waits until it holds the mutex. ctx bounds the wait, not the holding. When ctx
+// ends first, Lock returns at once and gives up its place in the queue.
 //
-// While it waits, Lock survives everything that passes: members that go away, compactions,
-// the loss of its session or its key, after which it queues again at the end
-// ([Lock.Requeued]).
+// While it waits, Lock survives passing failures: lost members, compactions, and the loss
+// of its session or key, after which it queues again at the end ([Lock.Requeued]).
 //
 // Errors: ctx's, ErrClosed, etcd.ErrInvalidRequest for an empty name, and those of
 // [etcd.Client.Grant] and [etcd.Client.Txn] of the first attempt to queue.
@@ -71,9 +69,9 @@ func (m *Mutex) Lock(ctx context.Context) (*Lock, error) { return m.q.acquire(ct
 func (m *Mutex) TryLock(ctx context.Context) (*Lock, error) { return m.q.acquire(ctx, true) }
 
 // Do calls f while it holds the mutex. The context of f ends with ctx and when the lock is
-// lost. Do waits for f before it unlocks; f may unlock itself. The result joins f's error
-// and ErrLockLost if the lock was lost. When ctx has ended, the release goes on without Do. A
-// panic of f unlocks and goes on to Do's caller.
+// lost. Do waits for f before it unlocks; f may unlock itself. The result joins f's error and
+// ErrLockLost if the lock was lost. When ctx has ended, the release goes on without Do. A
+// panic of f unlocks and reaches Do's caller.
 func (m *Mutex) Do(ctx context.Context, f func(ctx context.Context, l *Lock) error) error {
 	if f == nil {
 		return invalid("%q: the function is nil", m.q.name)
@@ -96,7 +94,7 @@ func (l *Lock) do(ctx context.Context, f func(ctx context.Context, l *Lock) erro
 	return f(held, l)
 }
 
-// Holder returns who holds the mutex, and false if nobody does.
+// Holder returns the holder of the mutex, and false if there is none.
 //
 // etcd: KV/Range (since 3.0)
 func (m *Mutex) Holder(ctx context.Context) (Holder, bool, error) {

@@ -10,11 +10,11 @@ import (
 	"silly.store/etcd/internal/follow"
 )
 
-// Observe yields who leads, now and after each change of the leader or its value, in
-// order, until ctx or the client ends; it yields that error last. When nobody leads, it
-// says so. Compactions, members that go away and restored clusters do not end it. A slow
-// reader gets the latest state only, see [ElectionConfig.ObserveEvery]. After a break
-// nothing is left.
+// Observe yields the leader, now and after each change of the leader or its value, in
+// order, until ctx or the client ends; it yields that error last. It also yields that
+// there is no leader. Compactions, lost members and restored clusters do not end it. A
+// slow reader gets the latest state only, see [ElectionConfig.ObserveEvery]. Breaking
+// out of the loop releases everything.
 //
 // etcd: KV/Range, Watch/Watch (since 3.0)
 func (e *Election) Observe(ctx context.Context) iter.Seq2[State, error] {

@@ -8,14 +8,14 @@ import (
 )
 
 // Once calls f on one of all instances that call Once with this name, and returns the value
-// that f has returned, on all of them, now and later. It is kept in the key <name>.done,
-// together with the effects of the operations that f returns: these are applied exactly
-// once. f itself is called again if its process is lost before that, so it runs at least
-// once; its context ends when the lock that protects it is lost. A panic of f goes on to its
-// caller, and the next one calls its f.
+// that f has returned, on all of them, now and later. The value is kept in the key
+// <name>.done and stored in one Txn with the operations that f returns: these are applied
+// exactly once. f is called again if its process is lost before that, so it runs at least
+// once; its context ends when the lock that protects it is lost. A panic of f reaches the
+// caller, and the next caller calls its own f.
 //
-// Errors: f's, after which the next caller calls its f, and those of [Mutex.Lock] and
-// [Lock.Txn].
+// Errors: f's, after which the next caller calls its own f, and those of [Mutex.Lock]
+// and [Lock.Txn].
 //
 // etcd: KV/Txn, KV/Range (since 3.3)
 func (co *Coordinator) Once(ctx context.Context, name string, f func(ctx context.Context) (value []byte, ops []etcd.Op, err error)) ([]byte, error) {

@@ -10,16 +10,16 @@ import (
 	"silly.store/etcd/internal/call"
 )
 
-// Run campaigns and calls f while it leads, on exactly one of all instances that call Run
-// with this name. f's context ends with ctx and when the leadership is lost. Run waits for
-// f and only then resigns, so f never runs twice at the same time while its context is
-// respected. After a loss it campaigns again, whatever f has returned, after a pause of 0.1 to
-// 5 s, which grows while losses follow each other.
+// Run campaigns and calls f while it leads, on exactly one of all instances that call Run with
+// this name. f's context ends with ctx and when the leadership is lost. Run waits for f and
+// only then resigns, so f never runs twice at the same time while its context is respected.
+// After a loss it campaigns again, whatever f has returned, after a pause of 0.1 to 5 s, which
+// grows with consecutive losses.
 //
 // Run returns when ctx ends, when f returns nil while it leads, and, unless Restart is set,
-// when f returns an error while it leads: that error. That the leader's key was gone may turn
-// out only when Run resigns; it is a loss then as well. If f ignores its context, Run waits:
-// the leadership is kept as long as the lease lives. A panic of f resigns and goes on to Run's
+// when f returns an error while it leads: that error. If Run finds only on resigning that the
+// leader's key was gone, that counts as a loss too. If f ignores its context, Run waits: the
+// leadership is kept as long as the lease lives. A panic of f resigns and reaches Run's
 // caller.
 func (e *Election) Run(ctx context.Context, f func(ctx context.Context, ld *Leadership) error) error {
 	switch {

@@ -4,9 +4,9 @@ import "context"
 
 // RWMutex is a lock for any number of readers or one writer. It is safe for concurrent use.
 //
-// Everybody gets it in the order of asking: a reader waits for the writers before it, a
-// writer for all before it, so neither starves. A reader cannot become a writer or the
-// reverse: it would have to overtake.
+// Contenders get it in the order in which they asked: a reader waits for the writers
+// before it, a writer for everyone before it, so neither starves. A reader cannot
+// become a writer or the reverse, since it would have to overtake others.
 type RWMutex struct {
 	read, write queue
 }

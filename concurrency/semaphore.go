@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// Semaphore lets holders in as long as their weights add up to its limit at most. It is
-// safe for concurrent use. Requests are served in order: a heavy one is not starved by
-// light ones.
+// Semaphore admits holders as long as the sum of their weights does not exceed its
+// limit. It is safe for concurrent use. Requests are served in order: a heavy one is
+// not starved by light ones.
 type Semaphore struct {
 	q queue // without value and weight
 }
@@ -22,7 +22,7 @@ func (co *Coordinator) Semaphore(name string, limit int) *Semaphore {
 	return s
 }
 
-// Acquire waits until it holds weight; see [Mutex.Lock]. [Lock.Unlock] gives it back.
+// Acquire waits until it holds weight; see [Mutex.Lock]. [Lock.Unlock] returns it.
 // [Lock.Guard] and [Lock.Txn] protect the holding, not exclusion.
 //
 // Errors: besides those of Mutex.Lock, etcd.ErrInvalidRequest when weight is not between 1

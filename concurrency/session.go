@@ -184,7 +184,7 @@ func (s *Session) revoke(ctx context.Context) error {
 }
 
 // Lease returns the lease. Attach keys with [etcd.PutRequest.Lease]. Do not give it to
-// sessions of client/v3, whose locks would take keys of this package for their own.
+// sessions of client/v3: their locks would mistake keys of this package for their own.
 func (s *Session) Lease() *etcd.Lease { return s.lease }
 
 // Done is closed when the session has ended, Grace before its lease can expire;

@@ -5,16 +5,17 @@ import (
 	"sync/atomic"
 )
 
-// Stats counts what a Coordinator has and has done.
+// Stats describes the present state and the past work of a [Coordinator].
 type Stats struct {
-	// Sessions is how many sessions live, Held how many locks, leaderships and barriers
-	// are held, Waiting how many calls wait for one.
+	// Sessions is the number of live sessions, Held that of locks, leaderships and
+	// barriers held, Waiting that of calls that wait for one.
 	Sessions, Held, Waiting int
-	// Releasing is how many keys wait to be deleted after the first attempt failed or its
-	// context ended; Releases counts those whose deletion has succeeded.
+	// Releasing is the number of keys that still have to be deleted after the first
+	// attempt failed or its context ended; Releases counts those whose deletion has
+	// succeeded.
 	Releasing int
 	Releases  int64
-	// SessionsLost counts sessions that ended otherwise than by Close and Abandon, and
+	// SessionsLost counts sessions that ended by anything but Close and Abandon, and
 	// LastLoss says why the last one did. LocksLost counts what was lost while it was
 	// held, Requeued how often a waiting call had to queue again at the end.
 	SessionsLost, LocksLost, Requeued int64

@@ -16,8 +16,8 @@ type Codec interface {
 	// Encode returns the value for an instance.
 	Encode(Instance) ([]byte, error)
 	// Decode reads a value. It sets Addr and Metadata; the other fields are set already. It
-	// keeps no part of value. With an error, or a panic, the key is left out of the set: it is
-	// one of [Set.Undecodable].
+	// must not keep value or parts of it. After an error or a panic the key is not part of the
+	// set but one of [Set.Undecodable].
 	Decode(value []byte, into *Instance) error
 }
 
@@ -59,28 +59,29 @@ func needsAddr(addr string) error {
 	return nil
 }
 
-// Plain is the codec for values that are the address and nothing else, like those of
-// go-zero. It drops Metadata.
+// Plain is the codec for values that are only the address, like those of go-zero. It
+// drops Metadata.
 type Plain struct{}
 
 // Encode returns Addr.
 func (Plain) Encode(i Instance) ([]byte, error) { return []byte(i.Addr), nil }
 
-// Decode takes the value for Addr.
+// Decode sets Addr to the value.
 func (Plain) Decode(value []byte, into *Instance) error {
 	into.Addr = string(value)
 	return needsAddr(into.Addr)
 }
 
 // Kratos is the codec of go-kratos' registry: JSON with id, name, version, metadata and
-// endpoints. Its keys are those of Service "/microservices/<name>".
+// endpoints. Its keys are below the Service "/microservices/<name>".
 //
 // Metadata is a map[string]string. The entry "version" is the instance's version.
 type Kratos struct {
-	// Scheme is that of the endpoint whose address is Addr; empty means "grpc". Values
-	// without such an endpoint are left out of sets.
+	// Scheme is the scheme of the endpoint whose address is Addr; empty means "grpc".
+	// Values without such an endpoint are left out of sets.
 	Scheme string
-	// Name is the name within the value; empty means the Service behind its last slash.
+	// Name is the name within the value; empty means the part of Service after its last
+	// slash.
 	Name string
 }
 

@@ -7,10 +7,10 @@ import (
 	"silly.store/etcd"
 )
 
-// Errors that errors.Is finds in what this package returns, beside those of packages etcd
-// and concurrency.
+// Errors that errors.Is finds in what this package returns, in addition to those of
+// packages etcd and concurrency.
 var (
-	// ErrExists: the key of the instance is there and not this registration's, and
+	// ErrExists: the instance's key exists and is not this registration's, and
 	// RegisterConfig.NoTakeover is set; or another Registration of the same Coordinator has
 	// the key and is not closed.
 	ErrExists = errors.New("an instance with this ID is registered")

@@ -6,21 +6,23 @@ import (
 	"strings"
 )
 
-// Instance is one instance of a service. It is not written to once it was registered or
+// Instance is one instance of a service. It is not modified once it is registered or
 // delivered, and may then be read concurrently.
 type Instance struct {
 	// Service is the name of the service, which may hold slashes: the prefix of the keys of
 	// its instances. It is required and does not end with "/".
 	Service string
-	// ID tells the instances of the service apart. It has no "/". Empty means Addr.
+	// ID distinguishes the instances of the service. It must not contain "/". Empty
+	// means Addr.
 	ID string
 	// Addr is where the instance serves, like "10.0.0.1:80". It is required.
 	Addr string
-	// Metadata is anything that encoding/json can write; nil means none. Where a watch
-	// delivers it, it is what encoding/json reads into an any: map[string]any, string,
+	// Metadata is anything that encoding/json can write; nil means none. A watch
+	// delivers it as encoding/json decodes it into an any: map[string]any, string,
 	// float64 and so on.
 	Metadata any
-	// Revision is that of the key's last put. Watches set it; Register ignores it.
+	// Revision is the revision of the key's last put. Watches set it; Register ignores
+	// it.
 	Revision int64
 }
 

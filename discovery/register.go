@@ -11,35 +11,35 @@ import (
 	"silly.store/etcd/concurrency"
 )
 
-// RegisterConfig says how [RegisterConfig.Register] registers. The zero value is what
-// [Register] does.
+// RegisterConfig configures [RegisterConfig.Register]. With the zero value that is
+// [Register].
 type RegisterConfig struct {
-	// NoTakeover has Register fail with ErrExists when there is a key with the instance's
-	// ID. Without it the key is taken over, without a gap: so a program that restarts need
-	// not wait for the lease of its predecessor.
+	// NoTakeover makes Register fail with ErrExists when a key with the instance's ID
+	// exists. Without it Register takes over the key, without a gap, so a restarted
+	// program need not wait for the lease of its predecessor.
 	NoTakeover bool
-	// NoWait has Register return at once. [Registration.State] says how far it is. Use it
-	// to begin while etcd may be away.
+	// NoWait makes Register return at once. [Registration.State] shows the progress. Use
+	// it to start while etcd may be away.
 	NoWait bool
 	// Codec writes the value; nil means [Endpoints].
 	Codec Codec
 }
 
-// Register puts the instance's key, keeps it there until [Registration.Close], and returns
-// when it was put for the first time. ctx bounds the call, not the registration.
+// Register puts the instance's key, keeps it in the store until [Registration.Close], and
+// returns after the first put. ctx bounds the call, not the registration.
 //
-// Errors: etcd.ErrInvalidConfig, whose text names the field; ErrExists while another
-// Registration of co has the service and ID; those of [concurrency.Coordinator.Session] and [etcd.Client.Txn]; that of ctx, with what keeps etcd
-// from answering. After an error nothing is left: a put of unknown outcome is taken back as
-// soon as etcd can be reached.
+// Errors: etcd.ErrInvalidConfig, whose text names the field; ErrExists while another Registration of co
+// has the service and ID; those of [concurrency.Coordinator.Session] and [etcd.Client.Txn]; that of
+// ctx, with the reason why etcd does not answer. After an error nothing is left: a put of unknown
+// outcome is undone as soon as etcd can be reached.
 //
 // etcd: KV/Txn (since 3.3), Watch/Watch, Lease/LeaseGrant
 func Register(ctx context.Context, co *concurrency.Coordinator, i Instance) (*Registration, error) {
 	return RegisterConfig{}.Register(ctx, co, i)
 }
 
-// Register is the function [Register] with a configuration. With NoTakeover, ErrExists is also the error when
-// the key is there.
+// Register is the function [Register] with a configuration. With NoTakeover, ErrExists is also the
+// error when the key exists.
 //
 // etcd: KV/Txn (since 3.3), Watch/Watch, Lease/LeaseGrant
 func (c RegisterConfig) Register(ctx context.Context, co *concurrency.Coordinator, i Instance) (*Registration, error) {
@@ -113,17 +113,17 @@ type wanted struct {
 	generation int
 }
 
-// Phase is where a [Registration] is in its life.
+// Phase is the phase of a [Registration].
 type Phase uint8
 
 const (
 	// Putting: the key is being put, for the first time, or again after it was lost.
 	Putting Phase = iota
-	// Registered: the key was put, and nothing is known that speaks against it.
+	// Registered: the key was put, and as far as is known it still exists.
 	Registered
 	// Releasing: Close was called, and the key is being deleted.
 	Releasing
-	// Closed: after Close the key is deleted, or goes with its lease.
+	// Closed: after Close the key is deleted, or disappears with its lease.
 	Closed
 	// Ended: the registration has ended without Close; State.Err says why.
 	Ended
@@ -142,15 +142,15 @@ type State struct {
 	Phase Phase
 	// Since is when the phase began.
 	Since time.Time
-	// Revision is that of the key's last put; 0 before the first.
+	// Revision is the revision of the key's last put; 0 before the first.
 	Revision int64
-	// Lease is the lease that the key was put with.
+	// Lease is the lease of the key.
 	Lease etcd.LeaseID
 	// Again counts how often the key was put again because it, or its lease, was lost.
 	Again int
-	// Err is why there is no progress while Phase is Putting or Releasing, nil if nothing
-	// has failed; in phase Ended it is why: ErrSuperseded, ErrExists,
-	// concurrency.ErrClosed, etcd.ErrClosed.
+	// Err is the reason for the lack of progress while Phase is Putting or Releasing, nil
+	// if nothing has failed; in phase Ended it is the reason for the end: ErrSuperseded,
+	// ErrExists, concurrency.ErrClosed, etcd.ErrClosed.
 	Err error
 }
 
@@ -161,7 +161,7 @@ func (r *Registration) State() State {
 	return r.state
 }
 
-// Instance returns what is registered, as of the last Update.
+// Instance returns the registered instance, as of the last Update.
 func (r *Registration) Instance() Instance {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -172,12 +172,12 @@ func (r *Registration) Instance() Instance {
 func (r *Registration) Done() <-chan struct{} { return r.done }
 
 // Update changes Addr and Metadata. Service and ID are those of Register; the fields may be
-// left empty. It returns when the key is put. When ctx ends before, the registration still puts
-// the new values as soon as that is possible, unless another Update comes.
+// left empty. It returns when the key is put. When ctx ends first, the registration still puts
+// the new values as soon as it can, unless another Update follows.
 //
-// Errors: etcd.ErrInvalidConfig; ErrClosed after Close; why the registration has ended; that
-// of ctx, with what keeps etcd from answering. After one of ctx the instance may have been
-// put.
+// Errors: etcd.ErrInvalidConfig; ErrClosed after Close; the reason why the registration has
+// ended; that of ctx, with the reason why etcd does not answer. After an error of ctx the
+// instance may have been put.
 //
 // etcd: KV/Txn (since 3.3)
 func (r *Registration) Update(ctx context.Context, i Instance) error {
@@ -211,10 +211,10 @@ func (r *Registration) Update(ctx context.Context, i Instance) error {
 }
 
 // Close deletes the key, if it is still this registration's, and ends the registration. When
-// ctx ends before, the deletion goes on, until etcd has answered or the lease, the
-// Coordinator or the client has ended; another call of Close waits for that.
+// ctx ends first, the deletion goes on until etcd has answered or the lease, the Coordinator
+// or the client has ended; another call of Close waits for that.
 //
-// Its error is that of ctx, with what keeps etcd from answering.
+// Its error is that of ctx, with the reason why etcd does not answer.
 //
 // etcd: KV/Txn (since 3.0)
 func (r *Registration) Close(ctx context.Context) error {

@@ -8,21 +8,23 @@ import (
 // Set is the instances of a service at one time. It is never written to, and may be read
 // concurrently.
 type Set struct {
-	// Revision is the store's revision of which the set is; 0: nothing has been read yet.
+	// Revision is the revision of the store that the set shows; 0: nothing has been read
+	// yet.
 	Revision int64
 	// Instances are in ascending order of their keys.
 	Instances []Instance
-	// Added are the instances that the reader's last set did not have, Removed those that it
-	// had, and Updated those whose key was put since, as they are now. In the first set of
-	// [Watcher.All] all are added. [Watcher.Current] does not set them.
+	// Added are the instances that the reader's last set did not have, Removed those that
+	// only that set had, and Updated those whose key was put since, as they are now. In the
+	// first set of [Watcher.All] all are added. [Watcher.Current] does not set them.
 	Added, Removed, Updated []Instance
-	// Kept is how many of Instances have no key any more, and stay because of
+	// Kept is how many of Instances no longer have a key, and stay because of
 	// WatchConfig.RemoveDelay or MinKeep, or because the store was restored from a backup.
 	Kept int
-	// Undecodable are the keys whose value the codec cannot read. They are no instances.
+	// Undecodable are the keys whose value the codec cannot decode. They are not among
+	// Instances.
 	Undecodable []string
-	// StaleSince is since when etcd cannot be reached, and the set may be out of date; zero:
-	// it is up to date.
+	// StaleSince is the time since which etcd cannot be reached and the set may be out of
+	// date; zero: it is up to date.
 	StaleSince time.Time
 }
 

@@ -19,22 +19,21 @@ import (
 	"silly.store/etcd/internal/follow"
 )
 
-// WatchConfig is the argument of [Watch].
+// WatchConfig configures [Watch].
 type WatchConfig struct {
-	// Service is the service whose instances are wanted. It is required and does not end
-	// with "/".
+	// Service is the service to watch. It is required and must not end with "/".
 	Service string
-	// Nested takes keys with further slashes for instances as well: the rest of the key is
-	// the ID. Set it where client/v3 puts endpoints under IDs like "http://10.0.0.1".
+	// Nested treats keys with further slashes as instances too: the rest of the key is the
+	// ID. Set it where client/v3 puts endpoints under IDs like "http://10.0.0.1".
 	Nested bool
 	// Codec reads the values; nil means [Endpoints].
 	Codec Codec
 	// RemoveDelay is how long an instance stays in the set after its key is gone, so that
-	// one that comes back at once is not missed. 0 means not at all.
+	// one that comes back at once does not disappear in between. 0 means no delay.
 	RemoveDelay time.Duration
-	// MinKeep is the share, from 0 to 1, of the largest set of the last minute below which
-	// a set does not fall, however many keys are gone; the instances that have gone last
-	// stay. So a fault that takes all leases does not take all instances. 0 means none.
+	// MinKeep is the share, from 0 to 1, of the largest set of the last minute that a set
+	// keeps, however many keys are gone; the instances whose keys went last stay. So a
+	// fault that ends all leases does not remove all instances. 0 means none.
 	MinKeep float64
 }
 
@@ -74,7 +73,7 @@ type Watcher struct {
 	due     time.Time     // when the roster changes by itself; zero: it does not
 }
 
-// Watch begins to follow the instances of a service. It makes no request before it returns:
+// Watch starts to follow the instances of a service. It makes no request before it returns:
 // use [Watcher.Ready] to wait for the first set.
 //
 // The error names the field that is wrong; errors.Is finds etcd.ErrInvalidConfig.
@@ -121,14 +120,15 @@ func (w *Watcher) Current() Set {
 
 // Ready waits until the service was read for the first time.
 //
-// The error is that of ctx, with what keeps the watcher from reading; ErrClosed; and
+// The error is that of ctx, with the reason why the watcher cannot read; ErrClosed; and
 // etcd.ErrClosed after the client's Close.
 func (w *Watcher) Ready(ctx context.Context) error {
 	_, err := w.await(ctx, nil)
 	return err
 }
 
-// Err is why the watcher does not get on, nil if it does. It goes on by itself when it can.
+// Err is the reason why the watcher makes no progress, nil if it does. It continues by
+// itself when it can.
 func (w *Watcher) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -147,9 +147,10 @@ func (w *Watcher) Err() error {
 	return nil
 }
 
-// All yields the set, and after that each set that differs from the last one that it has
-// yielded, with what was added, removed and updated. A slow reader misses sets, but no
-// difference. The loop ends with ctx, or after Close: it yields that error last.
+// All yields the present set, and then each set that differs from the last one that it
+// has yielded, with the instances that were added, removed and updated. A slow reader
+// misses intermediate sets, but no difference. The loop ends with ctx, or after Close:
+// it yields that error last.
 //
 // The first set is yielded when the service was read. Each loop is a separate reader.
 func (w *Watcher) All(ctx context.Context) iter.Seq2[Set, error] {

@@ -17,24 +17,25 @@ import (
 	"silly.store/etcd/internal/duration"
 )
 
-// Config says which group it is, and who joins. Name and Partitions are required, and must be
-// the same in all members.
+// Config names the group and describes the member. Name and Partitions are required, and must
+// be the same in all members.
 type Config struct {
 	// Name is the prefix of the group's keys, followed by "/". No other group, queue or lock
 	// may have a name that begins with it and a "/".
 	Name string
-	// Partitions is how many there are, from 1 to 4,096.
+	// Partitions is the number of partitions, from 1 to 4,096.
 	Partitions int
-	// Member is the name of this one, such as the host's: with the same name it owns the same
-	// partitions again after a restart. Without "/". Empty means a random one.
+	// Member is the name of this member, such as the host name. With the same name it owns
+	// the same partitions again after a restart. It must not contain "/". Empty means a
+	// random name.
 	Member string
-	// Weight is this member's part of the partitions, in relation to that of others. From 1
-	// to 1,000; 0 means 1.
+	// Weight is this member's share of the partitions, relative to the weights of the
+	// others. From 1 to 1,000; 0 means 1.
 	Weight int
-	// Settle is how long a change of the members is waited with, for others to come. 0 means
-	// 1 s; negative means not at all.
+	// Settle is how long the group waits after a change of its members, for further changes,
+	// before partitions move. 0 means 1 s; negative means no wait.
 	Settle time.Duration
-	// Logger receives what becomes of partitions, and errors of the function. Nil means
+	// Logger logs the moves of partitions, and errors of the function. Nil means
 	// silence.
 	Logger *slog.Logger
 }
@@ -77,14 +78,14 @@ func (c Config) filled() (Config, error) {
 	return c, nil
 }
 
-// Errors that errors.Is finds in what this package returns, beside those of packages
-// concurrency and etcd.
+// Errors that errors.Is finds in what this package returns, in addition to those of
+// packages concurrency and etcd.
 var (
-	// ErrMemberExists: another member had this name until the context of Join ended.
+	// ErrMemberExists: another member used this name until the context of Join ended.
 	ErrMemberExists = errors.New("the group has a member of this name")
-	// ErrConfigMismatch: the group has members with another Config.Partitions.
+	// ErrConfigMismatch: the group has members with a different Config.Partitions.
 	ErrConfigMismatch = errors.New("the group has another number of partitions")
-	// ErrMoved: the partition is to have another owner.
+	// ErrMoved: the partition moves to another owner.
 	ErrMoved = errors.New("the partition moves to another member")
 	// ErrLeft: the member has left the group.
 	ErrLeft = errors.New("the member has left the group")
@@ -114,11 +115,10 @@ type Group struct {
 	failed     int64
 }
 
-// Join makes this process a member, and calls f for each partition that it owns, in a
-// goroutine of its own, with a context that ends when the partition moves, the lock may be
-// lost, or the member leaves. f returns when its context ends. If it returns before, it is
-// called again after a pause of up to 5 s. A panic of f counts as an error that it returns; the
-// log has the stack.
+// Join makes this process a member, and calls f for each partition that it owns, in a separate
+// goroutine, with a context that ends when the partition moves, the lock may be lost, or the
+// member leaves. f must return when its context ends. If it returns earlier, it is called again
+// after a pause of up to 5 s. A panic of f counts as a returned error; the log has the stack.
 //
 // Join waits until the member is registered; ctx bounds that wait, not the membership. A
 // member that has crashed keeps its name for the TTL of its lease: Join waits for that.
@@ -187,10 +187,10 @@ func (g *Group) named(err error) error {
 }
 
 // Leave gives up all partitions and the membership: it ends the contexts of the function's
-// calls, waits until they have returned, and unlocks. When ctx ends first, this goes on
+// calls, waits until they have returned, and unlocks. When ctx ends first, that goes on
 // without Leave, and another Leave waits for it.
 //
-// It returns the error that had ended the membership before, or ctx's.
+// It returns the error that ended the membership earlier, or ctx's.
 //
 // etcd: KV/Txn (since 3.0)
 func (g *Group) Leave(ctx context.Context) error {
@@ -210,9 +210,9 @@ func (g *Group) Leave(ctx context.Context) error {
 	return nil
 }
 
-// Done is closed when the membership has ended and no call of the function is left:
-// after Leave, the end of the Coordinator or the client, and errors that waiting does not
-// mend.
+// Done is closed when the membership has ended and no call of the function is left: after
+// Leave, after the end of the Coordinator or the client, and after errors that waiting
+// does not cure.
 func (g *Group) Done() <-chan struct{} { return g.done }
 
 // Err is nil while the membership lasts, and then says why it has ended. errors.Is finds
@@ -222,20 +222,20 @@ func (g *Group) Err() error { return context.Cause(g.life) }
 // Member is this member's name.
 func (g *Group) Member() string { return g.config.Member }
 
-// Members are those that this process knows of, in the order of their names.
+// Members returns the members that this process knows of, ordered by name.
 func (g *Group) Members() []Member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.members)
 }
 
-// Stats says what a membership has and has done.
+// Stats describes the present state and the past work of a membership.
 type Stats struct {
-	// Members is how many there are, Wanted how many partitions this one is to own, Owned
-	// how many it owns.
+	// Members is the number of members, Wanted the number of partitions that this one
+	// should own, Owned the number that it owns.
 	Members, Wanted, Owned int
-	// Calls counts calls of the function, those that run too, Failed those that have returned
-	// before their context had ended.
+	// Calls counts the calls of the function, including those that still run, Failed those
+	// that returned before their context ended.
 	Calls, Failed int64
 }
 
@@ -246,7 +246,7 @@ func (g *Group) Stats() Stats {
 	return Stats{Members: len(g.members), Wanted: len(g.wanted), Owned: len(g.owned), Calls: g.calls, Failed: g.failed}
 }
 
-// Owned are the partitions that this member owns now, in ascending order.
+// Owned returns the partitions that this member owns now, in ascending order.
 func (g *Group) Owned() []int {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -23,7 +23,7 @@ type Partition struct {
 // Token is a fencing token: each later owner of the partition has a larger one.
 func (p *Partition) Token() int64 { return p.l.Token() }
 
-// Guard is the condition that this member still owns the partition, for any Txn.
+// Guard is the condition, for any Txn, that this member still owns the partition.
 func (p *Partition) Guard() etcd.Compare { return p.l.Guard() }
 
 // Txn applies a transaction if this member still owns the partition, whatever it believes.

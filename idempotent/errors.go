@@ -8,15 +8,15 @@ import (
 	"silly.store/etcd/internal/call"
 )
 
-// Errors that errors.Is finds in what this package returns, beside those of packages etcd
-// and concurrency.
+// Errors that errors.Is finds in what this package returns, in addition to those of
+// packages etcd and concurrency.
 var (
 	// ErrNotApplied is what [Writer.Resolve] returns for a write that was not applied and
 	// never will be.
 	ErrNotApplied = errors.New("the write was not applied, and will not be")
-	// ErrTicketExpired: the lease of a [Ticket] has ended. Whether the write was applied is
-	// not known if an earlier attempt said so; it will not be applied by this ticket any
-	// more.
+	// ErrTicketExpired: the lease of a [Ticket] has ended. The write will no longer be
+	// applied by this ticket; whether an earlier attempt has applied it is not known if
+	// that attempt said so.
 	ErrTicketExpired = errors.New("the lease of the ticket has ended")
 	// ErrClosed: the Writer was closed.
 	ErrClosed = errors.New("the writer is closed")

@@ -16,29 +16,29 @@ const (
 	markerVoided = "!"
 )
 
-// Ticket is the right to apply the write of one ID once. Whoever stores it before the first
-// attempt can make further ones after a restart, with [Writer.OnceWith], and be sure that no
-// copy of the first one is applied later than Config.Keep.
+// Ticket is the right to apply the write of one ID once. A program that stores it before the
+// first attempt can repeat the write after a restart, with [Writer.OnceWith], and no copy of
+// the first attempt is applied after Config.Keep.
 type Ticket struct {
-	// ID is that of the write.
+	// ID is the ID of the write.
 	ID string
-	// Lease is the one that the ID's marker is put with.
+	// Lease is the lease of the ID's marker.
 	Lease etcd.LeaseID
 }
 
 // Once applies a transaction that has an ID, unless a transaction with this ID was applied
-// already, by whatever process and Writer of this Config.Name. Then it returns what that has
-// done, with Recovered set and without a Response. An ID is remembered for Config.Keep, and
-// somewhat longer, from its write on.
+// already by any process and any Writer with this Config.Name. Then it returns the result of
+// that one, with Recovered set and without a Response. An ID is remembered for at least
+// Config.Keep after its write.
 //
-// Use it for writes that are made again after a restart: the ID comes from the task, like
-// the number of an order. Calls with one ID must ask for the same: only the first one that
-// arrives is applied. Conditions that don't hold, so that Else is applied, count as well:
-// such a result is final for the ID.
+// Use it for writes that are repeated after a restart: the ID comes from the task, like
+// the number of an order. Calls with one ID must make the same request: only the first one
+// that arrives is applied. Conditions that don't hold, so that Else is applied, count as
+// well: such a result is final for the ID.
 //
 // A copy that reaches etcd more than Config.Keep after it was sent could be applied a second
-// time, if another attempt was made meanwhile with another lease. [Writer.Ticket] closes
-// that gap.
+// time if another attempt with another lease was made meanwhile. [Writer.Ticket] closes that
+// gap.
 //
 // Errors: as [Writer.Txn]. After an error that etcd.MaybeApplied reports call Once again with
 // the same ID, or Resolve. After other errors the ID is still free, unless it was used
@@ -69,7 +69,7 @@ func (w *Writer) Once(ctx context.Context, id string, req etcd.TxnRequest) (*Res
 	}
 }
 
-// Ticket grants a lease for one write. Store what it returns before the first
+// Ticket grants a lease for one write. Store the ticket before the first
 // [Writer.OnceWith]; it ends after Config.Keep.
 //
 // Errors: etcd.ErrInvalidRequest, ErrClosed, and those of etcd's Grant.
@@ -86,8 +86,8 @@ func (w *Writer) Ticket(ctx context.Context, id string) (Ticket, error) {
 	return Ticket{ID: id, Lease: lease.ID}, nil
 }
 
-// OnceWith is [Writer.Once] with a ticket: all attempts put with one lease, so that none of
-// them is applied after its end, however late it arrives.
+// OnceWith is [Writer.Once] with a ticket: all attempts use one lease, so that none of them
+// is applied after the lease has ended, however late it arrives.
 //
 // Errors: as [Writer.Once], and ErrTicketExpired.
 //

@@ -88,16 +88,16 @@ func (w *Writer) later(l *lane, write *write, err error) error {
 	return u
 }
 
-// Resolve returns what became of a write that has failed with err, an error that
-// etcd.MaybeApplied reports: the write's result if it was applied, and ErrNotApplied if it
-// was not, and never will be. It waits for that until ctx ends. For err of [Writer.Once] that
-// is what became of the ID.
+// Resolve returns the outcome of a write that has failed with err, an error for which
+// etcd.MaybeApplied is true: the write's result if it was applied, and ErrNotApplied if it
+// was not and never will be. It waits for that until ctx ends. For an error of [Writer.Once]
+// it is the outcome of the ID.
 //
 // Errors: ErrNotApplied; etcd.ErrInvalidRequest if err is not one of this Writer's; otherwise
-// the write's outcome is still unknown: err and why. The history that would tell is compacted
-// (etcd.ErrCompacted) when the lease of the lane was lost and nobody could ask in time. The
-// lease of an ID, or that of its ticket, that somebody has revoked leaves no trace either:
-// Resolve then returns at once, and the outcome stays unknown.
+// the write's outcome is still unknown, and the error is err with the reason. The history
+// that would show it is compacted (etcd.ErrCompacted) when the lease of the lane was lost and
+// nobody could look in time. A revoked lease of an ID, or of its ticket, leaves no trace
+// either: Resolve then returns at once, and the outcome stays unknown.
 //
 // etcd: KV/Txn (since 3.3)
 func (w *Writer) Resolve(ctx context.Context, err error) (*Result, error) {

@@ -27,13 +27,13 @@ type Result struct {
 	// Succeeded reports whether the conditions of the request held, so that Then was
 	// applied and not Else.
 	Succeeded bool
-	// Revision is the one at which the write was applied.
+	// Revision is the revision at which the write was applied.
 	Revision int64
-	// Recovered: the answer to the copy that was applied was lost. What it was is found
-	// out, but for the answers to its operations.
+	// Recovered: the answer to the copy that was applied was lost. The Writer has found
+	// out the result, except for the responses of the operations.
 	Recovered bool
 	// Response is the answer to the request as the caller made it. It is nil if Recovered
-	// is set: read again at Revision what is needed.
+	// is set: read what you need at Revision.
 	Response *etcd.TxnResponse
 }
 

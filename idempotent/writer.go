@@ -15,17 +15,17 @@ import (
 
 // Config configures a [Writer]. The zero value is valid.
 type Config struct {
-	// Name is the prefix of the writer's own keys. Writers of one Name share the IDs of
-	// [Writer.Once] and nothing else. Empty means "coordination/writer".
+	// Name is the prefix of the writer's own keys. Writers with the same Name share the
+	// IDs of [Writer.Once] and nothing else. Empty means "coordination/writer".
 	Name string
-	// Lanes is how many calls of [Writer.Txn] are made at a time; further ones wait. Each
-	// has a key on the coordinator's lease. 0 means 16; the most is 256.
+	// Lanes is how many calls of [Writer.Txn] run at a time; further ones wait. Each has
+	// a key on the coordinator's lease. 0 means 16; the maximum is 256.
 	Lanes int
-	// Keep is how long the IDs of [Writer.Once] are remembered at least. At least a second.
-	// 0 means 24 h.
+	// Keep is the minimum time for which the IDs of [Writer.Once] are remembered: a second
+	// or more. 0 means 24 h.
 	Keep time.Duration
-	// Alone gives each write a Txn, and so a revision, for itself. Without it, puts and
-	// deletions of single keys that come while others are under way share a Txn.
+	// Alone gives each write its own Txn, and so its own revision. Without it, puts and
+	// deletions of single keys that arrive while others are in flight share a Txn.
 	Alone bool
 }
 
@@ -85,7 +85,7 @@ type Writer struct {
 }
 
 // NewWriter makes a Writer on the leases of a coordinator, which must live longer than the
-// Writer. It opens the first lane, so that a missing permission shows at once.
+// Writer. It opens the first lane, so that a missing permission is reported at once.
 //
 // Errors: etcd.ErrInvalidRequest, concurrency.ErrClosed, and those of etcd's Grant and Txn.
 //
@@ -121,18 +121,18 @@ const textNilContext = "the context is nil; use context.Background() if there is
 // Client returns the coordinator's client.
 func (w *Writer) Client() *etcd.Client { return w.client }
 
-// Txn applies a transaction exactly once. While the outcome is unknown it makes the request
-// again, so RetryWrites does not matter, until etcd has said what became of it or ctx ends.
+// Txn applies a transaction exactly once. While the outcome is unknown, it repeats the
+// request until the outcome is known or ctx ends, whatever RetryWrites says.
 //
-// Without Config.Alone, writes of several callers may be applied in one Txn, at one revision,
-// and ctx then bounds the wait of this call only.
+// Without Config.Alone, writes of several callers may be applied in one Txn, at one revision;
+// ctx then bounds only the wait of this call.
 //
-// The request is etcd's: where its conditions don't hold, Else is applied, and Succeeded of
-// the result is false, without an error. It must not be changed before Txn returns.
+// As in etcd, if the conditions of req don't hold, Else is applied, Succeeded of the result
+// is false, and there is no error. It must not be changed before Txn returns.
 //
-// Errors: those of [etcd.Client.Txn], ErrClosed, and those of a lease that has to be granted.
-// The write was not applied and never will be, unless etcd.MaybeApplied(err): ctx ended
-// first, or the history that would tell is compacted. [Writer.Resolve] tells then.
+// Errors: those of [etcd.Client.Txn], ErrClosed, and those of granting a lease. The write was
+// not applied and never will be, unless etcd.MaybeApplied(err): ctx ended first, or the
+// history that would show the outcome is compacted. [Writer.Resolve] then finds the outcome.
 //
 // etcd: KV/Txn (since 3.3)
 func (w *Writer) Txn(ctx context.Context, req etcd.TxnRequest) (*Result, error) {
@@ -177,8 +177,9 @@ func check(method string, ctx context.Context, req *etcd.TxnRequest) error {
 	return nil
 }
 
-// Close ends the Writer: it deletes its lanes, and waits for etcd's answer until ctx ends.
-// Call it when no call is under way. What Close does not delete goes with the coordinator's lease. Further calls do nothing.
+// Close ends the Writer: it deletes its lanes, and waits for etcd's answer until ctx ends. Call it when
+// no other call is in progress. Lanes that Close does not delete disappear with the coordinator's
+// lease. Further calls do nothing.
 //
 // etcd: KV/DeleteRange (since 3.0)
 func (w *Writer) Close(ctx context.Context) error {

@@ -11,21 +11,21 @@ import (
 
 // Config configures a [Mirror].
 type Config struct {
-	// Name tells the mirrors of a target apart. It is required and has no "/". A mirror
-	// that begins ends the other one of its name and source.
+	// Name distinguishes the mirrors of a target. It is required and must not contain
+	// "/". A mirror that starts ends an earlier one with the same name and source.
 	Name string
-	// Prefix is that of the source's keys that are copied; empty means all keys.
+	// Prefix is the prefix of the source's keys to copy; empty means all keys.
 	Prefix string
-	// DestPrefix takes the place of Prefix in the target's keys; empty means Prefix. All
-	// other keys of the target that begin with it are deleted.
+	// DestPrefix replaces Prefix in the target's keys; empty means Prefix. All other
+	// keys of the target that begin with it are deleted.
 	DestPrefix string
-	// Checkpoint is the prefix of the key at the target that holds how far the mirror is,
+	// Checkpoint is the prefix of the key at the target that holds the mirror's progress,
 	// <Checkpoint>/<Name>/<source cluster in hexadecimal>. Empty means "mirror".
 	Checkpoint string
 	// Verify is how often the target is compared with the source while Run copies, see
 	// [Mirror.Verify]. 0 means never.
 	Verify time.Duration
-	// Logger receives copies that begin again, comparisons that find differences, and
+	// Logger logs copies that start again, comparisons that find differences, and
 	// requests that fail. Keys are logged, values never. Nil means silence.
 	Logger *slog.Logger
 }

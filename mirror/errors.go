@@ -7,14 +7,15 @@ import (
 	"silly.store/etcd"
 )
 
-// Errors that errors.Is finds in what this package returns, beside those of package etcd.
+// Errors that errors.Is finds in what this package returns, in addition to those of
+// package etcd.
 var (
-	// ErrSuperseded: another mirror of this name has begun at the target.
+	// ErrSuperseded: another mirror with this name has started at the target.
 	ErrSuperseded = errors.New("another mirror of this name has begun")
 	// ErrLoop: source and target are one cluster and their ranges overlap, or the checkpoint is
-	// in the source's, or a mirror in the other direction exists.
+	// in the source's range, or there is a mirror in the other direction.
 	ErrLoop = errors.New("the mirror would copy what it has written")
-	// ErrRunning: Run is called twice.
+	// ErrRunning: Run was called while it runs already.
 	ErrRunning = errors.New("the mirror runs already")
 	// ErrCopying: the target does not have all keys yet.
 	ErrCopying = errors.New("the first copy is not complete")

@@ -10,8 +10,8 @@ import (
 	"silly.store/etcd/internal/follow"
 )
 
-// FollowRequest says what [Follow] follows. Key alone is one key; at most one of Prefix,
-// FromKey and RangeEnd widens that to a range.
+// FollowRequest names the range that [Follow] follows. Key alone is one key; at most one
+// of Prefix, FromKey and RangeEnd widens that to a range.
 type FollowRequest struct {
 	// Key is required unless Prefix or FromKey is set; empty with one of these means all
 	// keys.
@@ -22,15 +22,16 @@ type FollowRequest struct {
 	FromKey bool
 	// RangeEnd means the keys from Key up to, but not including, RangeEnd.
 	RangeEnd string
-	// Revision is the one whose state the sink has: Follow goes on behind it. 0 means that
-	// it has nothing, so Follow begins with Reset.
+	// Revision is the revision whose state the sink has: Follow continues after it. 0
+	// means that the sink has nothing, so Follow starts with Reset.
 	Revision int64
-	// Progress has the sink told how far the watch is while nothing happens.
+	// Progress turns on [Sink.Progress], which reports the watch's progress while
+	// nothing changes.
 	Progress bool
 }
 
-// Change is one change of a key. It belongs to the sink; several share memory, so
-// [etcd.KeyValue.Clone] what is kept for long.
+// Change is one change of a key. It belongs to the sink. Several changes share memory,
+// so [etcd.KeyValue.Clone] the pairs that you keep for long.
 type Change struct {
 	// Key is the key.
 	Key string
@@ -38,28 +39,29 @@ type Change struct {
 	KV *etcd.KeyValue
 }
 
-// Sink takes what [Follow] finds. Its methods are called one at a time. An error of theirs
-// ends Follow, which returns it.
+// Sink receives the state and the changes from [Follow]. Its methods are called one at a
+// time. If one returns an error, Follow ends with it.
 type Sink interface {
-	// Reset replaces all that the sink has by the pairs, which are the store's at the
-	// revision, in ascending order of their keys. An error that they yield means that
-	// reading has failed: the sink returns it or keeps what it had; Reset is called again.
+	// Reset replaces the sink's whole state with the pairs, which are the store's at the
+	// revision, in ascending order of their keys. If they yield an error, reading has
+	// failed: the sink returns the error or keeps its old state, and Reset is called
+	// again.
 	Reset(ctx context.Context, revision int64, pairs iter.Seq2[etcd.KeyValue, error]) error
-	// Apply makes the changes of one revision, all of them. To be applied once whatever
-	// happens, it stores the revision together with them.
+	// Apply makes all changes of one revision. A sink that must apply each change only
+	// once stores the revision together with them.
 	Apply(ctx context.Context, revision int64, changes []Change) error
-	// Progress says that nothing has changed up to the revision. It is called if
+	// Progress reports that nothing has changed up to the revision. It is called if
 	// FollowRequest.Progress is set.
 	Progress(ctx context.Context, revision int64) error
 }
 
-// Follow hands a range of keys on to a sink: its state, then every change, revision by
+// Follow feeds a range of keys to a sink: its state, then every change, revision by
 // revision, without a gap. When history is lost, by a compaction or because the cluster was
 // restored from a backup, it calls Reset again. It repeats requests that fail for a passing
 // reason until ctx ends.
 //
 // Errors: that of ctx, those of the sink, and those of [etcd.Client.Range] and
-// [etcd.Client.Watch] that waiting does not mend.
+// [etcd.Client.Watch] that waiting does not cure.
 //
 // etcd: KV/Range (since 3.0), KV/RangeStream where the server has it (since 3.7), Watch/Watch
 func Follow(ctx context.Context, c *etcd.Client, req FollowRequest, sink Sink) error {

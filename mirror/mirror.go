@@ -29,15 +29,15 @@ type Mirror struct {
 	asked   time.Time // when the question was sent that has no answer yet; zero: there is none
 }
 
-// Phase is what a [Mirror] does.
+// Phase is what a [Mirror] is doing.
 type Phase uint8
 
 const (
 	// Stopped: Run was not called, or has returned.
 	Stopped Phase = iota
-	// Claiming: it looks for its checkpoint and ends a former mirror.
+	// Claiming: it reads its checkpoint and ends an earlier mirror.
 	Claiming
-	// Copying: it makes the target what the source is.
+	// Copying: it makes the target equal to the source.
 	Copying
 	// Following: it applies each change.
 	Following
@@ -51,29 +51,31 @@ func (p Phase) String() string {
 	return [...]string{"stopped", "claiming", "copying", "following"}[p]
 }
 
-// Status is how far a [Mirror] is.
+// Status is the progress of a [Mirror].
 type Status struct {
 	Phase Phase
-	// SourceRevision is the last revision that the source is known to have, and Revision
-	// the one whose state the target has. While the first copy is under way, Revision is 0.
+	// SourceRevision is the last known revision of the source, and Revision the one whose
+	// state the target has. While the first copy is under way, Revision is 0.
 	SourceRevision, Revision int64
-	// SyncedAt is when the source was last asked a question whose answer showed that the
-	// target had everything; zero: it never had. In phase Following it is asked 20 times a
+	// SyncedAt is when the mirror last sent the source a question whose answer showed that
+	// the target had everything; zero: never. In phase Following it asks 20 times a
 	// second.
 	SyncedAt time.Time
 	// Changes counts the changes that Run has applied from the source's history, Txns the
-	// requests by which anything was written, Written the keys that they have put or
-	// deleted, Copies how often the target was made equal from the beginning.
+	// requests that have written, Written the keys that they have put or deleted, Copies
+	// how often the target was made equal from scratch.
 	Changes, Txns, Written, Copies int64
-	// Verified is the last comparison's report, nil if there was none.
+	// Verified is the report of the last comparison, nil if there was none.
 	Verified *Report
-	// Err is why there is no progress; nil: there is. It says so a second after a request
-	// that has no answer was made, while the client still repeats it.
+	// Err is the reason why the mirror makes no progress; nil if it does. It is set a
+	// second after an unanswered request was made, while the client still repeats the
+	// request.
 	Err error
 }
 
-// Lag is for how long the target may have been behind the source, at most: the time since
-// SyncedAt. It grows while either cluster is away. It is 0 if the target was never complete.
+// Lag is the longest time for which the target may have been behind the source: the time
+// since SyncedAt. It grows while either cluster is away. It is 0 if the target was never
+// complete.
 func (s Status) Lag() time.Duration {
 	if s.SyncedAt.IsZero() {
 		return 0
@@ -99,20 +101,20 @@ func New(source, target *etcd.Client, config Config) (*Mirror, error) {
 	}, nil
 }
 
-// Status returns how far the mirror is.
+// Status returns the mirror's progress.
 func (m *Mirror) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.status
 }
 
-// Run copies until ctx ends. It goes on where the last run of the mirror's name has stopped,
-// wherever that was. It waits as long as either cluster is away.
+// Run copies until ctx ends. It continues where the last run with the mirror's name has
+// stopped, in whatever process that was. It waits as long as either cluster is away.
 //
 // Errors: that of ctx; ErrSuperseded; ErrLoop; ErrRunning; etcd.ErrRequestTooLarge, whose text
-// names the key, for a value that fits into the source and not, with a checkpoint beside it,
-// into the target; and those of both clusters that waiting does not mend, like
-// etcd.ErrPermissionDenied. The target is at a revision of the source in any case, once it
+// names the key, for a value that the source holds and that is too large for the target beside
+// a checkpoint; and those of both clusters that waiting does not cure, like
+// etcd.ErrPermissionDenied. In any case the target equals some revision of the source, once it
 // was complete.
 //
 // etcd: KV/Txn, KV/Range, Watch/Watch (since 3.0), KV/RangeStream where a server has it (since 3.7)

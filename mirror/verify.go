@@ -10,13 +10,13 @@ import (
 	"silly.store/etcd/internal/call"
 )
 
-// Report is what [Mirror.Verify] has found.
+// Report is the result of [Mirror.Verify].
 type Report struct {
-	// SourceRevision and TargetRevision are those that were compared.
+	// SourceRevision and TargetRevision are the revisions that were compared.
 	SourceRevision, TargetRevision int64
 	// At is when the comparison began.
 	At time.Time
-	// Keys is how many keys the source has.
+	// Keys is the number of keys of the source.
 	Keys int64
 	// Missing counts the keys that the target does not have, Extra those that only the
 	// target has, Different those whose values differ or that are on a lease at the target.
@@ -31,11 +31,11 @@ func (r *Report) Equal() bool { return r.Missing+r.Extra+r.Different == 0 }
 const mostExamples = 10
 
 // Verify compares the target with the source, at the source's revision that the target's
-// checkpoint names. Nothing else finds what others have written at the target. It may be
-// called while Run copies, and without. It repairs nothing: to do that, delete the
-// checkpoint and run the mirror, which then writes the differences.
+// checkpoint names. Nothing else finds writes of others at the target. It may be called
+// with or without a running Run. It repairs nothing: to do that, delete the checkpoint
+// and run the mirror, which then writes the differences.
 //
-// Where the source's revision is compacted it waits for a later checkpoint.
+// If the source's revision is compacted, it waits for a later checkpoint.
 //
 // Errors: ErrCopying when the target is not complete; that of ctx; those of
 // [etcd.Client.Range].

@@ -22,18 +22,18 @@ type Config struct {
 	// Metrics provides the meter; nil means the global provider. Use the noop package's for
 	// traces alone: then metrics cost nothing.
 	Metrics metric.MeterProvider
-	// Propagator writes the identity of a span into requests; nil means the global one.
+	// Propagator writes the context of a span into requests; nil means the global one.
 	Propagator propagation.TextMapPropagator
-	// Key turns a key into what its span says of it, as the attribute etcd.key; nil says
-	// nothing. Keys may be secret.
+	// Key turns a key into the attribute etcd.key of its span; nil means no attribute.
+	// Keys may be secret.
 	Key func(key string) string
 }
 
 const scope = "silly.store/etcd/otel"
 
 // Hooks returns hooks for [etcd.Config.Hooks]. Join them with others by [etcd.JoinHooks].
-// Several clients may be given the same hooks. The error is that of the meter, which could
-// not make an instrument.
+// Several clients may share the same hooks. The error is that of a meter that cannot make
+// an instrument.
 func Hooks(config Config) (etcd.Hooks, error) {
 	if config.Traces == nil {
 		config.Traces = otel.GetTracerProvider()

@@ -22,11 +22,11 @@ var margins = []float64{0.5, 1, 2, 5, 10, 20, 30, 60}
 var writes = []string{"Put", "Delete", "Txn", "Batch", "Grant", "Revoke"}
 
 // Hooks registers metrics with reg and returns the hooks that feed them, for
-// [etcd.Config.Hooks]. Join them with others by [etcd.JoinHooks]. Several clients may be
-// given the same hooks: their metrics are then those of all of them.
+// [etcd.Config.Hooks]. Join them with others by [etcd.JoinHooks]. Several clients may
+// share the same hooks: the metrics are then those of all of them.
 //
-// The error names the metric and wraps reg's, when it is registered already: call Hooks once
-// for each reg.
+// If a metric is registered already, the error names it and wraps reg's: call Hooks once for
+// each reg.
 func Hooks(reg prometheus.Registerer) (etcd.Hooks, error) {
 	m := newMeter()
 	for _, c := range []prometheus.Collector{m.calls, m.unknown, m.retries, m.delivered, m.lag, m.stale, m.margin} {

@@ -16,10 +16,11 @@ import (
 // Claim is an item that a worker has taken, from [Queue.Take] to [Claim.Ack] or
 // [Claim.Nack]. It is safe for concurrent use.
 type Claim struct {
-	// Item is what was added. Its Value belongs to the caller. At is when the item became
-	// free.
+	// Item is the item as it was added. Its Value belongs to the caller. At is when the
+	// item became free.
 	Item Item
-	// Attempt counts from 1 how often the item was given to a worker, crashes included.
+	// Attempt counts, from 1, how often the item was given to a worker, crashes
+	// included.
 	Attempt int
 
 	q       *Queue
@@ -89,18 +90,18 @@ func newClaim(a *attempt, token int64, value etcd.KeyValue) *Claim {
 // Token is a fencing token: each later claim of the same item has a larger one.
 func (cl *Claim) Token() int64 { return cl.token }
 
-// Key is the key that stands for the claim.
+// Key is the key of the claim.
 func (cl *Claim) Key() string { return cl.q.root + claimed + cl.it.id }
 
-// Guard is the condition that the claim still lives, for any Txn. Ack has it.
+// Guard is the condition, for any Txn, that the claim still lives. Ack includes it.
 func (cl *Claim) Guard() etcd.Compare {
 	return etcd.CompareCreateRevision(cl.Key(), etcd.Equal, cl.token)
 }
 
 // Context ends when the claim is lost or settled. [context.Cause] is then an error in which
 // errors.Is finds ErrClaimLost or ErrSettled. It ends concurrency.Config.Grace before the
-// lease can expire, also while Ack or Nack waits for etcd: with this context they wait no
-// longer.
+// lease can expire, also while Ack or Nack waits for etcd; called with this context, they
+// wait no longer than that.
 func (cl *Claim) Context() context.Context { return cl.life }
 
 // deleted ends a claim that is held and whose key the view has seen deleted.
@@ -235,8 +236,8 @@ func (cl *Claim) guards() []etcd.Compare {
 
 // Ack removes the item and applies the operations in one transaction, exactly once: the
 // operations are applied if and only if this claim has acknowledged the item, and no other
-// claim of it ever has. Operations may be nested transactions. With etcd's limit of 128
-// operations (--max-txn-ops) there may be 123. They must not put or delete keys of the queue.
+// claim of it ever has. Operations may be nested transactions. etcd's limit of 128 operations
+// (--max-txn-ops) leaves room for 123. They must not put or delete keys of the queue.
 //
 // Errors: ErrClaimLost, ErrSettled, etcd.ErrTooManyOps, etcd.ErrInvalidRequest for an operation
 // on a key of the queue, and those of [etcd.Client.Txn]. Nothing was applied with
@@ -273,8 +274,8 @@ func (cl *Claim) Ack(ctx context.Context, ops ...etcd.Op) error {
 	return cl.finish("Ack", done, err)
 }
 
-// Nack gives the item back: it is free after the delay, at the place in the order that it
-// had if there is none. After Config.MaxAttempts attempts it goes to the dead letters.
+// Nack gives the item back: it is free after the delay, or, without a delay, at once and
+// in its old place. After Config.MaxAttempts attempts it goes to the dead letters.
 //
 // Nack repeats a request of unknown outcome until ctx ends. Errors: those of Ack.
 //

@@ -11,11 +11,11 @@ import (
 // DeadLetter is an item that was given to Config.MaxAttempts workers, none of whom
 // acknowledged it.
 type DeadLetter struct {
-	// ID, Value and Priority are those of the item. Value belongs to the caller.
+	// ID, Value and Priority are the item's. Value belongs to the caller.
 	ID       string
 	Value    []byte
 	Priority int
-	// Attempts is how often it was given to a worker.
+	// Attempts is how often the item was given to a worker.
 	Attempts int
 }
 
@@ -51,7 +51,7 @@ func (q *Queue) bury(ctx context.Context, it *item) error {
 	}
 }
 
-// Dead yields the dead letters, in the order of their IDs. The error is yielded last.
+// Dead yields the dead letters, ordered by ID. The error is yielded last.
 //
 // etcd: KV/Range (since 3.0)
 func (q *Queue) Dead(ctx context.Context) iter.Seq2[DeadLetter, error] {
@@ -96,7 +96,8 @@ func (q *Queue) deadLetter(ctx context.Context, id string, state []byte) (DeadLe
 	return d, there, nil
 }
 
-// Revive puts a dead letter back into the queue, at the end, as if it had not been tried.
+// Revive puts a dead letter back into the queue, at the end, as if it had never been
+// taken.
 //
 // Errors: ErrNotDead, ErrClosed and those of [etcd.Client.Txn]. It may have been put back
 // if [etcd.MaybeApplied] says so.

@@ -7,16 +7,17 @@ import (
 	"silly.store/etcd"
 )
 
-// Errors that errors.Is finds in what this package returns, beside those of packages
-// concurrency and etcd. The texts name the queue and the item's ID, never its value.
+// Errors that errors.Is finds in what this package returns, in addition to those of
+// packages concurrency and etcd. The texts name the queue and the item's ID, never its
+// value.
 var (
-	// ErrClaimLost: the item is no longer claimed by this claim: its lease ended, or
-	// somebody deleted the claim's key. Nothing was applied. The item is taken again.
+	// ErrClaimLost: the claim no longer holds the item: its lease ended, or its key was
+	// deleted. Nothing was applied. Another worker gets the item.
 	ErrClaimLost = errors.New("the claim was lost")
-	// ErrSettled: Ack or Nack was called before, and has settled the claim, or left it to
-	// the queue to settle it.
+	// ErrSettled: an earlier Ack or Nack has settled the claim, or has left that to the
+	// queue.
 	ErrSettled = errors.New("the claim was settled before")
-	// ErrExists: an item with this ID and another value is in the queue.
+	// ErrExists: an item with this ID and a different value is in the queue.
 	ErrExists = errors.New("another item has this ID")
 	// ErrDead: an item with this ID is among the dead letters.
 	ErrDead = errors.New("the item is among the dead letters")

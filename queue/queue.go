@@ -14,14 +14,14 @@ import (
 	"silly.store/etcd/idempotent"
 )
 
-// Config says which queue it is and how its items are taken. Name is required. All who use
+// Config names the queue and says how its items are taken. Name is required. All users of
 // a queue should use the same MaxAttempts.
 type Config struct {
 	// Name is the prefix of the queue's keys, followed by "/". No other queue, lock or
 	// group may have a name that begins with it and a "/".
 	Name string
-	// MaxAttempts is how often an item is given to a worker that does not acknowledge it.
-	// After that it goes to the dead letters. 0 means no limit.
+	// MaxAttempts is how often an item is given to workers that do not acknowledge it,
+	// before it goes to the dead letters. 0 means no limit.
 	MaxAttempts int
 	// Order says which of the free items Take chooses.
 	Order Order
@@ -35,8 +35,8 @@ type Order uint8
 
 const (
 	// Strict: the first one, by priority, then by the time at which it was added or due.
-	// Workers in different processes try for the same item then, and those that are late
-	// try again.
+	// Workers in different processes then try for the same item, and the slower ones try
+	// again.
 	Strict Order = iota
 	// Relaxed: one near the front, at random, so that processes seldom try for the same
 	// item. The first item is still taken soon.
@@ -53,8 +53,8 @@ func (o Order) String() string {
 
 // Item is a piece of work.
 type Item struct {
-	// ID identifies the item: as long as one with this ID is in the queue or among its
-	// dead letters, no other one is added. Empty lets Add choose a random one.
+	// ID identifies the item: while an item with this ID is in the queue or among its
+	// dead letters, no other is added. Empty means a random ID.
 	ID string
 	// Value is the work. Workers in all processes see it; etcd limits its size
 	// (etcd.ErrRequestTooLarge).
@@ -62,12 +62,12 @@ type Item struct {
 	// Priority is from -32768 to 32767; higher ones are taken first.
 	Priority int
 	// At is when the item becomes free, by the clocks of the workers, up to the year 4253. The
-	// zero value and times that have passed mean now.
+	// zero value and past times mean now.
 	At time.Time
 }
 
-// Queue is one end of a queue: producers add, workers take. A process needs one Queue for
-// each name, whatever the number of its workers. It is safe for concurrent use.
+// Queue is one end of a queue: producers add, workers take. A process needs one Queue per
+// name, however many workers it has. It is safe for concurrent use.
 type Queue struct {
 	co     *concurrency.Coordinator
 	client *etcd.Client
@@ -120,10 +120,11 @@ func New(co *concurrency.Coordinator, config Config) (*Queue, error) {
 	return q, nil
 }
 
-// Add puts an item into the queue, exactly once: however often a request has to be made, and
-// however late a copy of it arrives. An item with this ID and value that is in the queue
-// already is left as it is, and Add returns nil; so a producer that does not know whether
-// it has added an item adds it again. Once an item is acknowledged, its ID is free.
+// Add puts an item into the queue exactly once, however often it has to repeat the request,
+// and however late a copy arrives. If an item with this ID and value is in the queue
+// already, Add leaves it as it is and returns nil: a producer that does not know whether it
+// has added an item simply adds it again. Once an item is acknowledged, its ID may be used
+// again.
 //
 // Errors: ErrExists, ErrDead, ErrClosed, etcd.ErrInvalidRequest, and those of
 // [etcd.Client.Txn]. The item may have been added if [etcd.MaybeApplied] says so.
@@ -227,10 +228,10 @@ func (q *Queue) All(ctx context.Context) iter.Seq2[*Claim, error] {
 	}
 }
 
-// Close gives back what is claimed, so that other workers take it at once, and ends waiting
-// calls with ErrClosed. The contexts of its claims end. It waits for etcd's answers until
-// ctx ends; what is not given back then is free when the Coordinator is closed, or its
-// lease has ended. Further calls do nothing.
+// Close gives claimed items back, so that other workers can take them at once, and ends
+// waiting calls with ErrClosed. The contexts of its claims end. It waits for etcd's answers
+// until ctx ends; items that are not given back by then are free when the Coordinator is
+// closed or its lease has ended. Further calls do nothing.
 //
 // etcd: KV/Txn (since 3.0)
 func (q *Queue) Close(ctx context.Context) error {

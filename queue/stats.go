@@ -2,19 +2,19 @@ package queue
 
 import "sync/atomic"
 
-// Stats counts what a Queue has and has done.
+// Stats describes the present state and the past work of a [Queue].
 type Stats struct {
 	// Free, Delayed and Claimed are the items as this process knows them. They are 0 before
 	// the first Take.
 	Free, Delayed, Claimed int
-	// Held is how many claims of this Queue are not settled, Waiting how many calls of Take
-	// wait.
+	// Held is the number of unsettled claims of this Queue, Waiting that of waiting calls
+	// of Take.
 	Held, Waiting int
-	// Added, Taken, Acked and Nacked count what succeeded.
+	// Added, Taken, Acked and Nacked count successful operations.
 	Added, Taken, Acked, Nacked int64
 	// Buried counts items that this Queue has put among the dead letters.
 	Buried int64
-	// Conflicts counts items that somebody else claimed first.
+	// Conflicts counts items that another process claimed first.
 	Conflicts int64
 	// Lost counts claims that were lost before they were settled.
 	Lost int64

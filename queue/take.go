@@ -24,8 +24,8 @@ func pause(ctx context.Context, failures int) bool {
 func retriable(err error) bool { return etcd.Temporary(err) || etcd.MaybeApplied(err) }
 
 // Take waits for a free item and claims it: no other worker gets it as long as the claim
-// lives. ctx bounds the wait, not the claim. When it ends first, Take returns at once, and
-// an item that a request under way may have claimed is given back.
+// lives. ctx bounds the wait, not the claim. When ctx ends first, Take returns at once,
+// and an item that a request in flight may have claimed is given back.
 //
 // Errors: ctx's, ErrClosed, concurrency.ErrClosed, and those of [etcd.Client.Grant] and
 // [etcd.Client.Txn].

@@ -33,9 +33,9 @@ func NewCounter(w *idempotent.Writer, key string) *Counter {
 
 // Add adds n, which may be negative, and returns the sum. The key stays on its lease.
 //
-// It takes one request, and one more for each other client that got in between, also when
-// the answer to one is lost: see [idempotent.Writer.Txn]. Calls of one Counter wait for each
-// other, so that it makes as many additions a second as there are round trips in one.
+// It takes one request, and one more for each other client that adds in between; a lost
+// answer does no harm, see [idempotent.Writer.Txn]. Calls of one Counter wait for each
+// other, so it makes at most one addition per round trip.
 //
 // Errors: etcd.ErrInvalidRequest, also for a sum beyond int64; ErrNotNumber; and those of
 // [idempotent.Writer.Txn]. n was not added, unless etcd.MaybeApplied(err); then

@@ -12,10 +12,10 @@ import (
 
 var (
 	// ErrReset: the sequence's key was deleted or restored from a backup, and numbers
-	// that were given out may come again.
+	// that were handed out may repeat.
 	ErrReset = errors.New("the sequence was reset: its key was deleted or restored")
-	// ErrConfigMismatch: the sequence was begun with another Config.Block, or the key
-	// holds something else.
+	// ErrConfigMismatch: the sequence was started with a different Config.Block, or the
+	// key holds something else.
 	ErrConfigMismatch = errors.New("the sequence was begun with another block size")
 )
 
@@ -24,17 +24,17 @@ const MaxBlock = 1 << 20
 
 const defaultBlock = 100
 
-// Config says which sequence a Sequence is.
+// Config configures a [Sequence].
 type Config struct {
 	// Name is the sequence's key. It is required.
 	Name string
-	// Block is how many numbers a request takes, and so how many may be lost when a
-	// program ends. It must be the same in all programs that use the sequence. The
-	// zero value means 100; the most is MaxBlock. 1 makes a request per number.
+	// Block is the number of numbers per request, and so how many may be lost when a
+	// program ends. It must be the same in all programs that use the sequence. The zero
+	// value means 100; the maximum is MaxBlock. With 1, each number takes a request.
 	Block int
 }
 
-// Sequence gives out numbers. It is safe for concurrent use, and needs no Close.
+// Sequence hands out unique numbers. It is safe for concurrent use, and needs no Close.
 type Sequence struct {
 	client *etcd.Client
 	config Config
@@ -76,11 +76,11 @@ func errNilContext(method string) error {
 	return invalid("%s: the context is nil; use context.Background() if there is none", method)
 }
 
-// Next returns a number that nobody else gets; the first one is 1. It makes a request
-// when the block is used up, and waits for it when another caller makes it.
+// Next returns a number that no other caller gets; the first one is 1. It makes a
+// request when the block is used up, or waits for that of another caller.
 //
-// The request is sent again when it fails, also when it may have been applied: that
-// costs a block of numbers and gives none twice.
+// The request is repeated when it fails, even if it may have been applied: that may
+// lose a block of numbers, but repeats none.
 //
 // Errors: ErrReset, ErrConfigMismatch, etcd.ErrInvalidRequest if ctx is nil, and those of etcd's Txn. ctx bounds the wait.
 //

@@ -13,7 +13,7 @@ import (
 	"silly.store/etcd/discovery"
 )
 
-// Scheme is that of the targets.
+// Scheme is the scheme of the targets.
 const Scheme = "etcd"
 
 // Builder makes resolvers; pass it to grpc.WithResolvers. It is safe for concurrent use.
@@ -23,7 +23,7 @@ type Builder struct {
 }
 
 // NewBuilder makes a Builder. Service of the configuration must be empty, since the target
-// names it; the other fields hold for all targets. It makes no request. Close gRPC's
+// names it; the other fields apply to all targets. It makes no request. Close gRPC's
 // connections before the client.
 //
 // The error names the field that is wrong; errors.Is finds etcd.ErrInvalidConfig.
@@ -45,7 +45,7 @@ func NewBuilder(c *etcd.Client, config discovery.WatchConfig) (*Builder, error) 
 func (b *Builder) Scheme() string { return Scheme }
 
 // Build begins to resolve a target. It makes no request before it returns. It is called by
-// gRPC. Its error is that of a target that is not etcd:///<service>; errors.Is finds
+// gRPC. It fails for a target that is not etcd:///<service>; errors.Is finds
 // etcd.ErrInvalidConfig.
 func (b *Builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
 	config := b.config
@@ -175,7 +175,7 @@ func (i instance) Equal(o any) bool {
 }
 
 // FromEndpoint returns the instance of an endpoint that this package has made; ok is false for
-// others.
+// other endpoints.
 func FromEndpoint(e resolver.Endpoint) (i discovery.Instance, ok bool) {
 	v, ok := e.Attributes.Value(attribute{}).(instance)
 	return v.Instance, ok
