@@ -11,24 +11,18 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/testbed"
-	"silly.store/etcd/conformance/namespaced"
 )
 
 // children are what the test binary does as a child process.
 var children = map[string]func(ctx context.Context, endpoints []string) error{"holder": holder}
 
-// holder holds a lock, and tries to write behind it when it is told to.
+// holder holds a lock, and tries to write under it on a signal of the test.
 func holder(ctx context.Context, endpoints []string) error {
-	whole, err := etcd.New(etcd.Config{Endpoints: endpoints})
+	co, end, err := testbed.ChildCoordinator(endpoints)
 	if err != nil {
 		return err
 	}
-	defer whole.Close()
-	c := whole.Namespace(namespaced.Prefix)
-	co, err := concurrency.New(c, concurrency.Config{TTL: 2 * time.Second})
-	if err != nil {
-		return err
-	}
+	defer end()
 	l, err := co.Mutex("process", concurrency.MutexConfig{}).Lock(ctx)
 	if err != nil {
 		return err

@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"silly.store/etcd"
-	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/group"
 )
@@ -15,17 +13,13 @@ import (
 // children are what the test binary does as a child process.
 var children = map[string]func(ctx context.Context, endpoints []string) error{"member": member}
 
-// member joins a group and reports what its transactions say when it is told to.
+// member joins a group. On a signal of the test it reports the result of a transaction.
 func member(ctx context.Context, endpoints []string) error {
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
+	co, end, err := testbed.ChildCoordinator(endpoints)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	co, err := concurrency.New(c, concurrency.Config{TTL: 2 * time.Second})
-	if err != nil {
-		return err
-	}
+	defer end()
 	owned := make(chan *group.Partition, 100)
 	_, err = group.Join(ctx, co, processGroup("child"), func(ctx context.Context, p *group.Partition) error {
 		owned <- p
@@ -49,8 +43,8 @@ func processGroup(member string) group.Config {
 	return group.Config{Name: "process", Partitions: 8, Member: member, Settle: settle}
 }
 
-// The partitions of a process that is stopped go to others. What it writes when it wakes up
-// is refused. When it is killed, they go too.
+// The partitions of a stopped process move to others, and its writes are refused when it wakes
+// up. The partitions of a killed process move too.
 func TestProcessStoppedAndKilled(t *testing.T) {
 	t.Parallel()
 	o := newOwners()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
@@ -17,17 +16,13 @@ import (
 // children are what the test binary does as a child process.
 var children = map[string]func(ctx context.Context, endpoints []string) error{"worker": work}
 
-// work takes an item and acknowledges it when it is told to.
+// work takes an item, and acknowledges it on a signal of the test.
 func work(ctx context.Context, endpoints []string) error {
-	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
+	co, end, err := testbed.ChildCoordinator(endpoints)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	co, err := concurrency.New(c, concurrency.Config{TTL: 2 * time.Second})
-	if err != nil {
-		return err
-	}
+	defer end()
 	q, err := queue.New(co, queue.Config{Name: "process"})
 	if err != nil {
 		return err

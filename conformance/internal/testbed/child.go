@@ -3,6 +3,7 @@ package testbed
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"silly.store/etcd"
+	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/namespaced"
 )
 
 // The environment of a child process: which of Config.Children it is, and its endpoints.
@@ -87,6 +92,20 @@ func (c *Child) Go(t testing.TB) {
 	if _, err := io.WriteString(c.in, "\n"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// ChildCoordinator is for the child: a Coordinator with leases of 2 s, on its own client, which
+// sees the keys that the clients of [Connect] see. close ends the client.
+func ChildCoordinator(endpoints []string) (co *concurrency.Coordinator, close func() error, err error) {
+	c, err := etcd.New(etcd.Config{Endpoints: endpoints})
+	if err != nil {
+		return nil, nil, err
+	}
+	co, err = concurrency.New(c.Namespace(namespaced.Prefix), concurrency.Config{TTL: 2 * time.Second})
+	if err != nil {
+		return nil, nil, errors.Join(err, c.Close())
+	}
+	return co, c.Close, nil
 }
 
 // Told is for the child: it waits for Go.
