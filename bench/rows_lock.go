@@ -159,21 +159,13 @@ func runWaiters(ctx context.Context, r *round) (figures, error) {
 	return out, nil
 }
 
-// waitAll has a waiter wait for each of the mutexes, whose first key is nobody's.
+// waitAll starts a waiter for each of the mutexes, which a key without a holder blocks.
 func waitAll(ctx context.Context, r *round) (*waiterSet, error) {
 	n := r.scale.Waiters
 	names := newKeys("lock/"+r.client+"/", n)
-	first, err := r.load.contender(ctx)
+	first, err := firstContender(ctx, r, names)
 	if err != nil {
 		return nil, err
-	}
-	if err := first.cycle(ctx, "lock/"+r.client+"/first"); err != nil { // whatever is there once
-		return nil, err
-	}
-	for _, name := range names {
-		if err := r.load.put(ctx, name+"/0", newValue(1)); err != nil {
-			return nil, err
-		}
 	}
 	all, begin := make([]contender, n), make(chan struct{})
 	var failed sync.Once
@@ -205,6 +197,24 @@ func waitAll(ctx context.Context, r *round) (*waiterSet, error) {
 		bytes:      (liveHeap() - heap) / float64(n),
 		goroutines: float64(runtime.NumGoroutine()-goroutines) / float64(n),
 	}, nil
+}
+
+// firstContender is a contender that has made all that a client makes once. It puts the first key of
+// each mutex.
+func firstContender(ctx context.Context, r *round, names []string) (contender, error) {
+	first, err := r.load.contender(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := first.cycle(ctx, "lock/"+r.client+"/first"); err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if err := r.load.put(ctx, name+"/0", newValue(1)); err != nil {
+			return nil, err
+		}
+	}
+	return first, nil
 }
 
 // queued returns when each of the mutexes has a waiter.

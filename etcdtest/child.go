@@ -45,7 +45,15 @@ func startChild(h *home, binary string, args []string) (*child, error) {
 		log.Close()
 		return nil, fmt.Errorf("etcdtest: %w", err)
 	}
+	if err := c.start(); err != nil {
+		log.Close()
+		return nil, fmt.Errorf("etcdtest: starting %s: %w", binary, err)
+	}
+	return c, nil
+}
 
+// start starts the command and a goroutine that waits for its end.
+func (c *child) start() error {
 	started := make(chan error, 1)
 	go func() {
 		// The kernel sends the parent-death signal when the thread that started the
@@ -61,11 +69,7 @@ func startChild(h *home, binary string, args []string) (*child, error) {
 		c.log.Close()
 		close(c.done)
 	}()
-	if err := <-started; err != nil {
-		log.Close()
-		return nil, fmt.Errorf("etcdtest: starting %s: %w", binary, err)
-	}
-	return c, nil
+	return <-started
 }
 
 func (c *child) running() bool {

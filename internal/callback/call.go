@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Report hears of each panic. Nil hears nothing.
+// Report is called for each panic. It may be nil.
 type Report func(*Error)
 
-// Recover is to be deferred. It ends a panic and makes it *err, unless err is nil.
+// Recover, which must be deferred, ends a panic and stores it in *err, unless err is nil.
 func (r Report) Recover(name string, err *error) {
 	value := recover()
 	if value == nil {
@@ -41,27 +41,28 @@ func (r Report) Run(name string, f func() error) error {
 	return err
 }
 
-// Bounded is a function whose calls are left when their contexts have ended.
+// Bounded is a function whose calls are abandoned when their contexts have ended.
 type Bounded struct {
 	Name   string
 	Report Report
-	// Most is how many calls may be under way that were left. Further ones fail.
+	// Most is how many abandoned calls may still run. Further calls fail.
 	Most int64
 
 	left atomic.Int64
 }
 
-// grace is how long a call may take after its context has ended, so that one that heeds it
-// returns its own error and leaves no goroutine behind.
+// grace is how long a call may take after its context has ended, so that a function that respects
+// it can return its own error and leaves no goroutine behind.
 const grace = 100 * time.Millisecond
 
-// Call calls f in its own goroutine. When ctx ends and f does not return, it leaves f,
+type result[T any] struct {
+	value T
+	err   error
+}
+
+// Call calls f in its own goroutine. When ctx ends and f does not return, it abandons f,
 // whose result goes to late if it is not an error. It does not call f when ctx has ended.
 func Call[T any](ctx context.Context, b *Bounded, f func(context.Context) (T, error), late func(T)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, err
@@ -69,10 +70,10 @@ func Call[T any](ctx context.Context, b *Bounded, f func(context.Context) (T, er
 	if n := b.left.Load(); n >= b.Most {
 		return none, fmt.Errorf("%s is not called again: %d calls have not returned though their contexts have ended", b.Name, n)
 	}
-	results := make(chan result)
+	results := make(chan result[T])
 	leave := make(chan struct{})
 	go func() {
-		r := result{err: errors.New(b.Name + " ended its goroutine")}
+		r := result[T]{err: errors.New(b.Name + " ended its goroutine")}
 		defer func() {
 			select {
 			case results <- r:

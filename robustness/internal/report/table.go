@@ -123,17 +123,7 @@ func counts(w *writer, rows []Row) {
 			}
 		}
 	}
-	if len(lines) == 0 {
-		return
-	}
-	w.line("## Counted by the clients")
-	w.line("")
-	w.line("| # | scenario | client | what | n |")
-	w.line("|--:|---|---|---|--:|")
-	for _, line := range lines {
-		w.line("%s", line)
-	}
-	w.line("")
+	w.table("Counted by the clients", "| # | scenario | client | what | n |", "|--:|---|---|---|--:|", lines)
 }
 
 // figures writes the times that scenarios have measured, and the leases' margins.
@@ -152,17 +142,17 @@ func figures(w *writer, rows []Row) {
 			add(name, r.Samples[name])
 		}
 	}
+	w.table("Further times", "| # | scenario | client | what | n | least | p50 | p99 | most |", "|--:|---|---|---|--:|--:|--:|--:|--:|", lines)
+}
+
+// table writes a section with a table, unless it has no lines.
+func (w *writer) table(title, columns, alignment string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
-	w.line("## Further times")
-	w.line("")
-	w.line("| # | scenario | client | what | n | least | p50 | p99 | most |")
-	w.line("|--:|---|---|---|--:|--:|--:|--:|--:|")
-	for _, line := range lines {
+	for _, line := range slices.Concat([]string{"## " + title, "", columns, alignment}, lines, []string{""}) {
 		w.line("%s", line)
 	}
-	w.line("")
 }
 
 // details describes the first violations.

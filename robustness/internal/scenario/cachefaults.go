@@ -12,6 +12,7 @@ import (
 	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/robustness/internal/check"
 	"silly.store/etcd/robustness/internal/history"
+	"silly.store/etcd/robustness/internal/store"
 )
 
 var cacheJudged = []string{"C1", "C2", "C3", "C4", "C5", "C6", "C7", "C9"}
@@ -205,24 +206,11 @@ func slowSubscriber(w *world) error {
 	})
 	var small []*cached
 	for _, s := range w.stores[:2] {
-		large, err := w.cache(s, hot, 0)
-		if err != nil {
-			return err
-		}
-		w.caches = append(w.caches, large)
-		w.subscribe(large, 0, w.ctx.Done())
-		w.subscribe(large, time.Hour, w.ctx.Done())
-		full, err := w.cache(s, hot, smallCache)
+		full, err := w.largeAndSmall(s)
 		if err != nil {
 			return err
 		}
 		small = append(small, full)
-		for _, c := range []*cached{large, full} {
-			for range 2 {
-				r := &cacheReader{c, w.random()}
-				w.loads.Go(func() { r.run(w.stop) })
-			}
-		}
 	}
 	err := w.cycles(caughtUp(cycle{name: "reset", gap: 2 * time.Second, inject: func(w *world, n int) (func() error, error) {
 		for _, c := range w.caches {
@@ -241,6 +229,29 @@ func slowSubscriber(w *world) error {
 	}
 	w.caches = append(w.caches, small...)
 	return err
+}
+
+// largeAndSmall makes two caches with readers: one with two subscribers, one of which has stopped,
+// and one that is too small, which it returns.
+func (w *world) largeAndSmall(s store.Store) (*cached, error) {
+	large, err := w.cache(s, hot, 0)
+	if err != nil {
+		return nil, err
+	}
+	w.caches = append(w.caches, large)
+	w.subscribe(large, 0, w.ctx.Done())
+	w.subscribe(large, time.Hour, w.ctx.Done())
+	full, err := w.cache(s, hot, smallCache)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range []*cached{large, full} {
+		for range 2 {
+			r := &cacheReader{c, w.random()}
+			w.loads.Go(func() { r.run(w.stop) })
+		}
+	}
+	return full, nil
 }
 
 func (w *world) usageOf(what string, is, most float64) {
