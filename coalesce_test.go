@@ -98,9 +98,9 @@ func TestSharedAnswers(t *testing.T) {
 	})
 }
 
-// TestSharedFate: puts that share a request of unknown fate are each an Error of one Put
+// TestSharedOutcome: puts that share a request of unknown outcome are each an Error of one Put
 // that may have been applied, and none of them is sent again.
-func TestSharedFate(t *testing.T) {
+func TestSharedOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, g := gatedClient(t, CoalesceAll)
 		var done []<-chan ended[*PutResponse]
@@ -131,7 +131,7 @@ func TestSharedFate(t *testing.T) {
 			t.Errorf("%d puts failed, want %d", failed, want)
 		}
 		if more := g.Came(); len(more) != 0 {
-			t.Error("a write of unknown fate was sent again")
+			t.Error("a write of unknown outcome was sent again")
 		}
 	})
 }

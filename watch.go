@@ -238,7 +238,7 @@ func (r *nowReader) read(ctx context.Context, key string) (int64, error) {
 		flight = &nowRead{done: make(chan struct{})}
 		r.sent = flight
 		r.mu.Unlock()
-		r.fly(ctx, flight, key)
+		r.readFor(ctx, flight, key)
 		return r.result(ctx, flight, key, true)
 	case r.next == nil:
 		flight = &nowRead{done: make(chan struct{})}
@@ -267,12 +267,12 @@ func (r *nowReader) readNext(ctx context.Context, before, flight *nowRead, key s
 	r.next = nil
 	r.sent = flight
 	r.mu.Unlock()
-	r.fly(ctx, flight, key)
+	r.readFor(ctx, flight, key)
 	return r.result(ctx, flight, key, true)
 }
 
-// fly makes the read; flight is r.sent.
-func (r *nowReader) fly(ctx context.Context, flight *nowRead, key string) {
+// readFor makes the read; flight is r.sent.
+func (r *nowReader) readFor(ctx context.Context, flight *nowRead, key string) {
 	flight.revision, flight.err = r.own(ctx, key)
 	r.mu.Lock()
 	if r.sent == flight {

@@ -32,7 +32,7 @@ type Watcher struct {
 	life   life
 	next   int64  // the next revision to be delivered; where it resumes
 	seen   int64  // the highest revision that it knows to have existed; 0: none
-	told   int64  // the highest revision of a response that is queued or was read
+	heard  int64  // the highest revision of a response that is queued or was read
 	intake intake // how it takes large responses
 	asked  bool   // for progress, by RequestProgress
 	// newsDue is when the client may say that nothing was missed, if the server does not.
@@ -262,7 +262,7 @@ func (w *Watcher) deliver(s *watchStream, r *watchResponse, weight int) (deliver
 		return incomplete, nil
 	}
 	last := events[len(events)-1].KV.ModRevision
-	w.seen, w.next, w.told = max(w.seen, last), last+1, last
+	w.seen, w.next, w.heard = max(w.seen, last), last+1, last
 	w.pushLocked(&WatchResponse{Header: r.Header, Events: events}, weight)
 	if w.life.phase == phaseConfirmed {
 		return resumed, nil
@@ -322,10 +322,10 @@ func (w *Watcher) pushLocked(resp *WatchResponse, weight int) {
 // pushProgressLocked queues a response that says that nothing was missed up to a revision,
 // unless the reader knows of a later one: a member that lags says what it knows.
 func (w *Watcher) pushProgressLocked(h ResponseHeader, unreliable bool) {
-	if h.Revision < w.told {
+	if h.Revision < w.heard {
 		return
 	}
-	w.asked, w.told = false, h.Revision
+	w.asked, w.heard = false, h.Revision
 	w.pushQuietLocked(&WatchResponse{Header: h, Unreliable: unreliable})
 }
 

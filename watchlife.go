@@ -196,11 +196,11 @@ func (w *Watcher) ceaseLocked() {
 // end ends the watch with err; the first end counts. It reports whether this was the
 // first, and the stream that has to forget the watch.
 func (w *Watcher) end(err *call.Error) (stream *watchStream, first bool) {
-	var told func(WatchEndInfo)
+	var hook func(WatchEndInfo)
 	var info WatchEndInfo
 	defer func() {
-		if told != nil {
-			told(info)
+		if hook != nil {
+			hook(info)
 		}
 	}()
 	w.mu.Lock()
@@ -213,7 +213,7 @@ func (w *Watcher) end(err *call.Error) (stream *watchStream, first bool) {
 	failed := public(err)
 	w.life.phase, w.life.stream, w.life.err = phaseEnded, nil, failed
 	if w.life.begun || errors.Is(failed, ErrCompacted) { // otherwise Watch fails
-		told, info = w.hub.observer.hooks.WatchEnded, WatchEndInfo{Key: w.create.Key, Err: failed}
+		hook, info = w.hub.observer.hooks.WatchEnded, WatchEndInfo{Key: w.create.Key, Err: failed}
 	}
 	w.partial = partialRevision{}
 	w.wakeLocked()

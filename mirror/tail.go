@@ -140,15 +140,15 @@ func (m *Mirror) change(ch follow.Change) op {
 
 // apply applies the head of the queue.
 func (t *tailing) apply(ctx context.Context) error {
-	group := t.q.next(t.m.limits)
-	next := t.q.after(group, t.g.checkpoint)
+	batch := t.q.next(t.m.limits)
+	next := t.q.after(batch, t.g.checkpoint)
 	next.Term = t.f.Position().Term
-	split, err := t.m.write(ctx, t.g, group.ops, next)
+	split, err := t.m.write(ctx, t.g, batch.ops, next)
 	if err != nil || split {
 		return err
 	}
-	t.q.drop(group)
-	t.m.applied(group.changes, next.Revision)
+	t.q.drop(batch)
+	t.m.applied(batch.changes, next.Revision)
 	t.noted, t.checked = time.Now(), time.Now()
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 // write puts operations and the checkpoint after them. split: the target takes fewer at a
 // time; the limits have been lowered, nothing was applied, and the caller makes smaller
-// groups.
+// batches.
 func (m *Mirror) write(ctx context.Context, g *guard, ops []op, next checkpoint) (split bool, err error) {
 	requests := make([]etcd.Op, 0, len(ops)+1)
 	bytes := 0

@@ -14,6 +14,10 @@
 // query or a fragment is refused. Without a load balancing policy in the service config, gRPC
 // uses the first instance only.
 //
+// Calls to a service without instances fail. The error names the service if the policy shows
+// what a resolver reports, as pick_first does. That of round_robin, weighted_round_robin and
+// least_request is always "no children to pick from".
+//
 // # While etcd is away
 //
 // A connection keeps the instances that it has. A connection that never had any reports the

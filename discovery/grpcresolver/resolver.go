@@ -124,7 +124,7 @@ func (r *instances) run() {
 			// Its error says that the policy did not like the set. Asking again would bring
 			// the same.
 			_ = r.cc.UpdateState(resolver.State{Endpoints: endpoints(set.Instances)})
-			if len(set.Instances) == 0 { // or calls fail with "produced zero addresses"
+			if len(set.Instances) == 0 { // pick_first would say "produced zero addresses"
 				r.cc.ReportError(fmt.Errorf("grpcresolver: the service %q has no instances", r.service))
 			}
 			first = false

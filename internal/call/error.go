@@ -309,7 +309,7 @@ func (e *Error) After(last *Error) *Error {
 	if e == nil || last == nil || e.before != nil || !e.outOfTime() {
 		return e
 	}
-	last = last.news()
+	last = last.underlying()
 	if last.Text() == e.Text() {
 		return e
 	}
@@ -320,9 +320,9 @@ func (e *Error) After(last *Error) *Error {
 	return &late
 }
 
-// news returns the last error of a server or the network that e knows of: e itself,
+// underlying returns the last error of a server or the network that e knows of: e itself,
 // unless e only says that time ran out.
-func (e *Error) news() *Error {
+func (e *Error) underlying() *Error {
 	if e.before != nil {
 		return e.before
 	}

@@ -128,7 +128,7 @@ func (e *Error) ofAll(unknown *Error) *Error {
 		return e
 	}
 	e.Outcome = OutcomeUnknown
-	if text := unknown.news().Text(); e.Write && !strings.Contains(e.Text(), text) {
+	if text := unknown.underlying().Text(); e.Write && !strings.Contains(e.Text(), text) {
 		e.Message = e.Text() + "; an earlier attempt: " + text
 	}
 	return e
@@ -140,7 +140,7 @@ func (e *Error) ofAll(unknown *Error) *Error {
 func (e *Engine) pause(ctx context.Context, d time.Duration, failed *Error) *Error {
 	t := time.NewTimer(d)
 	defer t.Stop()
-	end, last := *failed, failed.news()
+	end, last := *failed, failed.underlying()
 	end.Transient, end.Answered, end.election = false, false, false
 	select {
 	case <-t.C:

@@ -86,7 +86,7 @@ func (s sending) answered(reply []byte) ([]byte, *Error) {
 // token that is to blame is dropped, so that the next request gets another one.
 func (e *Engine) failure(ctx context.Context, m *rpc.Method, conn balance.Picked, token *token, err error) *Error {
 	failed := FromTransport(m, conn.Endpoint, err).atDeadline(ctx).explained(ctx)
-	failed.resend = e.tokens.rejected(token, failed)
+	failed.resend = e.tokens.dropRejected(token, failed)
 	return failed
 }
 

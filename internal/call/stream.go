@@ -110,7 +110,7 @@ func (s *Stream) Fail(ctx context.Context, err error) *Error {
 // must go to another stream, and this one must take nothing new.
 func (s *Stream) Refused(code transport.Code, text string) (failed *Error, renew bool) {
 	failed = FromServer(s.method, s.Endpoint(), code, text)
-	if s.engine.tokens.rejected(s.token, failed) {
+	if s.engine.tokens.dropRejected(s.token, failed) {
 		failed.Transient = true
 		return failed, true
 	}

@@ -168,15 +168,15 @@ func (t *tokens) join() *authFlight {
 		f.err = t.refused
 	default:
 		t.flight = f
-		t.routines.Go(func() { t.fly(f) })
+		t.routines.Go(func() { t.runFlight(f) })
 		return f
 	}
 	close(f.done)
 	return f
 }
 
-// fly is the goroutine of one flight.
-func (t *tokens) fly(f *authFlight) {
+// runFlight is the goroutine of one flight.
+func (t *tokens) runFlight(f *authFlight) {
 	tok, err := t.obtain(&f.progress)
 	t.mu.Lock()
 	switch {
@@ -269,10 +269,10 @@ func (t *tokens) ask() (Credentials, *Error) {
 	return credentials, nil
 }
 
-// rejected reports whether a request that was sent with tok and failed with e may
+// dropRejected reports whether a request that was sent with tok and failed with e may
 // be sent again, because the server checked the token first and did nothing else. A
 // token that is to blame is cleared, so that the next get waits for another one.
-func (t *tokens) rejected(tok *token, e *Error) (resend bool) {
+func (t *tokens) dropRejected(tok *token, e *Error) (resend bool) {
 	if t == nil {
 		tok = nil
 	}

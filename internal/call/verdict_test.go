@@ -559,7 +559,7 @@ func newKinds(t *testing.T) (k madeKinds) {
 	k.timeoutAfterRefusal = made("timeout after a refusal", func(m *rpc.Method) *Error { return timedOut(m).After(refused(m)) })
 	k.rejectedToken = made("rejected token, replaced", func(m *rpc.Method) *Error {
 		failed := says(m, transport.Unauthenticated, "etcdserver: invalid auth token")
-		failed.resend = e.tokens.rejected(&token{text: "simple.1"}, failed)
+		failed.resend = e.tokens.dropRejected(&token{text: "simple.1"}, failed)
 		return failed
 	})
 	k.noCredentials = made("no credentials", func(m *rpc.Method) *Error {

@@ -131,8 +131,8 @@ var watchMutants = []Mutant{
 	{
 		Name: "resume-at-last", Fault: "a watch resumes at the last revision, not after it",
 		File:     "watcher.go",
-		Old:      "w.seen, w.next, w.told = max(w.seen, last), last+1, last",
-		New:      "w.seen, w.next, w.told = max(w.seen, last), last, last",
+		Old:      "w.seen, w.next, w.heard = max(w.seen, last), last+1, last",
+		New:      "w.seen, w.next, w.heard = max(w.seen, last), last, last",
 		Scenario: "cut-before-first", Time: 4 * time.Second, Invariant: "I3",
 	},
 	{

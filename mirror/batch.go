@@ -62,18 +62,18 @@ func (q *queue) full(l limits) bool {
 	return q.size >= l.bytes || len(q.revisions) >= 8*l.ops
 }
 
-// group is what goes into one Txn: whole revisions, of which each key's last state counts, or
+// batch is what goes into one Txn: whole revisions, of which each key's last state counts, or
 // a part of one that is too large.
-type group struct {
+type batch struct {
 	ops     []op
 	whole   int // revisions
 	part    int // changes of the first revision, if none is whole
 	changes int
 }
 
-// next is the group at the head of the queue, which must not be empty.
-func (q *queue) next(l limits) group {
-	g := group{}
+// next is the batch at the head of the queue, which must not be empty.
+func (q *queue) next(l limits) batch {
+	g := batch{}
 	at := make(map[string]int)
 	bytes := 0
 	for i := range q.revisions {
@@ -107,17 +107,17 @@ func (q *queue) next(l limits) group {
 }
 
 // head is the first changes of a revision: one at least.
-func (r *revision) head(l limits) group {
+func (r *revision) head(l limits) batch {
 	n, bytes := 0, 0
 	for n < len(r.ops) && n < l.ops && (n == 0 || bytes+r.ops[n].size() <= l.bytes) {
 		bytes += r.ops[n].size()
 		n++
 	}
-	return group{ops: r.ops[:n], part: n, changes: n}
+	return batch{ops: r.ops[:n], part: n, changes: n}
 }
 
-// after is the checkpoint once the group is applied.
-func (q *queue) after(g group, c checkpoint) checkpoint {
+// after is the checkpoint once the batch is applied.
+func (q *queue) after(g batch, c checkpoint) checkpoint {
 	if g.whole == 0 {
 		r := &q.revisions[0]
 		c.Revision, c.Done = r.number-1, r.done+g.part
@@ -128,8 +128,8 @@ func (q *queue) after(g group, c checkpoint) checkpoint {
 	return c
 }
 
-// drop takes an applied group off the queue.
-func (q *queue) drop(g group) {
+// drop takes an applied batch off the queue.
+func (q *queue) drop(g batch) {
 	if g.whole == 0 {
 		r := &q.revisions[0]
 		q.forget(r.ops[:g.part])
