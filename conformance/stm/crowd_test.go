@@ -50,10 +50,11 @@ func heated(callers, each int, f func()) {
 }
 
 // TestTogether: transactions of one client over one key share requests, and each counts.
-// Alone they don't: then each has a version of the key.
+// Alone they don't: then each has a version of the key. The versions are what has been shared;
+// how many requests have met a conflict before that is the machine's.
 func TestTogether(t *testing.T) {
 	t.Parallel()
-	const callers, each = 4, 40
+	const callers, each = 16, 10
 	for _, alone := range []bool{false, true} {
 		c, requests := start(t)
 		heated(callers, each, func() {
@@ -66,8 +67,8 @@ func TestTogether(t *testing.T) {
 		if n := number(t, c, "n"); n != callers*each {
 			t.Errorf("alone %v: %d, want %d", alone, n, callers*each)
 		}
-		if together := sent < callers*each; together == alone {
-			t.Errorf("alone %v: %d requests", alone, sent)
+		if alone && sent < callers*each {
+			t.Errorf("alone: %d requests", sent)
 		}
 		if v := version(t, c, "n"); (v == callers*each) != alone {
 			t.Errorf("alone %v: version %d", alone, v)
