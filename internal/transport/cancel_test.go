@@ -24,14 +24,14 @@ func TestNeverAnswering(t *testing.T) {
 			return err
 		}, want{code: Canceled, outcome: MaybeSent, cause: context.Canceled}},
 		{"context deadline", func(c Conn, _ <-chan struct{}) error {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 			defer cancel()
 			_, err := c.Call(ctx, simple)
 			return err
 		}, want{code: DeadlineExceeded, outcome: MaybeSent, cause: context.DeadlineExceeded}},
 		{"Request.Timeout", func(c Conn, _ <-chan struct{}) error {
 			req := simple
-			req.Timeout = 20 * time.Millisecond
+			req.Timeout = 300 * time.Millisecond
 			_, err := c.Call(context.Background(), req)
 			return err
 		}, want{code: DeadlineExceeded, outcome: MaybeSent, cause: ErrTimeout}},

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -94,40 +95,42 @@ func TestShrinkingInitialWindow(t *testing.T) {
 // An exhausted connection window holds up every stream; its first bytes are
 // shared out. END_STREAM needs none; it once waited behind those that do.
 func TestConnectionWindowExhausted(t *testing.T) {
-	conn, p := connect(t, tcpLink, Options{}, setting{settingInitialWindowSize, 1 << 20})
-	p.quiet()
-	one := start(conn, Request{Path: "/test.S/M", Message: make([]byte, defaultWindow-messagePrefixLen+100)})
-	id := p.until(frameHeaders).streamID
-	p.sent(id, defaultWindow)
-	calls := []pending{one}
-	for range 10 {
-		calls = append(calls, start(conn, simple))
-		p.until(frameHeaders)
-	}
-	p.quiet()
-	s, err := conn.Open(context.Background(), Request{Path: "/test.S/Stream"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	s.CloseSend()
-	if r := p.request(); len(r.body) != 0 {
-		t.Errorf("stream's body is %q", r.body)
-	}
-	s.Close()
-	if since := time.Since(began); since > tick {
-		t.Errorf("END_STREAM took %v", since)
-	}
-	p.window(0, 50)
-	p.window(0, 1000)
-	for range calls {
-		p.reply(p.request().id, "x")
-	}
-	for _, c := range calls {
-		if got := c.wait(t); got.err != nil {
-			t.Error(got.err)
+	synctest.Test(t, func(t *testing.T) {
+		conn, p := connect(t, pipeLink, Options{}, setting{settingInitialWindowSize, 1 << 20})
+		p.quiet()
+		one := start(conn, Request{Path: "/test.S/M", Message: make([]byte, defaultWindow-messagePrefixLen+100)})
+		id := p.until(frameHeaders).streamID
+		p.sent(id, defaultWindow)
+		calls := []pending{one}
+		for range 10 {
+			calls = append(calls, start(conn, simple))
+			p.until(frameHeaders)
 		}
-	}
+		p.quiet()
+		s, err := conn.Open(context.Background(), Request{Path: "/test.S/Stream"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.CloseSend()
+		if r := p.request(); len(r.body) != 0 {
+			t.Errorf("stream's body is %q", r.body)
+		}
+		s.Close()
+		if since := time.Since(began); since > 0 {
+			t.Errorf("END_STREAM took %v", since)
+		}
+		p.window(0, 50)
+		p.window(0, 1000)
+		for range calls {
+			p.reply(p.request().id, "x")
+		}
+		for _, c := range calls {
+			if got := c.wait(t); got.err != nil {
+				t.Error(got.err)
+			}
+		}
+	})
 }
 
 // The connection window is given back on receipt, a stream's only as it is
