@@ -62,7 +62,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begin); took > 2*time.Second {
+		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("Close took %v beside an open stream", took)
 		}
 		if _, err := stream.Recv(); err == nil {
@@ -103,7 +103,7 @@ func TestCloseUnderTLSIsQuick(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begin); took > 3*time.Second {
+		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("Close took %v beside an open stream", took)
 		}
 		if _, err := stream.Recv(); err == nil {
@@ -283,7 +283,7 @@ func TestVersionFromEnvironment(t *testing.T) {
 // the connection by hand and asks etcd over HTTP/2.
 func usable(t *testing.T, s *etcdtest.Server, cfg *tls.Config) bool {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return read(ctx, s, cfg) == nil
 }
@@ -311,12 +311,12 @@ func eventually(t *testing.T, ok func() bool, state func() string) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatal("not reached in 10 s: ", state())
+			t.Fatal("not reached in a minute: ", state())
 		}
 	}
 }

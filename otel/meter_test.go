@@ -100,7 +100,7 @@ func TestMeasurements(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Set(etcdtest.ToClient, etcdtest.Fault{Discard: true})
-	short, stop := context.WithTimeout(ctx, 100*time.Millisecond)
+	short, stop := context.WithTimeout(ctx, time.Second)
 	defer stop()
 	if _, err := c.Delete(short, etcd.DeleteRequest{Key: "secret"}); !etcd.MaybeApplied(err) {
 		t.Fatal(err)

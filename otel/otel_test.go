@@ -177,17 +177,28 @@ func TestTraceReachesEtcd(t *testing.T) {
 // The end of a context is no error, an unknown outcome is said, and nothing names a key.
 func TestSpansOfFailures(t *testing.T) {
 	t.Parallel()
-	p := etcdtest.StartProxy(t, etcdtest.Start(t).Endpoints()[0])
+	s := etcdtest.Start(t)
+	p := etcdtest.StartProxy(t, s.Endpoints()[0])
 	c, spans, _ := traced(t, etcd.Config{Endpoints: []string{p.Endpoint()}, Retry: -1})
 	if err := c.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	direct, err := etcd.New(etcd.Config{Endpoints: s.Endpoints()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = direct.Close() }()
 	p.Set(etcdtest.ToClient, etcdtest.Fault{Discard: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { _, err := c.Put(ctx, etcd.PutRequest{Key: "secret"}); done <- err }()
-	for len(spans.Started()) < 3 { // Ready, the put and its attempt
-		<-time.After(time.Millisecond)
+	// The span of an attempt begins before its bytes leave, so the server tells that they have.
+	for applied := false; !applied; <-time.After(time.Millisecond) {
+		resp, err := direct.Get(t.Context(), etcd.GetRequest{Key: "secret", CountOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		applied = resp.Count > 0
 	}
 	cancel()
 	if err := <-done; err == nil {

@@ -99,7 +99,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := w.Read(ctx); err != nil {
 		t.Fatal(err)
 	}
-	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 2 * time.Second})
+	lease, err := c.Grant(ctx, etcd.GrantRequest{TTL: 4 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestMetrics(t *testing.T) {
 	}
 
 	p.Set(etcdtest.ToClient, etcdtest.Fault{Discard: true})
-	short, stop := context.WithTimeout(ctx, 300*time.Millisecond)
+	short, stop := context.WithTimeout(ctx, time.Second)
 	defer stop()
 	if _, err := c.Put(short, etcd.PutRequest{Key: "k"}); !etcd.MaybeApplied(err) {
 		t.Fatal(err)

@@ -194,7 +194,7 @@ func callsTimeOut(p *program) {
 // have been zero before: Prometheus sees no increase in what appears as one.
 func answerLost(p *program) {
 	p.proxy.Set(etcdtest.ToClient, etcdtest.Fault{Discard: true})
-	if _, err := p.c.Delete(p.within(100*time.Millisecond), etcd.DeleteRequest{Key: "other"}); !etcd.MaybeApplied(err) {
+	if _, err := p.c.Delete(p.within(time.Second), etcd.DeleteRequest{Key: "other"}); !etcd.MaybeApplied(err) {
 		p.t.Fatal(err)
 	}
 	p.proxy.Set(etcdtest.ToClient, etcdtest.Fault{})

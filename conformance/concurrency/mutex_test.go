@@ -170,12 +170,12 @@ func TestLockGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(testbed.Within(t, 20*time.Second))
 	waiting := testbed.Async(func() (*concurrency.Lock, error) { return m.Lock(ctx) })
 	waiters(t, c, name, 2)
-	began := time.Now()
+	began := time.Now() // the holder keeps it until the call is back
 	cancel()
 	if _, err := testbed.Await(t, waiting); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), name) {
 		t.Errorf("given up: %v", err)
 	}
-	if d := time.Since(began); d > 500*time.Millisecond {
+	if d := time.Since(began); d > 5*time.Second {
 		t.Errorf("it took %v", d)
 	}
 	waiters(t, c, name, 1)

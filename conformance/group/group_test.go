@@ -160,7 +160,7 @@ func TestMemberExists(t *testing.T) {
 	first := o.join(t, config)
 	o.shares(t, map[string]int{"a": 4})
 	co := coordinate(t, testbed.Connect(t, etcd.Config{}))
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err := group.Join(ctx, co, config, o.own("a"))
 	if !errors.Is(err, group.ErrMemberExists) || !errors.Is(err, context.DeadlineExceeded) {

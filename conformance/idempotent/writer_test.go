@@ -236,7 +236,7 @@ func TestWaitingForALane(t *testing.T) {
 	t.Parallel()
 	w, _, p, _ := lossy(t)
 	p.Set(etcdtest.BothWays, etcdtest.Fault{Stall: true})
-	ctx, cancel := context.WithTimeout(testbed.Within(t, testbed.Patience), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(testbed.Within(t, testbed.Patience), time.Second)
 	defer cancel()
 	first := testbed.Async(func() (*idempotent.Result, error) { return w.Txn(ctx, putOf("a")) })
 	second := testbed.Async(func() (*idempotent.Result, error) { return w.Txn(ctx, putOf("a")) })

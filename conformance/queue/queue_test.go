@@ -159,7 +159,7 @@ func TestDelayed(t *testing.T) {
 	t.Parallel()
 	name := testbed.OwnName(t)
 	q := process(t, queue.Config{Name: name})
-	at := time.Now().Add(700 * time.Millisecond)
+	at := time.Now().Add(3 * time.Second) // longer than adding and taking the others takes
 	add(t, q, queue.Item{ID: "later", At: at, Priority: 9}, queue.Item{ID: "now"}, queue.Item{ID: "past", At: time.Unix(0, 0)})
 	for _, want := range []string{"now", "past"} {
 		cl := take(t, q)

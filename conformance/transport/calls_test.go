@@ -105,11 +105,11 @@ func TestCancelReachesTheServer(t *testing.T) {
 			t.Errorf("the handler's context says %v", err)
 		}
 
-		_, err = c.Call(context.Background(), transport.Request{Path: path("Hang"), Message: []byte("x"), Timeout: 20 * time.Millisecond})
+		_, err = c.Call(context.Background(), transport.Request{Path: path("Hang"), Message: []byte("x"), Timeout: 300 * time.Millisecond})
 		failure(t, err, transport.DeadlineExceeded, transport.MaybeSent, "no answer in time")
 		<-s.canceled
 
-		ctx, cancel = context.WithTimeout(context.Background(), 20*time.Millisecond)
+		ctx, cancel = context.WithTimeout(context.Background(), 300*time.Millisecond)
 		defer cancel()
 		_, err = c.Call(ctx, transport.Request{Path: path("Hang"), Message: []byte("x")})
 		var e *transport.Error

@@ -19,7 +19,7 @@ func Within(t testing.TB, d time.Duration) context.Context {
 
 // Ending is a context for what ends with the test, whose own context has ended by then.
 func Ending(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
