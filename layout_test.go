@@ -25,6 +25,7 @@ var layout = []struct {
 	never []string
 }{
 	{packages: "./internal/wire/...", only: internal("wire")},
+	{packages: "./internal/alarm/...", only: internal("alarm")},
 	{packages: "./internal/backoff/...", only: internal("backoff")},
 	{packages: "./internal/callback/...", only: internal("callback")},
 	{packages: "./internal/duration/...", only: internal("duration")},
@@ -71,7 +72,7 @@ func internal(names ...string) (list []string) {
 		list = append(list, module+"/internal/"+name+"/...")
 	}
 	if slices.Contains(names, "transport") {
-		list = append(list, module+"/internal/callback", "golang.org/x/net/http2/hpack")
+		list = append(list, module+"/internal/alarm", module+"/internal/callback", "golang.org/x/net/http2/hpack")
 	}
 	return list
 }

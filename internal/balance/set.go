@@ -333,8 +333,8 @@ func (s *Set) backOffLanesLocked(m *member, l *link) {
 	}
 }
 
-// observe reports the result of a dial to the observer, and stays with a
-// connection until it is over.
+// observe reports the result of a dial to the observer, and later the end of the
+// connection.
 func (s *Set) observe(m *member, lane Lane, began time.Time, r reached) {
 	up := time.Now()
 	c := Connected{Endpoint: m.endpoint.Name, Address: r.address, Lane: lane, Took: up.Sub(began), Err: r.err}
@@ -349,7 +349,15 @@ func (s *Set) observe(m *member, lane Lane, began time.Time, r reached) {
 		return
 	}
 	s.observer.Connected(c)
-	<-r.conn.Done()
+	s.routines.Add(1) // the dial's goroutine, which this is, counts until then
+	r.conn.AfterEnd(func() {
+		defer s.routines.Done()
+		s.observeEnd(m, lane, up, r)
+	})
+}
+
+// observeEnd reports the end of a connection that was up since then.
+func (s *Set) observeEnd(m *member, lane Lane, up time.Time, r reached) {
 	cause := r.conn.Err()
 	d := Disconnected{
 		Endpoint: m.endpoint.Name, Address: r.address, Lane: lane, Lived: time.Since(up), Err: cause, Ordinary: ordinary(cause),

@@ -47,13 +47,22 @@ func leftovers(code []string) string {
 }
 
 func running(code []string) string {
-	stacks := make([]byte, 4<<20)
-	stacks = stacks[:runtime.Stack(stacks, true)]
 	var left []string
-	for _, stack := range strings.Split(string(stacks), "\n\n")[1:] { // the first is this one
-		if slices.ContainsFunc(code, func(c string) bool { return strings.Contains(stack, c) }) {
+	for _, stack := range strings.Split(stacks(), "\n\n")[1:] { // the first is this one
+		if runs(stack, code) {
 			left = append(left, stack)
 		}
 	}
 	return strings.Join(left, "\n\n")
+}
+
+// stacks returns those of all goroutines, the caller's first.
+func stacks() string {
+	buffer := make([]byte, 4<<20)
+	return string(buffer[:runtime.Stack(buffer, true)])
+}
+
+// runs reports whether one of the functions is in the stack.
+func runs(stack string, code []string) bool {
+	return slices.ContainsFunc(code, func(c string) bool { return strings.Contains(stack, c) })
 }

@@ -21,6 +21,7 @@ type Conn struct {
 	mu       sync.Mutex // guards the fields below
 	state    transport.State
 	err      *transport.Error // why it has ended
+	afterEnd []func()
 	answered bool
 	quiet    bool
 	closes   int
@@ -51,6 +52,17 @@ func (c *Conn) Answered() bool {
 
 // Done is closed when the connection has ended.
 func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// AfterEnd has f called in its own goroutine when the connection has ended.
+func (c *Conn) AfterEnd(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		go f()
+		return
+	}
+	c.afterEnd = append(c.afterEnd, f)
+}
 
 // Err returns why the connection has ended.
 func (c *Conn) Err() error {
@@ -112,6 +124,9 @@ func (c *Conn) endLocked(reason *transport.Error) {
 	}
 	c.err, c.state = reason, transport.Closed
 	close(c.done)
+	for _, f := range c.afterEnd {
+		go f()
+	}
 	for p := range c.calls {
 		p.cancel()
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"silly.store/etcd/internal/alarm"
 )
 
 // conn is one HTTP/2 connection. doc.go says who owns what.
@@ -21,10 +23,7 @@ type conn struct {
 	greeted  chan struct{}  // closed once the server's first SETTINGS hold
 	hurry    chan struct{}  // capacity 1: ends the reader's nap
 	done     chan struct{}  // closed by fail
-	watch    *time.Timer    // the watchdog's tick
-	short    *time.Timer    // its short tick, see quiet.go
-	ponging  *time.Timer    // an acknowledgement has waited, see pong.go
-	routines sync.WaitGroup
+	routines sync.WaitGroup // goroutines, and alarms that are set
 
 	// pool keeps streams of unary calls that ended in the ordinary way: the
 	// reader's last act was the send on notify, and the caller has received it.
@@ -36,6 +35,7 @@ type conn struct {
 	mu sync.Mutex // guards the fields below
 
 	err      *Error // why the connection is over; nil while it lives
+	afterEnd []func()
 	draining bool   // no new streams
 	goAway   *Error // what a GOAWAY with an error code said
 	suspect  bool
@@ -68,6 +68,8 @@ type conn struct {
 	handed    uint64 // of those, how many the socket may have been given
 
 	// Liveness, see watchdog.go.
+	watch       alarm.Alarm // the tick
+	short       alarm.Alarm // the short tick, see quiet.go
 	ticking     bool
 	ticks       int  // so far
 	openedTick  int  // the one in which a stream was opened last
@@ -106,13 +108,12 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 		recvWindow: connWindow,
 		headers:    newHeaderEncoder(scheme, target.Authority, opts.UserAgent),
 		heard:      true,
-		watch:      stoppedTimer(),
-		short:      stoppedTimer(),
-		ponging:    stoppedTimer(),
 	}
 	if target.Resolved {
 		c.address = target.Address
 	}
+	c.watch, c.short = alarm.Of(&c.routines, c.onTick), alarm.Of(&c.routines, c.onShortTick)
+	c.pong.alarm = alarm.Of(&c.routines, c.onPong)
 	c.pool.New = func() any { return newStream() }
 	if target.TLS == nil {
 		c.inPlace = newInPlaceWriter(nc)
@@ -120,17 +121,9 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 	return c
 }
 
-// start starts the goroutines; r has read the server's SETTINGS.
+// start starts the reader; r has read the server's SETTINGS.
 func (c *conn) start(r *frameReader) {
-	c.routines.Add(2)
-	go func() { defer c.routines.Done(); c.read(r) }()
-	go func() { defer c.routines.Done(); c.watchdog() }()
-}
-
-func stoppedTimer() *time.Timer {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
+	c.routines.Go(func() { c.read(r) })
 }
 
 func (c *conn) State() State { return State(c.state.Load()) }
@@ -162,6 +155,18 @@ func (c *conn) Served() (requests int, orderly bool) {
 }
 
 func (c *conn) Done() <-chan struct{} { return c.done }
+
+func (c *conn) AfterEnd(f func()) {
+	c.mu.Lock()
+	over := c.err != nil
+	if !over {
+		c.afterEnd = append(c.afterEnd, f)
+	}
+	c.mu.Unlock()
+	if over {
+		go f()
+	}
+}
 
 func (c *conn) Err() error {
 	c.mu.Lock()
@@ -209,9 +214,17 @@ func (c *conn) fail(reason *Error) {
 		c.endLocked(s, reason.withOutcome(s.outcome()))
 		ended = append(ended, s)
 	}
+	c.watch.Stop()
+	c.short.Stop()
+	c.pong.alarm.Stop()
+	afterEnd := c.afterEnd
+	c.afterEnd = nil
 	close(c.done)
 	c.mu.Unlock()
 
+	for _, f := range afterEnd {
+		go f() // its owner waits for it
+	}
 	for _, s := range ended {
 		s.signal()
 	}
@@ -272,7 +285,7 @@ func (c *conn) endLocked(s *stream, err *Error) {
 		delete(c.streams, s.id)
 	}
 	if c.draining && c.err == nil && len(c.streams) == 0 {
-		c.watch.Reset(0) // the watchdog ends the connection
+		c.watch.Set(0) // the watchdog ends the connection
 	}
 	if err != nil {
 		err.Address = c.address

@@ -7,8 +7,8 @@
 //
 // # Who owns what
 //
-// A connection has three goroutines, waited for by Close. [Dial] starts them, except for
-// the writer, which begins when it is needed first:
+// A connection has a goroutine or two, waited for by Close: [Dial] starts the reader, and
+// the writer begins when it is needed first:
 //
 //   - the reader owns the read side of the socket and parses frames. It never
 //     blocks on a write.
@@ -16,7 +16,15 @@
 //     everything. On a plain socket a caller that finds the write side free claims
 //     it and writes in place, without blocking; the writer sends what the socket
 //     does not take.
-//   - the watchdog ticks while streams are open and finds a silent peer.
+//
+// The watchdog finds a silent peer. It has no goroutine: its ticks, while streams are open,
+// are alarms (package alarm), which conn.mu guards. Each tick runs in its own goroutine for
+// a moment, and two of them may overlap. No alarm is set once conn.err is, and fail stops
+// those that are set, so that Close waits for the ticks under way and for no others. A tick
+// that finds conn.err set does nothing.
+//
+// Functions of [Conn.AfterEnd] run in goroutines that their callers wait for: they may take
+// long, and the caller whose write has found the end must not.
 //
 // Everything else is guarded by conn.mu, the only lock of the package. It is
 // never held across I/O or a channel operation that can block.

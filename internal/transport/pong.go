@@ -1,6 +1,10 @@
 package transport
 
-import "time"
+import (
+	"time"
+
+	"silly.store/etcd/internal/alarm"
+)
 
 // A gRPC server estimates the bandwidth: with the first bytes of a request it sends a PING,
 // and with the first bytes after the acknowledgement the next one. Acknowledged at once,
@@ -25,6 +29,7 @@ const (
 // pong is the acknowledgement of a PING. Its fields are guarded by conn.mu.
 type pong struct {
 	waits     bool
+	alarm     alarm.Alarm // it has waited
 	data      [8]byte
 	assembled uint64 // conn.assembled at the previous acknowledgement
 }
@@ -38,7 +43,7 @@ func (c *conn) acknowledgeLocked(data [8]byte) {
 		return
 	}
 	p.waits, p.data = true, data
-	c.ponging.Reset(pongDelay)
+	p.alarm.Set(pongDelay)
 }
 
 // acknowledgeWaitingLocked queues the acknowledgement that waits, if one does.
@@ -57,6 +62,10 @@ func (c *conn) appendPongLocked(data [8]byte) {
 // onPong sends the acknowledgement that has waited.
 func (c *conn) onPong() {
 	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
 	c.acknowledgeWaitingLocked()
 	c.flush()
 }

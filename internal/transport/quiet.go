@@ -66,7 +66,7 @@ func (c *conn) watchQuietLocked() {
 	}
 	q.ticking = true
 	q.heard, q.silent = true, 0 // the current tick is not a full one
-	c.short.Reset(shortTick)
+	c.short.Set(shortTick)
 }
 
 // onShortTick makes the connection quiet when that is due, and the calls that wait Early.
@@ -86,7 +86,7 @@ func (c *conn) onShortTick() {
 	if c.quiet.Load() {
 		early = c.earlyLocked()
 	}
-	c.short.Reset(shortTick)
+	c.short.Set(shortTick)
 	c.mu.Unlock()
 	for _, s := range early {
 		s.signal()

@@ -32,6 +32,9 @@ type Conn interface {
 	// Done is closed when the connection has ended; Err then says why.
 	Done() <-chan struct{}
 	Err() error
+	// AfterEnd has f called in its own goroutine when the connection has ended, at once
+	// if it has. The connection does not wait for f: the caller does.
+	AfterEnd(f func())
 	// Drain stops new streams, as a GOAWAY does: those that are open go on, and
 	// the connection ends with the last of them.
 	Drain()

@@ -43,7 +43,7 @@ func (c *conn) watchLocked() {
 	}
 	c.ticking = true
 	c.heard = true // the current tick is not a full one
-	c.watch.Reset(tick)
+	c.watch.Set(tick)
 }
 
 // heardLocked records that bytes have arrived.
@@ -60,32 +60,20 @@ func (c *conn) heardLocked() {
 	}
 }
 
-func (c *conn) watchdog() {
-	defer c.watch.Stop()
-	defer c.short.Stop()
-	defer c.ponging.Stop()
-	for {
-		select {
-		case <-c.short.C:
-			c.onShortTick()
-			continue
-		case <-c.ponging.C:
-			c.onPong()
-			continue
-		case <-c.watch.C:
-		case <-c.done:
-			return
-		}
-		if err := c.onTick(); err != nil {
-			c.fail(&Error{Code: Unavailable, Cause: err})
-			return
-		}
+// onTick is the tick, in its own goroutine.
+func (c *conn) onTick() {
+	if err := c.watchTick(); err != nil {
+		c.fail(&Error{Code: Unavailable, Cause: err})
 	}
 }
 
-// onTick returns the reason if the connection must end.
-func (c *conn) onTick() error {
+// watchTick returns the reason if the connection must end.
+func (c *conn) watchTick() error {
 	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return nil
+	}
 	idle := len(c.streams) == 0 && c.opening.head == nil && !c.doubt
 	if idle && (c.draining || !c.asking) {
 		draining := c.draining
@@ -114,7 +102,7 @@ func (c *conn) onTick() error {
 	if c.silentTicks >= askTicks && !idle && !c.asking {
 		c.askLocked()
 	}
-	c.watch.Reset(tick)
+	c.watch.Set(tick)
 	c.flush()
 	for _, s := range late {
 		s.signal()

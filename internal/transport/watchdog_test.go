@@ -246,9 +246,13 @@ func TestPauseIsNoDeath(t *testing.T) {
 		pending := start(conn, simple)
 		time.Sleep(7600 * time.Millisecond)
 		// The pause: the clock moves, no tick is seen, one is overdue at its end.
+		conn.mu.Lock()
 		conn.watch.Stop()
+		conn.mu.Unlock()
 		time.Sleep(time.Hour)
-		conn.watch.Reset(0)
+		conn.mu.Lock()
+		conn.watch.Set(0)
+		conn.mu.Unlock()
 		synctest.Wait()
 		if conn.State() == Closed {
 			t.Fatal("a pause of this process counts as death of the peer")

@@ -58,6 +58,11 @@ func (c *conn) writeInPlace() {
 			break
 		}
 	}
+	if c.rest == nil && !c.hasOutputLocked() {
+		c.releaseLocked()
+		c.mu.Unlock()
+		return
+	}
 	c.wakeWriter()
 }
 
@@ -148,14 +153,19 @@ func (c *conn) assembleLocked() bool {
 	b = c.appendReadyLocked(b)
 	c.chunk = b
 	if len(b) == 0 {
-		c.writing = false
-		c.chunk = shrink(c.chunk)
+		c.releaseLocked()
 		return false
 	}
 	c.assembled += uint64(len(b))
 	// From here on all of it may have been sent, even if the write fails.
 	c.handed = c.assembled
 	return true
+}
+
+// releaseLocked gives the write side back.
+func (c *conn) releaseLocked() {
+	c.writing = false
+	c.chunk = shrink(c.chunk)
 }
 
 // shrink drops a chunk buffer that has grown for one large write.
