@@ -48,7 +48,9 @@ func (e *endpoints) applyLocked() bool {
 	if e.srv != nil {
 		all = append(all, e.srv.endpoint())
 	}
-	return e.c.engine.Set.Replace(all)
+	replaced := e.c.engine.Set.Replace(all)
+	e.c.watches.leaveRemoved()
+	return replaced
 }
 
 // give replaces the given endpoints and drops those that were learned.

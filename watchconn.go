@@ -4,9 +4,11 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"silly.store/etcd/internal/alarm"
 	"silly.store/etcd/internal/balance"
 	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/rpc"
@@ -29,46 +31,87 @@ const (
 // cost one read every watchQuiet. It lives as long as the connection has watch
 // streams.
 //
-// It has two goroutines: ask makes calls, and may wait for an answer; guard leaves the
-// connection when it turns suspect or its endpoint is removed, whatever ask waits for.
+// It has two goroutines, neither of which runs while there is nothing to do: ask makes
+// calls, and may wait for an answer; guard leaves the connection while it is suspect,
+// whatever ask waits for.
 type watchConn struct {
-	hub    *watchHub
-	conn   balance.Picked
-	ctx    context.Context // ends with the last stream
-	cancel context.CancelFunc
-	// asked and suspected have capacity 1: a stream has a question; the connection
-	// has turned suspect.
-	asked, suspected chan struct{}
+	hub  *watchHub
+	conn balance.Picked
 
 	// known is the progressTrust in the member. Only ask writes it.
 	known atomic.Uint32
 
 	streams map[*watchStream]struct{} // guarded by hub.mu
+
+	// mu guards the fields below. It is taken last, with any lock of a watch held. A
+	// goroutine is started while over is false: then the receiver of some stream
+	// runs, so that hub.routines is not zero.
+	mu       sync.Mutex
+	over     bool               // the last stream has gone
+	ctx      context.Context    // of the goroutines, while one runs; ends when over
+	cancel   context.CancelFunc // of ctx
+	asking   bool               // ask runs
+	looks    bool               // ask is to look, once more if it runs
+	guarding bool               // guard runs
+	tick     time.Time          // when the quiet streams are looked at next
+	later    alarm.Alarm        // has ask look, while it does not run
+}
+
+func newWatchConn(h *watchHub, conn balance.Picked) *watchConn {
+	c := &watchConn{
+		hub: h, conn: conn, streams: make(map[*watchStream]struct{}), tick: time.Now().Add(watchQuiet),
+	}
+	c.later = alarm.Of(&h.routines, c.look)
+	return c
 }
 
 // joinLocked has the stream looked after.
 func (h *watchHub) joinLocked(s *watchStream) {
 	c := h.conns[s.Conn.Conn]
 	if c == nil {
-		c = &watchConn{
-			hub: h, conn: s.Conn, streams: make(map[*watchStream]struct{}),
-			asked: make(chan struct{}, 1), suspected: make(chan struct{}, 1),
-		}
-		c.ctx, c.cancel = context.WithCancel(h.ctx)
+		c = newWatchConn(h, s.Conn)
 		h.conns[s.Conn.Conn] = c
-		h.routines.Go(c.ask)
-		h.routines.Go(c.guard)
+		c.look()
+		if c.conn.State() != transport.Ready { // before its first stream
+			c.suspect(watchAgain)
+		}
 	}
 	c.streams[s] = struct{}{}
 	s.conn = c
+	if c.conn.Removed() { // while the stream was opened
+		c.suspect(0)
+	}
 }
 
 func (h *watchHub) leaveLocked(s *watchStream) {
 	c := s.conn
 	delete(c.streams, s)
 	if len(c.streams) == 0 {
-		c.cancel()
 		delete(h.conns, s.Conn.Conn)
+		c.end()
+	}
+}
+
+// end ends the goroutines.
+func (c *watchConn) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	c.later.Stop()
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
+// leaveRemoved has the watches leave the members that are not in the set any longer.
+func (h *watchHub) leaveRemoved() {
+	h.mu.Lock()
+	conns := slices.Collect(maps.Values(h.conns))
+	h.mu.Unlock()
+	for _, c := range conns {
+		if c.conn.Removed() {
+			c.endRemoved()
+		}
 	}
 }
 
@@ -77,12 +120,51 @@ func (h *watchHub) suspect(conn balance.Picked) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c := h.conns[conn.Conn]; c != nil {
-		call.Signal(c.suspected)
+		c.suspect(0)
 	}
 }
 
+// suspect has guard see, after a pause, whether to leave the connection.
+func (c *watchConn) suspect(pause time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.guarding || c.over {
+		return
+	}
+	c.guarding = true
+	ctx := c.contextLocked()
+	c.hub.routines.Go(func() { c.guard(ctx, pause) })
+}
+
 // look has ask see what the streams want to know.
-func (c *watchConn) look() { call.Signal(c.asked) }
+func (c *watchConn) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looks = true
+	if c.asking || c.over {
+		return
+	}
+	c.asking = true
+	c.later.Stop()
+	ctx := c.contextLocked()
+	c.hub.routines.Go(func() { c.ask(ctx) })
+}
+
+// contextLocked is the context of a goroutine that begins.
+func (c *watchConn) contextLocked() context.Context {
+	if c.ctx == nil {
+		c.ctx, c.cancel = context.WithCancel(c.hub.ctx)
+	}
+	return c.ctx
+}
+
+// restLocked ends the context if no goroutine runs.
+func (c *watchConn) restLocked() {
+	if !c.asking && !c.guarding {
+		c.cancel()
+		c.ctx, c.cancel = nil, nil
+	}
+}
 
 // all is the streams of the connection.
 func (c *watchConn) all() []*watchStream {
@@ -98,43 +180,49 @@ func (c *watchConn) endAll(message string) {
 	}
 }
 
-// guard is the goroutine that leaves the connection.
-func (c *watchConn) guard() {
-	var again <-chan time.Time // while the connection is suspect
-	if c.conn.State() != transport.Ready {
-		again = time.After(watchAgain) // it was suspect before its first stream
-	}
-	for {
+func (c *watchConn) endRemoved() { c.endAll("the endpoint was removed from the client") }
+
+// guard is the goroutine that leaves the connection. It runs while that is suspect, so that
+// it also ends streams that join meanwhile.
+func (c *watchConn) guard(ctx context.Context, pause time.Duration) {
+	for ; ; pause = watchAgain {
 		select {
-		case <-c.suspected:
-		case <-again:
-		case <-c.conn.Removed():
-			c.endAll("the endpoint was removed from the client")
-			return
-		case <-c.ctx.Done():
+		case <-time.After(pause):
+		case <-ctx.Done():
 			return
 		}
-		again = nil
-		if c.conn.State() == transport.Ready {
-			continue
-		}
-		if c.betterIsUp() {
+		switch {
+		case !c.isSuspect():
+			return
+		case c.conn.Removed():
+			c.endRemoved()
+		case c.betterIsUp(ctx):
 			c.endAll("the member has gone silent")
-			return
 		}
-		again = time.After(watchAgain)
 	}
+}
+
+// isSuspect reports whether guard is to go on.
+func (c *watchConn) isSuspect() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn.State() != transport.Ready || c.conn.Removed() {
+		return true
+	}
+	c.guarding = false
+	c.restLocked()
+	return false
 }
 
 // betterIsUp looks for another connection, if one may serve at once, and
 // reports whether it is up while this one is still not ready. The streams stay where they
 // are meanwhile.
-func (c *watchConn) betterIsUp() bool {
+func (c *watchConn) betterIsUp(ctx context.Context) bool {
 	engine := c.hub.engine
 	if !engine.Set.Elsewhere(c.conn, balance.Watch) {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, watchAgain)
+	ctx, cancel := context.WithTimeout(ctx, watchAgain)
 	defer cancel()
 	better, ok := engine.Set.Up(balance.Watch)
 	if !ok {
@@ -143,28 +231,52 @@ func (c *watchConn) betterIsUp() bool {
 	return better.Conn != nil && !better.Same(c.conn) && better.State() == transport.Ready && c.conn.State() != transport.Ready
 }
 
-// ask is the goroutine that asks the member.
-func (c *watchConn) ask() {
-	tick := time.NewTicker(watchQuiet)
-	defer tick.Stop()
-	for {
-		c.learnTrust()
-		if q := c.question(); q != nil {
-			c.put(q)
-		}
-		var again <-chan time.Time
-		if c.trust() == progressUnknown || c.isWanted() {
-			again = time.After(watchAgain)
-		}
-		select {
-		case <-tick.C:
+// ask is the goroutine that asks the member. It runs when there is something to be asked,
+// and every watchQuiet.
+func (c *watchConn) ask(ctx context.Context) {
+	for unanswered := false; c.mayLook(unanswered); {
+		if c.ticks() {
 			c.rejoin()
-		case <-c.asked:
-		case <-again:
-		case <-c.ctx.Done():
-			return
 		}
+		c.learnTrust(ctx)
+		if q := c.question(); q != nil {
+			c.put(ctx, q)
+		}
+		unanswered = c.trust() == progressUnknown || c.isWanted()
 	}
+}
+
+// mayLook reports whether ask is to look, once more. If not, ask ends, and look begins it
+// again, soon if something is unanswered.
+func (c *watchConn) mayLook(unanswered bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.looks && !c.over {
+		c.looks = false
+		return true
+	}
+	c.asking = false
+	c.restLocked()
+	if c.over {
+		return false
+	}
+	pause := time.Until(c.tick)
+	if unanswered {
+		pause = min(pause, watchAgain)
+	}
+	c.later.Set(pause)
+	return false
+}
+
+// ticks reports, once, that watchQuiet has passed.
+func (c *watchConn) ticks() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Until(c.tick) > 0 {
+		return false
+	}
+	c.tick = time.Now().Add(watchQuiet)
+	return true
 }
 
 // question is what the streams want to know of the member: one read answers it all.
@@ -232,10 +344,10 @@ func (s *watchStream) addTo(q *question, store int64) {
 }
 
 // put asks the member, and hands out the answer.
-func (c *watchConn) put(q *question) {
-	h, err := c.hub.engine.AskRevision(c.ctx, c.conn, q.key, watchPatience)
+func (c *watchConn) put(ctx context.Context, q *question) {
+	h, err := c.hub.engine.AskRevision(ctx, c.conn, q.key, watchPatience)
 	if err != nil {
-		c.notAnswered(q, err)
+		c.notAnswered(ctx, q, err)
 		return
 	}
 	c.hub.endBeyond(q.seen, c.conn.Endpoint, h.Revision)
@@ -262,7 +374,7 @@ func (q *question) follows() {
 
 // notAnswered takes the failure of a question. A read that could not be sent shows
 // that the member takes no more streams on the connection.
-func (c *watchConn) notAnswered(q *question, err *call.Error) {
+func (c *watchConn) notAnswered(ctx context.Context, q *question, err *call.Error) {
 	if err.Passing() {
 		for _, s := range q.unchecked {
 			s.mu.Lock()
@@ -272,7 +384,7 @@ func (c *watchConn) notAnswered(q *question, err *call.Error) {
 	} else if err.Answered {
 		q.follows() // a refusal is an answer too
 	}
-	if !err.Silent() || len(q.quiet) == 0 || c.ctx.Err() != nil {
+	if !err.Silent() || len(q.quiet) == 0 || ctx.Err() != nil {
 		return
 	}
 	if err.Outcome == call.OutcomeNotSent {
@@ -283,7 +395,7 @@ func (c *watchConn) notAnswered(q *question, err *call.Error) {
 	if compared := c.hub.engine.Set.Doubt(c.conn); compared != nil {
 		select { // the next stream is to go to the better connection
 		case <-compared:
-		case <-c.ctx.Done():
+		case <-ctx.Done():
 		}
 	}
 	for _, s := range q.quiet {

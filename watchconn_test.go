@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"silly.store/etcd/internal/leaktest"
 	"silly.store/etcd/internal/rpc"
 	"silly.store/etcd/internal/transport"
 )
@@ -526,5 +528,53 @@ func TestProgressNeverGoesBack(t *testing.T) {
 		if got := queued(); !slices.Equal(got, []int64{130, 130}) {
 			t.Errorf("told of %v, want the event and progress of 130", got)
 		}
+	})
+}
+
+// An idle watch costs one goroutine, its receiver: what asks its member and what sends to
+// it run only meanwhile. The member is asked every five seconds nevertheless.
+func TestGoroutinesOfWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := newWatchMember("127.0.0.1:1")
+		c := watched(t, Config{}, one)
+		w, s, create := begin(t, c, one, WatchRequest{Key: "a", Revision: 50})
+		s.send(eventsOf(create.WatchID, puts("a", 60)...))
+		wantNext(t, w, 60)
+		time.Sleep(time.Second)
+		before := one.readCount()
+		for range 12 {
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if got := leaktest.InBubble("etcd.(*watch", "internal/balance.", "internal/alarm."); len(got) != 1 {
+				t.Fatalf("%d goroutines, want 1:\n\n%s", len(got), strings.Join(got, "\n\n"))
+			}
+		}
+		if asked := one.readCount() - before; asked != 12 {
+			t.Errorf("the member was asked %d times in a minute, want 12", asked)
+		}
+		s.send(eventsOf(create.WatchID, puts("a", 61)...))
+		wantNext(t, w, 61)
+	})
+}
+
+// Watches leave an endpoint that is removed.
+func TestWatchLeavesRemovedEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := newWatchMember("127.0.0.1:1"), newWatchMember("127.0.0.1:2")
+		two.Down(true)
+		c := watched(t, Config{}, one, two)
+		w, _, _ := begin(t, c, one, WatchRequest{Key: "a", Revision: 50})
+		two.Down(false)
+		if err := c.SetEndpoints([]string{"127.0.0.1:2"}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s := two.next(t)
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		create := s.created(t)
+		s.send(eventsOf(create.WatchID, puts("a", 61)...))
+		wantNext(t, w, 61)
 	})
 }

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,11 +29,11 @@ func (c *watchConn) trust() progressTrust { return progressTrust(c.known.Load())
 // learnTrust asks the member for its version, once in the life of the connection.
 // While the version cannot be learned, as from a member that is shutting down, trust
 // stays unknown.
-func (c *watchConn) learnTrust() {
+func (c *watchConn) learnTrust(ctx context.Context) {
 	if c.trust() != progressUnknown {
 		return
 	}
-	status, err := c.hub.engine.AskStatus(c.ctx, c.conn, trustPatience)
+	status, err := c.hub.engine.AskStatus(ctx, c.conn, trustPatience)
 	switch {
 	case err == nil && progressReliable(status.Version):
 		c.known.Store(uint32(progressKnownGood))

@@ -2,13 +2,13 @@ package etcd
 
 import (
 	"cmp"
-	"context"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"silly.store/etcd/internal/alarm"
 	"silly.store/etcd/internal/backoff"
 	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/rpc"
@@ -16,17 +16,14 @@ import (
 )
 
 // watchStream is one watch stream to a member, with the watchers on it. It has
-// two goroutines: send writes requests in the order of the outbox, receive
-// reads responses and hands them out. Neither makes a call: what a stream wants to
-// know of its member, its watchConn asks.
+// two goroutines: send writes requests in the order of the outbox and ends when there are
+// none, receive reads responses and hands them out. Neither makes a call: what a stream
+// wants to know of its member, its watchConn asks.
 type watchStream struct {
 	*call.Stream
 	hub    *watchHub
 	conn   *watchConn // that looks after it
 	kind   streamKind
-	ctx    context.Context // ends with the stream
-	cancel context.CancelFunc
-	wake   chan struct{} // capacity 1: there is something in outbox
 	opened time.Time
 
 	// proven: it has confirmed a watch and delivered something. Only the receiver uses
@@ -36,7 +33,11 @@ type watchStream struct {
 	mu sync.Mutex // guards the fields below
 
 	ended    bool
+	sending  bool        // send runs, or must not
 	asking   bool        // progress is asked for until it has been answered
+	asked    int         // how often in a row
+	looked   time.Time   // when conn was to look last, since it is asked for
+	again    alarm.Alarm // has progress asked for once more
 	outdated bool        // its token is no longer accepted: it takes no new watchers
 	reason   *call.Error // why the client has ended it; nil when the server has
 	answers  bool        // the server has answered a creation
@@ -62,14 +63,20 @@ type watchStream struct {
 func newWatchStream(h *watchHub, stream *call.Stream, kind streamKind) *watchStream {
 	s := &watchStream{
 		Stream: stream, hub: h, kind: kind,
-		wake:      make(chan struct{}, 1),
 		opened:    time.Now(),
+		sending:   true, // until it starts
 		room:      h.roomNow(),
 		confirmed: make(map[int64]*Watcher),
 		heard:     time.Now(),
 	}
-	s.ctx, s.cancel = context.WithCancel(h.ctx)
+	s.again = alarm.Of(&h.routines, s.askAgain)
 	return s
+}
+
+// start starts the goroutines.
+func (s *watchStream) start() {
+	s.hub.routines.Go(s.send)
+	s.hub.routines.Go(s.receive)
 }
 
 // attach puts w on the stream and queues its creation. It reports false when
@@ -105,8 +112,19 @@ func (s *watchStream) attach(w *Watcher) bool {
 	if w.asked {
 		s.askProgressLocked()
 	}
-	call.Signal(s.wake)
+	s.sendLocked()
 	return true
+}
+
+// sendLocked sees that the outbox is sent. The receiver of a stream that has not ended runs,
+// so that hub.routines is not zero.
+func (s *watchStream) sendLocked() {
+	s.looked = time.Time{} // it may be another watcher that asks
+	if s.sending || s.ended {
+		return
+	}
+	s.sending = true
+	s.hub.routines.Go(s.send)
 }
 
 // sizeLocked is how many watchers it has.
@@ -164,7 +182,7 @@ func (s *watchStream) idLocked(w *Watcher) (id int64, ok bool) {
 
 func (s *watchStream) cancelLocked(id int64) {
 	s.outbox = append(s.outbox, watchRequest{Cancel: &watchCancelRequest{WatchID: id}})
-	call.Signal(s.wake)
+	s.sendLocked()
 }
 
 // isEnded: the last watcher has left it, so that the client has closed it.
@@ -180,6 +198,7 @@ func (s *watchStream) release(reason *call.Error) []*Watcher {
 	s.mu.Lock()
 	all := s.allLocked()
 	s.ended, s.creating, s.confirmed = true, nil, nil
+	s.again.Stop()
 	s.mu.Unlock()
 	all = slices.DeleteFunc(all, func(w *Watcher) bool { return !w.leaveEnded(s, reason) })
 	slices.SortFunc(all, func(a, b *Watcher) int { return cmp.Compare(a.life.seat, b.life.seat) })
@@ -205,7 +224,7 @@ func (s *watchStream) requestProgress() {
 	defer s.mu.Unlock()
 	if !s.ended {
 		s.askProgressLocked()
-		call.Signal(s.wake)
+		s.sendLocked()
 	}
 }
 
@@ -216,24 +235,24 @@ func (s *watchStream) askProgressLocked() {
 	s.outbox = append(s.outbox, watchRequest{Progress: &watchProgressRequest{}})
 }
 
-// askAgain asks for progress once more if a watcher still waits for an answer. The sender
-// calls it.
+// askAgain asks for progress once more if a watcher still waits for an answer. It is what
+// the alarm calls.
 func (s *watchStream) askAgain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.asking || s.ended {
 		return
 	}
-	s.asking = slices.ContainsFunc(s.allLocked(), (*Watcher).wantsProgress)
-	if s.asking {
-		s.askProgressLocked()
+	s.asked++
+	if s.asking = slices.ContainsFunc(s.allLocked(), (*Watcher).wantsProgress); !s.asking {
+		s.asked, s.looked = 0, time.Time{}
+		return
 	}
-}
-
-func (s *watchStream) isAsking() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.asking
+	s.askProgressLocked()
+	if !s.sending {
+		s.sending = true
+		s.hub.routines.Go(s.send)
+	}
 }
 
 // watchAgain is how long a stream waits before it asks again what was not answered.
@@ -243,11 +262,10 @@ const watchAgain = time.Second
 // own lag keeps the server from answering, and its user waits for the answer.
 var ownAgain = backoff.Backoff{First: 2 * time.Millisecond, Cap: 50 * time.Millisecond}
 
-// pause is how long the stream waits for an answer about progress when it has asked so
-// many times in a row.
-func (s *watchStream) pause(asked int) time.Duration {
-	if w := s.solitary(); w != nil && w.own {
-		return ownAgain.Span(asked)
+// pauseLocked is how long the stream waits for an answer about progress.
+func (s *watchStream) pauseLocked() time.Duration {
+	if s.alone != nil && s.alone.own {
+		return ownAgain.Span(s.asked)
 	}
 	return watchAgain
 }
@@ -256,36 +274,17 @@ func (s *watchStream) pause(asked int) time.Duration {
 func (s *watchStream) send() {
 	m := newMessage()
 	defer m.release()
-	asked, looked := 0, time.Time{} // how often in a row it has asked for progress; when its conn last looked
-	for {
-		for _, req := range s.takeOutbox() {
+	for out := s.takeOutbox(); len(out) > 0; out = s.takeOutbox() {
+		for _, req := range out {
 			m.bytes = req.appendWire(m.bytes[:0])
-			if err := s.Send(s.ctx, m.bytes); err != nil {
+			if err := s.Send(s.hub.ctx, m.bytes); err != nil {
 				return // the receiver learns it too
 			}
-		}
-		var again <-chan time.Time
-		if s.isAsking() {
-			if time.Since(looked) >= watchAgain {
-				s.conn.look() // a watcher may be ahead of the store
-				looked = time.Now()
-			}
-			again = time.After(s.pause(asked))
-		} else {
-			asked, looked = 0, time.Time{}
-		}
-		select {
-		case <-s.wake:
-			looked = time.Time{} // it may be another watcher that asks
-		case <-again:
-			asked++
-			s.askAgain()
-		case <-s.ctx.Done():
-			return
 		}
 	}
 }
 
+// takeOutbox is what is to be sent. If that is nothing the sender ends.
 func (s *watchStream) takeOutbox() []watchRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -294,7 +293,26 @@ func (s *watchStream) takeOutbox() []watchRequest {
 	if s.unchecked {
 		s.conn.look()
 	}
+	if len(out) == 0 {
+		s.sending = false
+		s.awaitProgressLocked()
+	}
 	return out
+}
+
+// awaitProgressLocked has progress asked for again if there is no answer soon.
+func (s *watchStream) awaitProgressLocked() {
+	switch {
+	case s.ended:
+	case !s.asking:
+		s.asked, s.looked = 0, time.Time{}
+	default:
+		if time.Since(s.looked) >= watchAgain {
+			s.conn.look() // a watcher may be ahead of the store
+			s.looked = time.Now()
+		}
+		s.again.Set(s.pauseLocked())
+	}
 }
 
 // end ends the stream from this side; its watchers go elsewhere.
@@ -310,7 +328,6 @@ func (s *watchStream) end(reason *call.Error) {
 // receive is the receiver. When the stream ends it hands its watchers back.
 func (s *watchStream) receive() {
 	err := s.receiveAll()
-	s.cancel()
 	s.mu.Lock()
 	if s.reason != nil {
 		err = s.reason
@@ -323,15 +340,15 @@ func (s *watchStream) receive() {
 func (s *watchStream) receiveAll() *call.Error {
 	for {
 		if w := s.solitary(); w != nil {
-			w.waitRoom(s.ctx)
+			w.waitRoom(s.hub.ctx)
 		}
-		reply, err := s.Recv(s.ctx)
+		reply, err := s.Recv(s.hub.ctx)
 		switch {
 		case err == nil:
 		case s.widen(err):
 			return tooLarge(s.Endpoint())
 		default:
-			return s.Fail(s.ctx, err)
+			return s.Fail(s.hub.ctx, err)
 		}
 		var r watchResponse
 		if err := r.decodeWire(reply); err != nil {

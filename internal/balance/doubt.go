@@ -40,7 +40,7 @@ func (s *Set) Doubt(p Picked) <-chan struct{} {
 	l, now := &m.links[p.lane], time.Now()
 	b := l.conn.Load()
 	switch {
-	case s.closed || m.removed || !slices.Contains(s.view.Load().members, m):
+	case s.closed || m.removed.Load() || !slices.Contains(s.view.Load().members, m):
 		return nil
 	case b == nil || b.Conn != p.Conn || b.State() != transport.Ready || isFull(b):
 		return nil

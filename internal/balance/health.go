@@ -236,7 +236,7 @@ func (s *Set) startProbe(m *member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := &m.health
-	if s.closed || m.removed || !m.isAside() || int64(s.now()) < h.probeDue.Load() {
+	if s.closed || m.removed.Load() || !m.isAside() || int64(s.now()) < h.probeDue.Load() {
 		return
 	}
 	failed := h.failedLanes()

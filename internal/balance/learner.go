@@ -29,7 +29,7 @@ func (s *Set) LearnerRefuses(p Picked, seek bool) bool {
 		}
 	}
 	l, now := &m.links[p.lane], time.Now()
-	if !seek || s.closed || m.removed || now.Sub(m.sought) < seekAfter {
+	if !seek || s.closed || m.removed.Load() || now.Sub(m.sought) < seekAfter {
 		return l.current() != p.Conn // the next connection may lead to another member
 	}
 	m.sought = now

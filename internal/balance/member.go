@@ -15,18 +15,17 @@ type member struct {
 	endpoint Endpoint
 	links    [lanes]link
 	health   health
-	gone     chan struct{} // closed when the member is removed from the set
+	removed  atomic.Bool // from the set; written with Set.mu held
 
 	// The fields below are guarded by Set.mu.
 
-	removed   bool
 	identity  Identity
 	sought    time.Time                    // when another member behind a learner's address was sought last
 	addresses map[netip.Addr]addressRecord // of its host
 	trust     map[string]trust             // by the address of a target
 }
 
-func newMember(e Endpoint) *member { return &member{endpoint: e, gone: make(chan struct{})} }
+func newMember(e Endpoint) *member { return &member{endpoint: e} }
 
 // link is one lane of a member: at most one connection that takes new calls,
 // and those before it that still have streams. While that one is suspect, or full,

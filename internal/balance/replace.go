@@ -8,8 +8,8 @@ import (
 
 // Replace makes endpoints, one at least, the members of the set. A member whose
 // endpoint has the same name stays with its connections. Those that are not
-// named any longer are not chosen again: their calls finish, Picked.Removed notifies the
-// holders of streams, and each connection ends with its last stream.
+// named any longer are not chosen again: their calls finish, holders of streams, who are to
+// ask Picked.Removed afterwards, move, and each connection ends with its last stream.
 //
 // It reports false when the set is closed.
 func (s *Set) Replace(endpoints []Endpoint) bool {
@@ -42,18 +42,12 @@ func (s *Set) Endpoints() []string {
 	return names
 }
 
-// Removed is closed when the member has been taken out of the set. Streams that
+// Removed reports whether the member has been taken out of the set. Streams that
 // do not end by themselves move elsewhere then.
-func (p Picked) Removed() <-chan struct{} {
-	if p.member == nil {
-		return nil
-	}
-	return p.member.gone
-}
+func (p Picked) Removed() bool { return p.member != nil && p.member.removed.Load() }
 
 func (s *Set) retireLocked(m *member) {
-	m.removed = true
-	close(m.gone)
+	m.removed.Store(true)
 	s.preferred.CompareAndSwap(m, nil)
 	for _, c := range m.takeAllLocked() {
 		s.routines.Go(func() { s.drain(c) })

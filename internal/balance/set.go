@@ -239,7 +239,7 @@ func (s *Set) connectLocked(m *member, lane Lane, beside func(*connBox) bool) (*
 	if s.closed {
 		return nil, closedError()
 	}
-	if m.removed {
+	if m.removed.Load() {
 		return nil, nil
 	}
 	l := &m.links[lane]
@@ -285,7 +285,7 @@ func (s *Set) run(m *member, target transport.Target, l *link, d *dial, why purp
 	var unwanted transport.Conn
 	switch box := l.conn.Load(); {
 	case r.conn == nil:
-	case s.closed || m.removed:
+	case s.closed || m.removed.Load():
 		unwanted, r.conn = r.conn, nil
 	case !box.wanted(r.conn):
 		unwanted, r.conn = r.conn, nil

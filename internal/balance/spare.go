@@ -59,7 +59,7 @@ func (s *Set) makeRoom(m *member, lane Lane, c transport.Limited) {
 	defer s.mu.Unlock()
 	l := &m.links[lane]
 	switch {
-	case s.closed || m.removed:
+	case s.closed || m.removed.Load():
 	case l.roomLocked():
 		c.Shed()
 	case len(l.full) < maxFull:
