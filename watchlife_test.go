@@ -52,7 +52,7 @@ func TestWatchTransitions(t *testing.T) {
 	}{
 		"place": {
 			func(w *Watcher) bool {
-				s := &watchStream{Stream: new(call.Stream), room: 1, wake: make(chan struct{}, 1)}
+				s := &watchStream{Stream: new(call.Stream), room: 1, sending: true}
 				s.kind = w.kindLocked()
 				return s.attach(w) && w.life.stream == s
 			},
