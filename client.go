@@ -80,14 +80,7 @@ func newClient(config Config, dial dialFunc, lookUp func(*Config) balance.Resolv
 	c.engine = call.New(engine)
 	c.watches = newWatchHub(c.engine, &c.observer)
 	c.leases = keepalive.New(c.engine, c.observer.leases())
-	c.coalescer = coalesce.New(coalesce.Config{
-		Send:      c.engine.Do,
-		Batched:   c.observer.batched,
-		Reads:     config.Coalesce != CoalesceOff,
-		Contexts:  config.Hooks.Call != nil || config.Hooks.Attempt != nil,
-		Writes:    config.Coalesce == CoalesceAll,
-		MaxAnswer: config.MaxResponseBytes,
-	})
+	c.coalescer = c.newCoalescer(&config)
 	c.endpoints.init(c, &config, parsed)
 	return c, nil
 }

@@ -60,3 +60,15 @@ func (c *Client) deleteOperation(w *deleteRangeRequest) *coalesce.Operation {
 	}
 	return coalesce.Delete
 }
+
+// newCoalescer makes what the client's calls share requests by.
+func (c *Client) newCoalescer(config *Config) *coalesce.Coalescer {
+	return coalesce.New(coalesce.Config{
+		Send:      c.engine.Do,
+		Batched:   c.observer.batched,
+		Reads:     config.Coalesce != CoalesceOff,
+		Contexts:  config.Hooks.Call != nil || config.Hooks.Attempt != nil,
+		Writes:    config.Coalesce == CoalesceAll,
+		MaxAnswer: config.MaxResponseBytes,
+	})
+}

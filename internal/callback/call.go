@@ -72,21 +72,16 @@ func Call[T any](ctx context.Context, b *Bounded, f func(context.Context) (T, er
 	}
 	results := make(chan result[T])
 	leave := make(chan struct{})
-	go func() {
-		r := result[T]{err: errors.New(b.Name + " ended its goroutine")}
-		defer func() {
-			select {
-			case results <- r:
-			case <-leave:
-				b.left.Add(-1)
-				if r.err == nil {
-					late(r.value)
-				}
+	go run(ctx, b, f, func(r result[T]) {
+		select {
+		case results <- r:
+		case <-leave:
+			b.left.Add(-1)
+			if r.err == nil {
+				late(r.value)
 			}
-		}()
-		defer b.Report.Recover(b.Name, &r.err)
-		r.value, r.err = f(ctx)
-	}()
+		}
+	})
 	select {
 	case r := <-results:
 		return r.value, r.err
@@ -102,4 +97,12 @@ func Call[T any](ctx context.Context, b *Bounded, f func(context.Context) (T, er
 	b.left.Add(1)
 	close(leave)
 	return none, errors.New(b.Name + " has not returned though its context has ended")
+}
+
+// run calls f and passes on its result, which is an error if f panics or ends the goroutine.
+func run[T any](ctx context.Context, b *Bounded, f func(context.Context) (T, error), done func(result[T])) {
+	r := result[T]{err: errors.New(b.Name + " ended its goroutine")}
+	defer func() { done(r) }()
+	defer b.Report.Recover(b.Name, &r.err)
+	r.value, r.err = f(ctx)
 }

@@ -35,15 +35,8 @@ func (f *Follower) read(ctx context.Context) (*Step, error) {
 			return nil, err
 		}
 	}
-	var changes []Change
-	take := func(some []Change) error {
-		changes = append(changes, some...)
-		return nil
-	}
-	if f.config.Pieces != nil {
-		take = f.config.Pieces
-	}
-	if err := differences(f.state, found.pairs, f.config.KeysOnly, take); err != nil {
+	changes, err := f.changesTo(found)
+	if err != nil {
 		f.unwatch()
 		return nil, err
 	}
@@ -58,6 +51,19 @@ func (f *Follower) read(ctx context.Context) (*Step, error) {
 	f.revision, f.term = found.header.Revision, found.header.RaftTerm
 	f.phase = unwatched
 	return f.handOn(step), nil
+}
+
+// changesTo are the changes that lead to what was found; none if Config.Pieces takes them.
+func (f *Follower) changesTo(found found) (changes []Change, err error) {
+	take := f.config.Pieces
+	if take == nil {
+		take = func(some []Change) error {
+			changes = append(changes, some...)
+			return nil
+		}
+	}
+	err = differences(f.state, found.pairs, f.config.KeysOnly, take)
+	return changes, err
 }
 
 // found is a range at the revision of its header.
