@@ -290,9 +290,9 @@ func (a Auth) UserList(ctx context.Context) (*UserListResponse, error) {
 	return resp, nil
 }
 
-// UserChangePassword changes a user's password. The user's clients must have the
-// new one from then on: see Config.Credentials for how they can, this client too
-// if it is its own user. A user without a password stays one.
+// UserChangePassword changes a user's password. From then on the user's clients need
+// the new one, this client too if it is its own user: see Config.Credentials. A user
+// without a password stays without one.
 //
 // Errors: ErrInvalidRequest, ErrUserNotFound, ErrPermissionDenied and those of every
 // call (see [Error]). The password may have been changed if [MaybeApplied] says so.

@@ -86,8 +86,8 @@ func (e *batchError) Error() string {
 // TxnRequest travels alone. The client sends several requests at a time, so the order of
 // operations is undefined, except that Puts of one key are applied in the order given.
 //
-// Each operation has the result that it would have had by itself, with two differences:
-// Puts and Deletes that travel together have one revision, and when the outcome of their
+// Each operation has the result that it would have had alone, with two differences: Puts
+// and Deletes that share a request have one revision, and when the outcome of their
 // request is unknown, so is that of each. If a server refuses a request because of one
 // operation, the client sends the others again without it.
 //

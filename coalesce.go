@@ -11,9 +11,9 @@ import "silly.store/etcd/internal/coalesce"
 type Coalesce uint8
 
 const (
-	// CoalesceReads lets Gets share. Nothing but their speed changes: each is
-	// answered, refused, retried and given up as if it had been sent alone, and is
-	// linearizable, or serializable, as it asks.
+	// CoalesceReads lets Gets share. Only their speed changes: each is answered,
+	// refused, retried and given up as if it had been sent alone, and is linearizable
+	// or serializable as requested.
 	CoalesceReads Coalesce = iota
 	// CoalesceAll lets Puts share with Puts, and Deletes with Deletes, too. Those that
 	// share are one transaction: they have one revision, so that a watch sees them

@@ -78,16 +78,16 @@ type Config struct {
 	Username string
 	Password string
 
-	// Credentials, when not nil, returns the user's name and password, or a token (a
-	// JWT), in place of Username and Password: for passwords that change and tokens that
-	// expire. The client calls it when it first needs them and whenever the server no
-	// longer accepts the last result, in one goroutine at a time; calls wait for it. Its
-	// context ends after Timeout (10 s if there is none) and with Close. A call that goes on
-	// for longer is left behind, and the next one waits until it has returned. The result is
-	// never logged. A panic is an error. After an error the client calls it again 0.2 s to
-	// 5 s later; calls fail until then, with ErrNoCredentials and that error, and watches
-	// and leases that need a new token wait. (With a Username and Password that the
-	// server no longer accepts, a watch ends with ErrAuthFailed.)
+	// Credentials, when not nil, returns the user's name and password, or a token (a JWT),
+	// in place of Username and Password: for passwords that change and tokens that expire.
+	// The client calls it when it first needs them and whenever the server no longer accepts
+	// the last result, in one goroutine at a time; calls wait for it. Its context ends after
+	// Timeout (10 s if there is none) and with Close. A call that takes longer is abandoned,
+	// and the next one waits until it has returned. The result is never logged. A panic is
+	// an error. After an error the client calls it again 0.2 s to 5 s later; calls fail
+	// until then, with ErrNoCredentials and that error, and watches and leases that need a
+	// new token wait. (With a Username and Password that the server no longer accepts, a
+	// watch ends with ErrAuthFailed.)
 	Credentials func(ctx context.Context) (Credentials, error)
 
 	// Retry is how many attempts may follow the first one. 0 means 5; negative means
@@ -141,28 +141,27 @@ type Config struct {
 	Coalesce Coalesce
 
 	// MaxResponseBytes is the size of the largest message that the client accepts from
-	// a server; a larger one ends its request with ErrResponseTooLarge.
-	// 0 means 2 GiB - 1, which is also the most.
+	// a server; a larger one ends its request with ErrResponseTooLarge. 0 means 2 GiB -
+	// 1, which is also the maximum.
 	MaxResponseBytes int
 
-	// Logger receives connections that open and close, retries and lost leases; at
-	// debug level also failed attempts. A line that belongs to a call has the call's
-	// context, from which a handler can read the trace. The client never logs keys,
-	// values, passwords or tokens. nil means no log.
+	// Logger logs connections that open and close, retries and lost leases; at debug
+	// level also failed attempts. A line that belongs to a call has the call's context,
+	// from which a handler can read the trace. The client never logs keys, values,
+	// passwords or tokens. nil means no log.
 	Logger *slog.Logger
 
 	// Hooks are called when something happens inside the client, see [Hooks].
 	Hooks Hooks
 
-	// DialContext, when not nil, makes the connections in place of a net.Dialer,
-	// for proxies and tunnels: network is "tcp" and address host:port, with the host
-	// not looked up, or "unix" and a path, as in the endpoint. The client uses it for
-	// every endpoint: given, set by SetEndpoints, discovered or learned by Sync. TLS,
-	// for the endpoint's host, runs over the returned connection. Its context ends when
-	// connecting takes too long, and with Close. Several calls may run at once. A call that
-	// goes on after that is left behind, and its connection closed; after 64 such calls it is
-	// not called until one returns. A panic of it, or of the connection's methods, is an
-	// error.
+	// DialContext, when not nil, makes the connections in place of a net.Dialer, for proxies
+	// and tunnels: network is "tcp" and address host:port, with the host not looked up, or
+	// "unix" and a path, as in the endpoint. The client uses it for every endpoint: given,
+	// set by SetEndpoints, discovered or learned by Sync. TLS, for the endpoint's host, runs
+	// over the returned connection. Its context ends when connecting takes too long, and with
+	// Close. Several calls may run at once. A call that goes on after that is abandoned, and
+	// its connection closed; with 64 abandoned calls, DialContext is not called until one
+	// returns. A panic of it, or of the connection's methods, is an error.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 

@@ -112,7 +112,7 @@ func splitDSN(s string) (d dsn, err error) {
 	}
 	authority, rest := rest[:end], rest[end:]
 	if strings.Contains(rest, "@") {
-		return d, errors.New("DSN has an @ behind the hosts; in the user, the password and values write @ as %40, / as %2F, ? as %3F and # as %23")
+		return d, errors.New("DSN has an @ after the hosts; in the user, the password and values write @ as %40, / as %2F, ? as %3F and # as %23")
 	}
 	if strings.Contains(rest, "#") {
 		return d, errors.New("DSN has a fragment (#); write # as %23")
@@ -123,7 +123,7 @@ func splitDSN(s string) (d dsn, err error) {
 		d.user, d.hosts = "", authority
 	}
 	if strings.Contains(d.hosts, "@") {
-		return d, errors.New("DSN has an @ in the user or password; write it as %40. The user stands once, before all hosts")
+		return d, errors.New("DSN has an @ in the user or password; write it as %40. Give the user once, before all hosts")
 	}
 	return d, nil
 }
@@ -135,10 +135,10 @@ func (d *dsn) setUser(config *Config) error {
 	user, password, _ := strings.Cut(d.user, ":")
 	var err error
 	if config.Username, err = url.PathUnescape(user); err != nil {
-		return errors.New("DSN: the user has a % without two hex digits behind it; write % as %25")
+		return errors.New("DSN: the user has a % without two hex digits after it; write % as %25")
 	}
 	if config.Password, err = url.PathUnescape(password); err != nil {
-		return errors.New("DSN: the password has a % without two hex digits behind it; write % as %25")
+		return errors.New("DSN: the password has a % without two hex digits after it; write % as %25")
 	}
 	switch {
 	case config.Username == "":
@@ -159,7 +159,7 @@ func (d *dsn) endpoints(secure bool) ([]string, error) {
 		path, err := url.PathUnescape(d.path)
 		switch {
 		case err != nil:
-			return nil, errors.New("DSN: the path has a % without two hex digits behind it; write % as %25")
+			return nil, errors.New("DSN: the path has a % without two hex digits after it; write % as %25")
 		case path == "" || path == "/":
 			return nil, errors.New("DSN has no host")
 		}
@@ -169,7 +169,7 @@ func (d *dsn) endpoints(secure bool) ([]string, error) {
 		return nil, errors.New("DSN has a scheme inside of the hosts; write it once: etcd://host1:2379,host2:2379")
 	}
 	if d.path != "" && d.path != "/" {
-		return nil, errors.New("DSN has a path behind the hosts, which means nothing; a unix socket is written etcd:///path")
+		return nil, errors.New("DSN has a path after the hosts, which means nothing; a unix socket is written etcd:///path")
 	}
 	hosts := strings.Split(d.hosts, ",")
 	for i, host := range hosts {
@@ -191,7 +191,7 @@ func (d *dsn) endpoints(secure bool) ([]string, error) {
 func (d *dsn) setDomain(config *Config, secure bool) error {
 	switch {
 	case d.path != "" && d.path != "/":
-		return errors.New("DSN has a path behind the domain, which means nothing")
+		return errors.New("DSN has a path after the domain, which means nothing")
 	case d.hosts == "" || strings.ContainsAny(d.hosts, ",:[] "):
 		return errors.New("DSN: with +srv there must be one domain, without a port")
 	}
@@ -273,7 +273,7 @@ func (d *dsn) parameters() (map[string]string, error) {
 		value, err := url.PathUnescape(value)
 		switch _, twice := given[name]; {
 		case err != nil:
-			return nil, fmt.Errorf("DSN: parameter %q has a %% without two hex digits behind it; write %% as %%25", name)
+			return nil, fmt.Errorf("DSN: parameter %q has a %% without two hex digits after it; write %% as %%25", name)
 		case twice:
 			return nil, fmt.Errorf("DSN: parameter %q is given twice", name)
 		}

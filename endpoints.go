@@ -135,12 +135,12 @@ type SkippedEndpoint struct {
 	Err error
 }
 
-// Sync asks the cluster for its members and uses the addresses that they
-// advertise beside those that were given, which it never drops. An address is
-// used only once its member has answered there: advertised addresses are often not
-// reachable from everywhere. A learned address that no member advertises any
-// longer is dropped. Several addresses of one member count as one when calls are
-// spread, and the given one comes first.
+// Sync asks the cluster for its members and uses the addresses that they advertise in
+// addition to the configured ones, which it never drops. An address is used only once
+// its member has answered there: advertised addresses are often not reachable from
+// everywhere. A learned address that no member advertises any longer is dropped.
+// Several addresses of one member count as one when calls are spread, and the given one
+// comes first.
 //
 // The client's TLS configuration is used for addresses with https, for the host
 // in the address unless TLS.ServerName says otherwise; where it is set, plain

@@ -106,7 +106,7 @@ func configFromEnv(environ []string) (config Config, err error) {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		set, known := variables[name]
 		if !known {
-			return config, fmt.Errorf("%s%s is not known; unset it if it is not a mistake", envPrefix, name)
+			return config, fmt.Errorf("%s%s is not known; unset it, or correct its name", envPrefix, name)
 		}
 		if set == nil {
 			continue

@@ -109,19 +109,19 @@ func publicCause(cause error) error {
 
 func (e *Error) maybeApplied() bool { return e.write && e.Outcome == OutcomeUnknown }
 
-// MaybeApplied reports whether err is of a request that would have changed
-// something and of which it is not known whether it was applied: the connection
-// broke or time ran out while the answer was due, or the server gave up waiting.
-// It is false for nil, for reads, and whenever the request was certainly not
-// applied. It is true also when err is a context's error. An error that joins
-// several, like that of [BatchResults.Err], counts as one of these if any of them does.
+// MaybeApplied reports whether err is the error of a write whose outcome is unknown:
+// the connection broke or time ran out while the answer was due, or the server gave up
+// waiting. It is false for nil, for reads, and whenever the request was certainly not
+// applied. It may be true of a context's error too. An error that joins several, like
+// that of [BatchResults.Err], counts as unknown if any of them does.
 //
-// If repeating the write does no harm, repeat it. Otherwise let the write leave a trace of
-// its own: put a key that no other write uses in the same Txn, and look for that key. A
+// If repeating the write does no harm, repeat it. Otherwise let the write leave its own
+// trace: put a key that no other write uses in the same Txn, and look for that key. A
 // condition that the write itself makes false does not show whose write it was.
 //
-// It is also true of an error with a method MaybeApplied() bool that says so: that of a
-// package on top of this one whose caller has left while others waited for the answer.
+// It is also true of an error with a method MaybeApplied() bool that says so: packages
+// on top of this one return such errors when a caller leaves while others wait for the
+// answer.
 func MaybeApplied(err error) bool {
 	if slices.ContainsFunc(outermost(err), (*Error).maybeApplied) {
 		return true

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// begun is a call that Hooks.Call was told of. The zero value is of one that nobody wants to
+// begun is a call that Hooks.Call has seen. The zero value is of one that nobody wants to
 // hear the end of.
 type begun struct {
 	o     *observer

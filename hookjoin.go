@@ -7,9 +7,8 @@ import (
 )
 
 // JoinHooks returns hooks that call those of each, in the order given: metrics beside
-// traces, and your own beside both. The context that one Call hook returns is what the next
-// one is given, and their functions for the end are called in reverse. Nil fields cost
-// nothing.
+// traces, and your own beside both. Each Call hook gets the context that the one before has
+// returned, and their end functions are called in reverse order. Nil fields cost nothing.
 //
 // A hook that panics stops none of the others: they are called, with the context that the
 // ones before it have returned, and so are their functions for the end. The client logs and

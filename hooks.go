@@ -17,7 +17,7 @@ import (
 // must not call [Client.Close], which waits for hooks. A panic of a hook is caught, written to
 // the log, and counted in [Stats].
 //
-// [JoinHooks] makes one of several, each of which is called whatever the others do.
+// [JoinHooks] combines several, each of which is called whatever the others do.
 type Hooks struct {
 	// Call is called when a method of the client is called that makes requests. The
 	// context that it returns, which must be ctx or derived from it, is that of the call's
@@ -88,12 +88,12 @@ type CallInfo struct {
 // CallResult is the end of a call.
 type CallResult struct {
 	Duration time.Duration
-	// Err is nil after success. A Batch of which an operation has failed has the error of the
-	// first of these. Err is the caller's: do not change it.
+	// Err is nil after success. A Batch has the error of its first failed operation. Err is
+	// the caller's: do not change it.
 	Err *Error
-	// Attempts is how many requests were sent for the call, hedges and those that it shared
-	// with others included, and Endpoint the member that the last one went to. They are 0
-	// and, unless the call failed, "" for calls that are streams.
+	// Attempts is the number of requests sent for the call, including hedges and shared
+	// requests, and Endpoint the member that the last one went to. They are 0 and, unless
+	// the call failed, "" for calls that are streams.
 	Attempts int
 	Endpoint string
 	Revision int64 // of the answer of a Get, Put, Delete or Txn

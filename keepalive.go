@@ -114,9 +114,9 @@ func (s *KeepAliveStream) withdraw(r *requestedRenewal) {
 	s.asked = slices.DeleteFunc(s.asked, func(other *requestedRenewal) bool { return other == r })
 }
 
-// Read waits for the next answer; one that is there is returned also when ctx has ended.
-// ErrLeaseNotFound is about one lease; the stream
-// goes on. After any other error but that of ctx it has ended.
+// Read waits for the next answer. It returns an answer that has arrived even if ctx has
+// ended. ErrLeaseNotFound is about one lease; the stream goes on. After any other error
+// but that of ctx it has ended.
 //
 // Errors: ErrLeaseNotFound, ErrPermissionDenied, ErrStreamClosed after Close,
 // ErrClosed, and those of every call (see [Error]).

@@ -260,7 +260,7 @@ func (r DeleteRequest) wire() (deleteRangeRequest, error) {
 	}
 	key, end, err := interval(r.Key, r.Prefix || r.All && !r.FromKey, r.FromKey, r.RangeEnd)
 	if err == nil && !r.All && allKeys(key, end) {
-		err = errors.New(`Key "\x00" is the first that there is, so that every key would be deleted; set All in its place if that is meant`)
+		err = errors.New(`Key "\x00" is the first possible key, so every key would be deleted; set All instead if that is meant`)
 	}
 	return deleteRangeRequest{Key: key, RangeEnd: end, PrevKV: r.PrevKV}, err
 }
@@ -275,7 +275,7 @@ func (r DeleteRequest) checkAll() error {
 	case r.All || r.Key != "":
 		return nil
 	case r.Prefix || r.FromKey:
-		return errors.New("Key is empty, so that every key would be deleted; set All if that is meant")
+		return errors.New("Key is empty, so every key would be deleted; set All if that is meant")
 	}
 	return errors.New("Key is empty; set All to delete every key")
 }

@@ -301,8 +301,8 @@ func (c *Client) Leases(ctx context.Context) (*LeasesResponse, error) {
 }
 
 // Adopt renews an existing lease and keeps it alive from then on, like a lease of
-// [Client.Grant]: after a restart, or when another program made it. If this client has the
-// lease already, Adopt returns that [Lease]. [Lease.StopKeepAlive] undoes Adopt.
+// [Client.Grant]: after a restart, or when another program granted it. If this client has
+// the lease already, Adopt returns that [Lease]. [Lease.StopKeepAlive] undoes Adopt.
 //
 // Errors: ErrInvalidRequest, ErrLeaseNotFound, ErrPermissionDenied (the keys on the
 // lease must be writable) and those of every call (see [Error]).

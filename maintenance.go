@@ -72,9 +72,9 @@ type HashKVRequest struct {
 
 // MoveLeaderRequest is what [Maintenance.MoveLeader] does.
 type MoveLeaderRequest struct {
-	// TargetID is the member that is to lead. Required.
+	// TargetID is the member that becomes the leader. Required.
 	TargetID uint64
-	// Endpoint is that of the present leader; empty means that it is looked for.
+	// Endpoint is the endpoint of the present leader; if empty, the client finds it.
 	Endpoint string
 }
 
@@ -87,8 +87,8 @@ type DowngradeRequest struct {
 	Version string
 }
 
-// Status returns a member's state: its version, its database, what it knows of the
-// leader. A member answers also when it has no leader.
+// Status returns a member's state: its version, its database, and what it knows about
+// the leader. A member answers even without a leader.
 //
 // Errors: ErrInvalidRequest and those of every call (see [Error]).
 //
@@ -180,9 +180,9 @@ func (m Maintenance) Defragment(ctx context.Context, req DefragmentRequest) (*De
 	return resp, nil
 }
 
-// Hash hashes the whole database of a member, which takes long. The hashes of
-// members with the same data need not be the same: [Maintenance.HashKV] is the
-// one to compare them by. Config.Timeout does not bound it, only ctx does.
+// Hash hashes the whole database of a member, which takes long. The hashes of members
+// with the same data need not be the same: use [Maintenance.HashKV] to compare members.
+// Config.Timeout does not bound it, only ctx does.
 //
 // Errors: ErrInvalidRequest, ErrNotSupportedForLearner and those of every call (see
 // [Error]).

@@ -113,8 +113,8 @@ const (
 	SortByValue          SortTarget = 4
 )
 
-// CompareResult is the relation that a comparison of a Txn asks for: what the
-// store has, on the left, to what is given, on the right.
+// CompareResult is the relation that a comparison of a Txn asks for: the stored value
+// on the left, the given value on the right.
 //
 //etcd:enum etcdserverpb.Compare.CompareResult
 //etcd:value Equal EQUAL

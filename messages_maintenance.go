@@ -54,7 +54,7 @@ type AlarmMember struct {
 //etcd:message etcdserverpb.AlarmResponse
 type AlarmsResponse struct {
 	Header ResponseHeader `etcd:"1"`
-	// Alarms are those that are raised, in no order.
+	// Alarms are the raised alarms, in no particular order.
 	Alarms []AlarmMember `etcd:"2"`
 }
 
@@ -78,10 +78,10 @@ type StatusResponse struct {
 	RaftIndex uint64 `etcd:"5"`
 	// RaftTerm is the term of the log.
 	RaftTerm uint64 `etcd:"6"`
-	// RaftAppliedIndex is the index of the last entry that is applied: how far
-	// behind the member is, beside RaftIndex.
+	// RaftAppliedIndex is the index of the last applied entry; compared with RaftIndex
+	// it shows how far behind the member is.
 	RaftAppliedIndex uint64 `etcd:"7"`
-	// Errors are alarms, and that there is no leader, as texts.
+	// Errors are texts: the raised alarms, and the lack of a leader.
 	Errors []string `etcd:"8"`
 	// DBSizeInUse is how many bytes of the database file are in use. Defragment
 	// gives back the difference to DBSize.

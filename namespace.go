@@ -4,8 +4,8 @@ import "strings"
 
 // Namespace returns a view of the client in which every key begins with prefix, on the
 // same connections. Give it to one tenant, one environment or one component: what it
-// reads, writes, compares and watches are the keys behind prefix, without it, and no
-// request of its own names a key elsewhere. Everything that takes a *Client runs inside
+// reads, writes, compares and watches are the keys behind prefix, without it, and none
+// of its requests names a key elsewhere. Everything that takes a *Client runs inside
 // unchanged: locks, caches, transactions by function. Views nest.
 //
 // Requests for all keys, and those to the last key, end where prefix does. The key that
@@ -13,11 +13,11 @@ import "strings"
 // hold any bytes; end it with a separator, or "tenant-1" also holds the keys of
 // "tenant-10". A view of "" has all keys.
 //
-// Keys and nothing else are confined. Leases, revisions, [Client.Compact], the methods for
-// users, members and maintenance, [Client.Snapshot], [Client.Stats] and the endpoints are
-// those of the cluster and of the client; [Client.TTL] leaves out the keys elsewhere that
-// are on the lease. A view is for order, not for security: only etcd's own users and roles
-// keep a program out, and their permissions name whole keys.
+// Only keys are confined. Leases, revisions, [Client.Compact], the methods for users,
+// members and maintenance, [Client.Snapshot], [Client.Stats] and the endpoints are those
+// of the cluster and of the client; [Client.TTL] leaves out the keys elsewhere that are on
+// the lease. A view keeps requests apart; it is not for security: only etcd's own users
+// and roles keep a program out, and their permissions name whole keys.
 //
 // A view costs nothing to keep. Its Close does nothing: it ends with the client. It may be
 // used concurrently.

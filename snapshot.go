@@ -222,8 +222,8 @@ func (s *Snapshot) streamClosed() error {
 	return &Error{Op: s.method.Op, Endpoint: s.Endpoint(), Code: CodeCanceled, Attempts: 1, Message: "the snapshot is closed", sentinel: ErrStreamClosed}
 }
 
-// Close ends the stream, also when it was not read to its end, and what waits in
-// Read. It may be called again, and its error is always nil.
+// Close ends the stream, even if it was not read to its end, and a waiting Read. It may
+// be called again, and its error is always nil.
 func (s *Snapshot) Close() error {
 	s.closed.Store(true)
 	s.stream.Close()

@@ -34,9 +34,9 @@ type Op interface {
 	wireOp() (requestOp, error)
 }
 
-// Compare is one condition of a transaction. [Missing], [Exists], [Unchanged] and
-// the Compare… functions make those for single keys; set Prefix, FromKey or RangeEnd
-// to have it hold for every key of a range.
+// Compare is one condition of a transaction. [Missing], [Exists], [Unchanged] and the
+// Compare… functions make those for single keys; set Prefix, FromKey or RangeEnd to
+// require it of every key of a range.
 //
 // A key that does not exist has version, revisions and lease 0. A condition on
 // its value is false. A range without keys, also one whose RangeEnd is not above

@@ -38,12 +38,12 @@ type WatchRequest struct {
 	// NoPut leaves puts out, NoDelete deletions. With both, the watch reports only
 	// progress, compaction and errors.
 	NoPut, NoDelete bool
-	// ProgressNotify asks for a response without events at intervals while nothing
-	// happens (the server's --watch-progress-notify-interval, --experimental-… before
-	// 3.6, 10 minutes unless configured), see [WatchResponse.IsProgress]. The server
-	// sends none to a watch that is ahead of the store, as one from now is before the next
-	// change of any key. The client answers such a watch from a read, at once and then
-	// about every minute.
+	// ProgressNotify asks for a response without events at intervals while nothing happens
+	// (the server's --watch-progress-notify-interval, --experimental-… before 3.6, 10
+	// minutes unless configured), see [WatchResponse.IsProgress]. The server sends none to
+	// a watch that is ahead of the store, as a watch from now is until the next change of
+	// any key. The client answers such a watch from a read, at once and then about every
+	// minute.
 	ProgressNotify bool
 
 	// NotifyResume asks for a response without events each time another stream has taken
@@ -96,14 +96,14 @@ type WatchResponse struct {
 	// Header.Revision after it.
 	Unreliable bool
 
-	// Resumed: the watch has moved to another stream, and what is read after this
-	// response comes from there. There are no events, and Header is that of the member's
-	// confirmation: its Revision is the member's and does not say what has been delivered.
-	// Only with WatchRequest.NotifyResume.
+	// Resumed: the watch has moved to another stream, and later responses come from there.
+	// There are no events, and Header is that of the member's confirmation: its Revision
+	// is the member's, and says nothing about what has been delivered. Only with
+	// WatchRequest.NotifyResume.
 	//
 	// A member before 3.5.16 may leave out a deletion at exactly the revision of a
 	// compaction, and a cluster that was restored from a backup may have reached the
-	// watch's revision again. Whoever must find out reads the keys again.
+	// watch's revision again. To find out, read the keys again.
 	Resumed bool
 }
 

@@ -1,6 +1,6 @@
 package etcd
 
-// Watches, for whoever changes them.
+// How watches work, for those who change them.
 //
 // A Watcher is what the user has (watcher.go); its life is a state machine
 // (watchlife.go). The hub puts watchers on streams (this file), a watchStream is one

@@ -135,7 +135,7 @@ func (ca *Cache) reach(ctx context.Context, enough func(*published) bool, revisi
 // gaveUp is the error of a wait that ctx has ended, with what keeps the cache from getting on.
 func (ca *Cache) gaveUp(ctx context.Context) error {
 	if trouble := ca.lastTrouble(); trouble != nil {
-		return fmt.Errorf("cache: %w; the cache does not get on: %v", context.Cause(ctx), trouble)
+		return fmt.Errorf("cache: %w; the cache makes no progress: %v", context.Cause(ctx), trouble)
 	}
 	return fmt.Errorf("cache: %w", context.Cause(ctx))
 }

@@ -59,7 +59,7 @@ func (c Config) filled() (Config, error) {
 	case c.TTL < 0:
 		return c, fmt.Errorf("TTL is %v; it must be positive", c.TTL)
 	case c.TTL < time.Second:
-		return c, fmt.Errorf("TTL is %v; etcd's leases live for a second at least", c.TTL)
+		return c, fmt.Errorf("TTL is %v; etcd's leases live for at least a second", c.TTL)
 	case c.TTL > maxTTL:
 		return c, fmt.Errorf("TTL is %v; etcd takes at most %v", c.TTL, maxTTL)
 	}

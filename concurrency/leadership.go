@@ -97,7 +97,7 @@ func (ld *Leadership) proclaim(ctx context.Context, value []byte) error {
 		}
 		kv, _ := resp.Responses[0].Get.First()
 		if kv.CreateRevision != p.created {
-			return notLeader(ld.l.lose(errors.New("its key is not there any more")))
+			return notLeader(ld.l.lose(errors.New("its key is gone")))
 		}
 		ld.last = kv.ModRevision // an earlier copy's, of this value or another
 		if failures > 0 && bytes.Equal(kv.Value, value) {

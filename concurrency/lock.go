@@ -274,7 +274,7 @@ func (l *Lock) Txn(ctx context.Context, req etcd.TxnRequest) (resp *etcd.TxnResp
 	case err != nil:
 		return nil, fmt.Errorf("concurrency: %q: %w", l.p.q.name, unsettled(err))
 	case !resp.Succeeded:
-		return nil, l.lose(errors.New("its key is not there any more"))
+		return nil, l.lose(errors.New("its key is gone"))
 	}
 	inner := resp.Responses[0].Txn
 	inner.Header = resp.Header
@@ -377,7 +377,7 @@ func (l *Lock) unlock(ctx context.Context, job *release) error {
 func (l *Lock) releaseOnce(ctx context.Context) (bool, error) {
 	deleted, done, err := l.p.release(ctx)
 	if done && !deleted {
-		err = fmt.Errorf("%w: its key is not there any more", ErrLockLost)
+		err = fmt.Errorf("%w: its key is gone", ErrLockLost)
 		l.p.q.co.counters.locksLost.Add(1)
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -66,7 +66,7 @@ func (c RegisterConfig) Register(ctx context.Context, co *concurrency.Coordinato
 	r.life, r.end = context.WithCancel(context.Background())
 	if !r.enlist() {
 		r.end()
-		return nil, fmt.Errorf("discovery: Register %q: by the same Coordinator, so on the same lease; Close that Registration first, or Update it: %w", r.key, ErrExists)
+		return nil, fmt.Errorf("discovery: Register %q: the same Coordinator has registered it, on the same lease; Close that Registration first, or Update it: %w", r.key, ErrExists)
 	}
 	go r.run() //nolint:contextcheck // ctx bounds the call, not the registration
 	if c.NoWait {

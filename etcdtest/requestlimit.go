@@ -47,7 +47,7 @@ func StartRequestLimit(t testing.TB, target string, requests int) *RequestLimit 
 // [RequestLimit.Close].
 func NewRequestLimit(target string, requests int) (*RequestLimit, error) {
 	if requests < 1 {
-		return nil, errors.New("etcdtest: a connection must carry one request at least")
+		return nil, errors.New("etcdtest: a connection must carry at least one request")
 	}
 	scheme, host, err := splitTarget(target)
 	if err != nil {

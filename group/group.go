@@ -84,7 +84,7 @@ var (
 	// ErrMemberExists: another member used this name until the context of Join ended.
 	ErrMemberExists = errors.New("the group has a member of this name")
 	// ErrConfigMismatch: the group has members with a different Config.Partitions.
-	ErrConfigMismatch = errors.New("the group has another number of partitions")
+	ErrConfigMismatch = errors.New("the group has a different number of partitions")
 	// ErrMoved: the partition moves to another owner.
 	ErrMoved = errors.New("the partition moves to another member")
 	// ErrLeft: the member has left the group.

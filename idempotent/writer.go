@@ -48,7 +48,7 @@ func (c Config) filled() (Config, error) {
 	case c.Keep < 0 || c.Keep > maxKeep:
 		return c, invalid("NewWriter", "Config.Keep is %v; use a second to %v, or 0 for %v", c.Keep, maxKeep, defaultKeep)
 	case c.Keep != 0 && c.Keep < time.Second:
-		return c, invalid("NewWriter", "Config.Keep is %v; etcd's leases live for a second at least", c.Keep)
+		return c, invalid("NewWriter", "Config.Keep is %v; etcd's leases live for at least a second", c.Keep)
 	}
 	if c.Name == "" {
 		c.Name = defaultName

@@ -78,8 +78,8 @@ get: min_create_revision is negative: -3
 get: key is empty; set prefix or fromkey to mean all keys
 delete: key is empty; set all to delete every key
 delete: key is empty; set all = true to delete every key
-delete: key "\x00" is the first that there is, so that every key would be deleted; set all in its place if that is meant
-delete: key "\x00" is the first that there is, so that every key would be deleted; set all in its place if that is meant
+delete: key "\x00" is the first possible key, so every key would be deleted; set all instead if that is meant
+delete: key "\x00" is the first possible key, so every key would be deleted; set all instead if that is meant
 delete: all deletes every key, but key is set too
 compact: revision is -1; it must be positive
 revoke: ID is 0, which is no lease
@@ -94,7 +94,7 @@ watch: revision is negative: -1
 txn: compare[2]: key is empty
 txn: serializable is set, but the transaction writes
 txn: success[2].limit is negative: -1
-txn: failure[1].success[1].key "\x00" is the first that there is, so that every key would be deleted; set all in its place if that is meant
+txn: failure[1].success[1].key "\x00" is the first possible key, so every key would be deleted; set all instead if that is meant
 code = INVALID_ARGUMENT desc = lock: the lease must be an integer, not the string "x"
 code = INVALID_ARGUMENT desc = lock: the lease is 0, which is none
 false	script:42: lock: prefix must be a string, not nil
@@ -112,7 +112,7 @@ false	script:55: newclient: timeout must be at least 0.001, not 0.0001
 false	script:56: newclient: timeout must be at least 0.001, not 5e-09
 false	script:57: newclient: retry_sleep must be at least 1, not 0.5
 false	script:58: newclient: coalesce must be one of reads, all, off, not "some"
-false	script:59: newclient: dsn has a path behind the hosts, which means nothing; a unix socket is written etcd:///path
+false	script:59: newclient: dsn has a path after the hosts, which means nothing; a unix socket is written etcd:///path
 false	script:60: newclient: dsn: parameter timeout is "5"; write a duration like 500ms or 5s
 false	script:61: newclient: dsn: parameter tls is neither true nor false; certificates are always verified
 `)

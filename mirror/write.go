@@ -33,9 +33,9 @@ func (m *Mirror) write(ctx context.Context, g *guard, ops []op, next checkpoint)
 		m.limits.bytes = bytes / 2
 		return true, nil
 	case errors.Is(err, etcd.ErrRequestTooLarge) && len(ops) == 1:
-		return false, fmt.Errorf("mirror: the value of %q, with the checkpoint beside it, is more than the target takes at once (--max-request-bytes): %w", ops[0].key, err)
+		return false, fmt.Errorf("mirror: the value of %q is too large for the target beside the checkpoint (--max-request-bytes): %w", ops[0].key, err)
 	case errors.Is(err, etcd.ErrTooManyOps):
-		return false, fmt.Errorf("mirror: the target takes not even two operations in a Txn (--max-txn-ops): %w", err)
+		return false, fmt.Errorf("mirror: the target does not accept two operations in a Txn (--max-txn-ops): %w", err)
 	}
 	return false, err
 }

@@ -55,7 +55,7 @@ const (
 
 var (
 	errDeleted = errors.New("its key was deleted")
-	errGone    = errors.New("its key is not there any more")
+	errGone    = errors.New("its key is gone")
 	// errDone is the cause of the context of a claim that was settled.
 	errDone = fmt.Errorf("queue: %w", ErrSettled)
 )

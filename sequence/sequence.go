@@ -16,7 +16,7 @@ var (
 	ErrReset = errors.New("the sequence was reset: its key was deleted or restored")
 	// ErrConfigMismatch: the sequence was started with a different Config.Block, or the
 	// key holds something else.
-	ErrConfigMismatch = errors.New("the sequence was begun with another block size")
+	ErrConfigMismatch = errors.New("the sequence was started with a different block size")
 )
 
 // MaxBlock is the largest Config.Block.

@@ -145,5 +145,5 @@ func op(r *pb.RequestOp) (etcd.Op, error) {
 		txn.Serializable = false // that counts for the outermost only, which now writes for etcd
 		return txn, err
 	}
-	return nil, statusErrorf("operation of a transaction is %T, which is none", r.Request)
+	return nil, statusErrorf("operation of a transaction is %T, which is no operation", r.Request)
 }

@@ -83,7 +83,7 @@ func failsSaying(t testing.TB, ca *cache.Cache) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		err := read(ctx)
 		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "; the cache does not get on: etcd: Watch") {
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "; the cache makes no progress: etcd: Watch") {
 			t.Errorf("without a member: %v", err)
 		}
 	}

@@ -89,7 +89,7 @@ func (o *options) check(endpoints, exit string, megabytes int64) error {
 	case "never":
 		o.idleAfter = -1
 	default:
-		return fmt.Errorf("--exit is %q; there are idle and never", exit)
+		return fmt.Errorf("--exit is %q; use idle or never", exit)
 	}
 	const most = 1 << 40
 	switch {

@@ -28,7 +28,7 @@ func TestFlags(t *testing.T) {
 		{"", exitUsage, "no program is named"},
 		{"--help", exitOK, "usage: sillylua [flags] FILE.lua"},
 		{"--nonsense -", exitUsage, "flag provided but not defined: -nonsense"},
-		{"--exit later -", exitUsage, `--exit is "later"; there are idle and never`},
+		{"--exit later -", exitUsage, `--exit is "later"; use idle or never`},
 		{"--embedded --endpoints a:1 -", exitUsage, "--embedded and --endpoints exclude each other"},
 		{"--for -1s -", exitUsage, "--for and --max-time must not be negative"},
 		{"--max-memory -1 -", exitUsage, "--max-memory is -1 MiB"},
