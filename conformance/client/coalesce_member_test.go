@@ -216,7 +216,6 @@ func TestCoalescedLearner(t *testing.T) {
 		resp, err := learner.Get(t.Context(), etcd.GetRequest{Key: "k", Serializable: true})
 		return err == nil && len(resp.KVs) == 1
 	})
-	began := time.Now()
 	var callers sync.WaitGroup
 	for range 100 {
 		callers.Go(func() {
@@ -235,12 +234,11 @@ func TestCoalescedLearner(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("it took %v", took)
+	// The learner refuses the first transactions that the reads share; then they go alone.
+	if n := learner.Stats().Failures; n > 20 {
+		t.Errorf("%d requests were refused", n)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if _, err := learner.Get(ctx, etcd.GetRequest{Key: "k"}); !errors.Is(err, etcd.ErrNotSupportedForLearner) {
+	if _, err := learner.Get(within(t, 20*time.Second), etcd.GetRequest{Key: "k"}); !errors.Is(err, etcd.ErrNotSupportedForLearner) {
 		t.Errorf("a linearizable read: %v", err)
 	}
 }

@@ -34,13 +34,13 @@ func TestOneStreamPerConnection(t *testing.T) {
 			n := 0
 			for ; time.Now().Before(end); n++ {
 				began := time.Now()
-				if _, err := c.Put(within(t, 5*time.Second), etcd.PutRequest{Key: fmt.Sprint("k", i), Lease: lease.ID}); err != nil {
+				if _, err := c.Put(within(t, time.Minute), etcd.PutRequest{Key: fmt.Sprint("k", i), Lease: lease.ID}); err != nil {
 					t.Errorf("put %d: %v", n, err)
 					return
 				}
 				slowest = max(slowest, time.Since(began))
 			}
-			if slowest > 2*time.Second {
+			if slowest > 5*time.Second { // a call that waits for the stream of the renewals waits for ever
 				t.Errorf("one of %d calls took %v", n, slowest)
 			}
 		})
