@@ -58,7 +58,7 @@ func TestLogHandlersMayPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := scriptedBy(t, Config{Logger: slog.New(panickyHandler{})}, peertest.OK)
 		_, err := c.Get(t.Context(), GetRequest{Key: "k"})
-		synctest.Wait() // the connection is logged by a goroutine of its own
+		synctest.Wait() // a separate goroutine logs the connection
 		if n := c.Stats().HookPanics; err != nil || n == 0 {
 			t.Errorf("%v, %d panics", err, n)
 		}

@@ -187,7 +187,7 @@ func TestManualRenewalIsReported(t *testing.T) {
 		var heard []KeepAliveResponse
 		l.OnRenewal(func(r KeepAliveResponse) { heard = append(heard, r) })
 		s := keepAliveStream(t, c, l.ID)
-		time.Sleep(3 * time.Second) // the first renewal of its own is due after 10 s
+		time.Sleep(3 * time.Second) // its own first renewal is due after 10 s
 		renew(t, s, l.ID)
 		if len(heard) != 1 || heard[0].ID != l.ID || heard[0].TTL != time.Minute || heard[0].Header.Revision != 1 {
 			t.Errorf("OnRenewal has heard %+v", heard)

@@ -420,8 +420,8 @@ func (l *Lease) Context(parent context.Context) (ctx context.Context, cancel con
 }
 
 // leaseContext ends with its parent, and with a lease. The function of an AfterFunc runs
-// in its own goroutine, which is late: whoever asks after the lease has ended ends the
-// context before the answer.
+// in its own goroutine, which is late: a caller that asks after the lease has ended ends
+// the context before it gets its answer.
 type leaseContext struct {
 	context.Context // the parent's child
 	life            context.Context

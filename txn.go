@@ -294,12 +294,12 @@ func (w *txnRequest) makeSerializable() {
 	}
 }
 
-// makeLinearizable has etcd ask the leader before it evaluates the transaction.
-// It does so when any operation is a linearizable range, in either branch; a
-// transaction without one it answers from local state, compares included. So
-// the first range is made one, and where there is none the count of a compared
-// key is added to the Else branch, which the caller must take out again. Whoever
-// may compare a key may read it, so that asks for no further permission.
+// makeLinearizable has etcd ask the leader before it evaluates the transaction. It does
+// so when any operation is a linearizable range, in either branch; a transaction
+// without one it answers from local state, compares included. So the first range is
+// made one, and where there is none the count of a compared key is added to the Else
+// branch, which the caller must take out again. A user that may compare a key may read
+// it, so this needs no further permission.
 func (w *txnRequest) makeLinearizable() (added bool) {
 	for _, ops := range [...][]requestOp{w.Success, w.Failure} {
 		if len(ops) > 0 {

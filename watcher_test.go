@@ -49,7 +49,7 @@ func beginOn(t testing.TB, c *Client, s *watchMemberStream, req WatchRequest) (*
 	return <-done, create
 }
 
-// readAll is the revisions of all that there is to read.
+// readAll is the revisions of everything that can be read.
 func readAll(t testing.TB, w *Watcher) []int64 {
 	t.Helper()
 	synctest.Wait()

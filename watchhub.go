@@ -54,10 +54,10 @@ package etcd
 //     the watchConn's read, which is how it finds out: the streams that the server has taken
 //     then serve more than their 100 watches.
 //   - A goroutine of a stream or its watchConn that has nothing to do ends, and begins again
-//     when there is. Whoever begins one holds the lock under which the stream, or all streams
-//     of the connection, are marked as over: so a receiver runs then, watchHub.routines is not
-//     zero, and close waits for the new one too. Pauses are alarms (internal/alarm), which
-//     count likewise.
+//     when it has. The code that begins one holds the lock under which the stream, or all
+//     streams of the connection, are marked as over: so a receiver runs then,
+//     watchHub.routines is not zero, and close waits for the new one too. Pauses are alarms
+//     (internal/alarm), which count likewise.
 //   - One read per connection proves its quiet streams alive, not one per stream: it finds a
 //     member that answers PINGs and has stopped inside.
 //   - The server catches watches up every 100 ms, so one that resumes behind the current

@@ -58,7 +58,7 @@ type life struct {
 	header ResponseHeader
 
 	// left is when it ceased to be served, or was made. leftErr is why it left its last
-	// stream. reported: the user was told that it has not been served for long.
+	// stream. reported: Hooks.WatchStale was called for it.
 	left     time.Time
 	leftErr  *call.Error
 	reported bool

@@ -67,7 +67,7 @@ func wantNoPatrol(t *testing.T, c *Client) {
 }
 
 // A member without a leader ends watches, or confirms them and ends them then, again and
-// again. Since when the watch was not served stays true, and its user is told, once.
+// again. Since stays what it was, and the user gets one report.
 func TestWatchStale(t *testing.T) {
 	for name, leave := range map[string]func(t *testing.T, s *watchMemberStream){
 		"ended": func(_ *testing.T, s *watchMemberStream) { s.End(errNoLeader) },

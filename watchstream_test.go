@@ -554,7 +554,8 @@ func TestNowReader(t *testing.T) {
 			t.Errorf("%d reads, want 2", n)
 		}
 
-		// Whoever makes the shared read gives up: the others read for themselves.
+		// The caller that makes the shared read gives up: the others read for
+		// themselves.
 		hold = make(chan struct{})
 		m.set(func(m *watchMember) { m.hold, m.revision = hold, 300 })
 		ask(t.Context())

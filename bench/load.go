@@ -80,7 +80,7 @@ type contender interface {
 	another() contender
 }
 
-// election is one that the client has won. told has the values that an observer was told,
+// election is one that the client has won. told has the values that an observer received,
 // in order, and is closed when that has ended.
 type election struct {
 	proclaim func(ctx context.Context, value string) error

@@ -42,7 +42,7 @@ type Cache struct {
 
 	mu      sync.Mutex // guards the fields below
 	closing bool
-	trouble error     // why the writer does not get on; nil while it does
+	trouble error     // why the writer makes no progress; nil while it does
 	since   time.Time // of the trouble
 }
 
@@ -242,7 +242,7 @@ func (ca *Cache) publish(b *batch) {
 	ca.lagging.check(p)
 }
 
-// report notes why the writer does not get on; nil: it does.
+// report notes why the writer makes no progress; nil: it does.
 func (ca *Cache) report(err error) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()

@@ -123,7 +123,8 @@ func TestFlightsOvertakeOneThatHangs(t *testing.T) {
 	})
 }
 
-// Whoever asks again with the answer of a flight waits for no other one that hangs.
+// A reader that asks again with the answer of a flight does not wait for another flight
+// that hangs.
 func TestFlightsAfterAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newField()

@@ -164,10 +164,9 @@ func (ca *Cache) at(ctx context.Context, f Freshness) (*published, error) {
 	}
 }
 
-// soon waits for a revision that is about to come: whoever asks for one has mostly been told of
-// it by an answer, so that its events are on their way, or the member can say that there are
-// none. That takes no linearizable read. It returns nil if the revision does not come, and then
-// a flight tells why.
+// soon waits for a revision that is about to come: its reader usually knows it from an answer,
+// so its events are on their way, or the member can report that it has none. That takes no
+// linearizable read. It returns nil if the revision does not come; a flight then finds out why.
 func (ca *Cache) soon(ctx context.Context, f Freshness) *published {
 	bounded, cancel := context.WithTimeout(ctx, max(2*ca.flights.roundTrip(), leastHeadway))
 	defer cancel()

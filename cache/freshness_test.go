@@ -64,8 +64,8 @@ func TestProof(t *testing.T) {
 	})
 }
 
-// Whoever asks for a revision that is about to come waits for it, without a request. One that
-// does not come is looked for by a flight.
+// A reader of a revision that is about to come waits for it, without a request. If it does
+// not come, a flight finds out why.
 func TestSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWritten(Config{})

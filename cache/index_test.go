@@ -212,7 +212,7 @@ func TestHistoryHasWhatWasReplaced(t *testing.T) {
 	reading.Wait()
 }
 
-// A subscription that is far behind is told everything again.
+// A subscription that is far behind gets everything again.
 func TestLaggingSubscription(t *testing.T) {
 	w := newWritten(Config{})
 	big := string(make([]byte, 1<<20))

@@ -28,7 +28,8 @@ func numbers(t testing.TB, ca *Cache, keep bool) (*Typed[int], *atomic.Int64) {
 	return typed, calls
 }
 
-// Each version is decoded once, whoever reads it and however often, also beside another Typed.
+// Each version is decoded once, however many readers there are and however often they read,
+// even beside another Typed.
 func TestTypedDecodesOnce(t *testing.T) {
 	w := newWritten(Config{})
 	w.commit(t, w.put("a", "1"), w.put("b", "2"))

@@ -140,8 +140,8 @@ func (ca *Cache) gaveUp(ctx context.Context) error {
 	return fmt.Errorf("cache: %w", context.Cause(ctx))
 }
 
-// lastTrouble is why the writer does not get on, or the watch is served by no member; nil: the
-// cache gets on.
+// lastTrouble is why the writer makes no progress, or why no member serves the watch; nil: all
+// is well.
 func (ca *Cache) lastTrouble() error {
 	ca.mu.Lock()
 	trouble := ca.trouble

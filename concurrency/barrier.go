@@ -100,7 +100,7 @@ func (b *Barrier) Release(ctx context.Context) error {
 			Then: []etcd.Op{etcd.DeleteRequest{Key: kv.Key}},
 		})
 		if err == nil {
-			break // that holding is over, whoever has ended it
+			break // that holding is over, however it has ended
 		}
 		if !etcd.MaybeApplied(err) || !pause(ctx, failures) {
 			return b.q.failed(ctx, err)

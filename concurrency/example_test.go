@@ -118,7 +118,7 @@ func ExampleMutexConfig() {
 	// Output: 1000 booked
 }
 
-// Whoever comes second does something else.
+// The second one does something else.
 func ExampleMutex_TryLock() {
 	backup := co.Mutex("backup", concurrency.MutexConfig{Value: []byte("host-1")})
 	l, err := backup.TryLock(ctx)

@@ -219,7 +219,8 @@ func TestHubOwnDeletionFirst(t *testing.T) {
 	m.leave(true)
 }
 
-// A semaphore's contender waits until those before it leave room, whoever of them goes.
+// A semaphore's contender waits until those before it leave room, no matter which of
+// them goes.
 func TestHubWeights(t *testing.T) {
 	var hs hubs
 	m := hs.come(hubKey{key: "q/"}, "q/own", nil)

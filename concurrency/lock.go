@@ -26,8 +26,8 @@ type Lock struct {
 	release *release // set with phaseReleasing
 	watch   *time.Timer
 	work    context.CancelCauseFunc // ends the context of the function that the lock protects
-	// fenced: the token was told, or a transaction has an unknown outcome. txns are under
-	// way. lingers: the key has gone over to the next holding.
+	// fenced: the token was handed out, or a transaction has an unknown outcome. txns are
+	// under way. lingers: the key has gone over to the next holding.
 	fenced, lingers bool
 	txns            int
 }

@@ -89,7 +89,7 @@ func earlier(a, b *etcd.KeyValue) bool {
 	return a.CreateRevision < b.CreateRevision || a.CreateRevision == b.CreateRevision && a.Key < b.Key
 }
 
-// changed reports whether there is another state than the reader was told.
+// changed reports whether the state differs from the one that the reader has seen.
 func (o *observer) changed() bool {
 	switch {
 	case !o.begun || (o.leader != nil) != o.told.Present:

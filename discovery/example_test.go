@@ -42,7 +42,7 @@ func ExampleRegister() {
 	// closed
 }
 
-// Two programs that take the same ID by mistake are told apart.
+// Two programs with the same ID by mistake notice each other.
 func ExampleRegisterConfig_Register() {
 	i := discovery.Instance{Service: "search", ID: "host-1", Addr: "10.0.0.1:80"}
 	reg, err := discovery.Register(ctx, co, i)

@@ -9,7 +9,7 @@ import (
 )
 
 // roster is the instances that a watch has found, and those that it keeps although their key
-// is gone. It has no clock: its methods are told the time.
+// is gone. It has no clock: callers pass the time.
 type roster struct {
 	removeDelay time.Duration
 	minKeep     float64

@@ -66,7 +66,7 @@ type Watcher struct {
 	rev     int64
 	shown   *Set
 	changed chan struct{} // closed, and replaced, with shown
-	trouble error         // why the follower does not get on
+	trouble error         // why the follower makes no progress
 	since   time.Time     // of the trouble
 	ended   error         // the follower has ended
 	timer   *time.Timer   // calls look

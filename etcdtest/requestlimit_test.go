@@ -12,8 +12,8 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// grpc-go gets on with the proxy as with nginx: each connection carries so many
-// requests, and streams go on on theirs.
+// grpc-go works with the proxy as with nginx: each connection carries so many requests,
+// and streams go on on theirs.
 func TestRequestLimit(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)

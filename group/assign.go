@@ -15,15 +15,15 @@ type Member struct {
 	Weight int
 }
 
-// assign says which member is to own each partition: an index into members, which are in
-// the order of their names. It depends on its arguments alone, and does without floating
+// assign returns the member that should own each partition, as an index into members,
+// which are ordered by name. It depends only on its arguments and uses no floating
 // point, so that all members come to the same result.
 //
-// The shares are exact: every member has its part of the partitions by weight, rounded. Who
-// has which follows from a hash of each pair of member and partition: the pairs are taken
-// from the best on, if the partition is free and the member has room. So a member that comes
-// takes its share from all others, and leaves the rest where it was, but for the few
-// partitions that no longer find room where they were.
+// The shares are exact: every member has its part of the partitions by weight, rounded. A
+// hash of each pair of member and partition decides who owns which: the best pairs come
+// first, as long as the partition is free and the member has room. So a new member takes
+// its share from all others and leaves the rest in place, except for the few partitions
+// whose owners no longer have room.
 func assign(partitions int, members []Member) []int {
 	owners := slices.Repeat([]int{-1}, partitions)
 	if len(members) == 0 {

@@ -109,7 +109,7 @@ type Group struct {
 	mu         sync.Mutex // guards the fields below
 	members    []Member
 	registered bool
-	wanted     map[int]context.CancelCauseFunc // partitions that this member is to own
+	wanted     map[int]context.CancelCauseFunc // partitions that this member should own
 	owned      map[int]*Partition
 	calls      int64
 	failed     int64

@@ -158,7 +158,7 @@ func (g *Group) settle(steps <-chan []Member) {
 	}
 }
 
-// mine are the partitions that this process is to own.
+// mine returns the partitions that this process should own.
 func (g *Group) mine(members []Member) (list []int) {
 	g.mu.Lock()
 	registered := g.registered

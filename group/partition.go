@@ -35,7 +35,7 @@ func (p *Partition) Txn(ctx context.Context, req etcd.TxnRequest) (*etcd.TxnResp
 	return p.l.Txn(ctx, req)
 }
 
-// want makes the partitions of the list those that this member is to own.
+// want makes the partitions of the list those that this member should own.
 func (g *Group) want(list []int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

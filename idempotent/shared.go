@@ -13,17 +13,17 @@ import (
 )
 
 // Puts and deletions of single keys that several callers make at the same time share a write:
-// one Txn, on one lane. That costs etcd about half of what Txns of their own would.
+// one Txn, on one lane. That costs etcd about half of what separate Txns would.
 //
 //	open -- a write ends, it is full, or sharePatience --> sent --> done
 //
-// Nobody waits for company: a write goes out alone while fewer than shareFrom are under way.
-// Those that come meanwhile share the next one. A shared write that is refused is made again by
-// each caller alone, so that whoever is to blame learns it. A caller whose context ends leaves
-// the shared write, which goes on for the others; the last one ends it.
+// No write waits for others: while fewer than shareFrom are in flight, a write goes out alone.
+// Writes that arrive meanwhile share the next one. When a shared write is refused, each caller
+// repeats its part alone, so that the faulty one gets the error. A caller whose context ends
+// leaves the shared write, which goes on for the others; the last one to leave ends it.
 
 const (
-	// shareFrom is how many writes are under way before others share one.
+	// shareFrom is how many writes are in flight before others share one.
 	shareFrom = 2
 	// sharePatience is how long a shared write waits for one under way to end.
 	sharePatience = 5 * time.Millisecond

@@ -39,8 +39,8 @@ func (s taskState) String() string {
 // order in which tasks became ready. A task gives it up while it waits for anything, and
 // nowhere else.
 type interpreterLock struct {
-	// quiet gets a value when nothing runs or is ready any more, as far as that can
-	// matter to whoever supervises the script.
+	// quiet gets a value when no task runs or is ready any more, as far as that can
+	// matter to the supervisor of the script.
 	quiet chan struct{}
 	// ended is closed when the last task has ended.
 	ended chan struct{}
@@ -89,8 +89,8 @@ func (l *interpreterLock) reacquire(t *task) {
 }
 
 // letOthersRun yields the processor for a while if other tasks run: calls that they are about
-// to make then leave together with the caller's, which costs client and server less. Whoever
-// calls it has released the lock.
+// to make then leave together with the caller's, which costs client and server less. The
+// caller has released the lock.
 func (l *interpreterLock) letOthersRun() {
 	const most = 10
 	for range most {

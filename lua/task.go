@@ -91,9 +91,8 @@ func (r *runtime) parkUntil(L *glua.LState, interrupt <-chan struct{}) (result g
 	return result, woken
 }
 
-// interrupt is what ends a wait of t beside what it waits for. A task is told once: waits that
-// begin after that last, so that a task that goes on is not hindered. The caller calls
-// interrupted when the wait was ended so.
+// interrupt ends a wait of t early. A task is interrupted once: later waits are not, so that a
+// task that goes on is not hindered. The caller calls interrupted when the wait was ended so.
 func (r *runtime) interrupt(t *task) <-chan struct{} {
 	if t.told {
 		return nil

@@ -17,11 +17,11 @@ import (
 )
 
 // Every Txn at the target compares the mod revision of the checkpoint's key and puts the
-// checkpoint along with its data. A mod revision never comes back. So a Txn is applied once
-// at most, however often it is sent, and whoever puts the checkpoint refuses all Txns that
-// another one has under way.
+// checkpoint along with its data. A mod revision never comes back. So a Txn is applied at
+// most once, however often it is sent, and a mirror that puts the checkpoint makes etcd
+// refuse all Txns that another mirror has in flight.
 
-// checkpoint is how far a mirror is, as JSON.
+// checkpoint is the progress of a mirror, as JSON.
 type checkpoint struct {
 	// Owner is of one run, at random: two mirrors may write the same otherwise.
 	Owner string `json:"owner"`

@@ -307,7 +307,7 @@ func (m *Mirror) trouble(ctx context.Context, err error) {
 	}
 }
 
-// progress notes that there is progress.
+// progress notes that the mirror makes progress.
 func (m *Mirror) progress(ctx context.Context) {
 	m.mu.Lock()
 	was, since := m.status.Err, m.since

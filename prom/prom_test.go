@@ -144,7 +144,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// The rules and the dashboard name metrics that there are.
+// The rules and the dashboard name existing metrics.
 func TestRulesNameMetrics(t *testing.T) {
 	t.Parallel()
 	c, reg := measured(t, etcdtest.Start(t).Endpoints()...)

@@ -16,8 +16,8 @@ import (
 // fromKey is the end of a range that has none.
 const fromKey = "\x00"
 
-// watchRequest is what a watch operation asks for. Of its options only
-// WithWatchBufLog cannot be read; it is about a buffer that there is not.
+// watchRequest is what a watch operation asks for. Of its options only WithWatchBufLog
+// cannot be read; it is about a buffer that does not exist here.
 func watchRequest(op clientv3.Op) etcd.WatchRequest {
 	req := watchOf(op.KeyBytes(), op.RangeBytes())
 	req.Revision, req.PrevKV = op.Rev(), op.IsPrevKV()

@@ -12,7 +12,7 @@ import (
 	"silly.store/etcd/etcdtest"
 )
 
-// What cannot be answered is an error that can be told from others, and that names its cause.
+// A request that cannot be answered gets its own error, which names the cause.
 func TestNamedErrors(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)

@@ -170,8 +170,8 @@ func TestSnapshots(t *testing.T) {
 	}
 }
 
-// A write is there for whoever asks for its revision, and for a linearizable read that
-// begins after it, whether the range changes or other keys do.
+// A write is visible to a reader that asks for its revision, and to a linearizable read
+// that begins after it, whether the range changes or other keys do.
 func TestReadsOwnWrites(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)

@@ -282,7 +282,8 @@ func TestRunEnds(t *testing.T) {
 	noKeys(t, c, name)
 }
 
-// Once applies its operations once, whoever calls it, and everybody gets the value.
+// Once applies its operations once, however many call it, and every caller gets the
+// value.
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)

@@ -67,8 +67,8 @@ func line(t testing.TB, lines <-chan string) string {
 	return ""
 }
 
-// etcdctl lock and a Mutex wait for each other, whoever is first, and so do etcdctl elect and
-// an Election.
+// etcdctl lock and a Mutex wait for each other, whichever is first, and so do etcdctl elect
+// and an Election.
 func TestEtcdctl(t *testing.T) {
 	t.Parallel()
 	for what, test := range map[string]struct {

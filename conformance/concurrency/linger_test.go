@@ -94,8 +94,8 @@ func TestLinger(t *testing.T) {
 	noKeys(t, x.plain, x.name)
 }
 
-// Whoever else asks for the mutex gets it: at once when it lingers, with the next Unlock when
-// it is held. So does another value.
+// Another contender gets the mutex: at once when it lingers, with the next Unlock when it is
+// held. So does another value.
 func TestLingerYields(t *testing.T) {
 	t.Parallel()
 	x := newLingering(t, testbed.Connect(t, etcd.Config{}), 10*time.Second)

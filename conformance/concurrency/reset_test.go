@@ -10,8 +10,8 @@ import (
 	"silly.store/etcd/conformance/internal/testbed"
 )
 
-// The store is set back to a time before a lock was taken: its holder is told, who waits for it
-// gets it, and so do newcomers.
+// The store is set back to a time before a lock was taken: its holder learns of the loss, and
+// both its waiters and newcomers get it.
 func TestHistoryResetBeforeTheLock(t *testing.T) {
 	t.Parallel()
 	s, c := testbed.Private(t)

@@ -12,10 +12,10 @@ import (
 	"silly.store/etcd/conformance/internal/testbed"
 )
 
-// Run campaigns again after a loss, whatever its function returns: what a Txn or a renewal has
-// said, an error of its own, or nil, and also when the function has resigned itself or when only
-// Run's own resignation finds that the key is gone. The function's context has ended by the time
-// that it hears of the loss.
+// Run campaigns again after a loss, whatever its function returns: the error of a Txn or a
+// renewal, its own error, or nil; also when the function has resigned itself or when only Run's
+// own resignation finds that the key is gone. The function's context has ended before it learns
+// of the loss.
 func TestRunCampaignsAfterLoss(t *testing.T) {
 	t.Parallel()
 	boom := errors.New("boom")

@@ -237,7 +237,7 @@ func TestSemaphoreBadInput(t *testing.T) {
 		t.Errorf("another limit: %v", err)
 	}
 	waiters(t, c, name, 1)
-	// It is not the innocent who are told: the first in the queue says what is right.
+	// The error does not hit the innocent: the first in the queue sets the limit.
 	other := must[*concurrency.Lock](t)(co.Semaphore(name, 3).Acquire(ctx, 1))
 	unlock(t, l)
 	unlock(t, other)

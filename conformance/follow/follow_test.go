@@ -335,7 +335,7 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// An end of the context leaves the follower as it is, and is told with its cause.
+// The end of the context leaves the follower as it is; the error has its cause.
 func TestContextEnds(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)

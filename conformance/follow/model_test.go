@@ -16,7 +16,7 @@ import (
 
 var seed = flag.Uint64("seed", 0, "of the random histories; 0: another one each time")
 
-// draw is the random numbers of a test, whose seed is told when it fails.
+// draw makes the random numbers of a test, which reports the seed when it fails.
 func draw(t testing.TB) *rand.Rand {
 	t.Helper()
 	s := *seed

@@ -83,7 +83,7 @@ func TestLeaseRevoked(t *testing.T) {
 	o.shares(t, map[string]int{"a": 4, "b": 4})
 }
 
-// Whoever deletes a partition's key takes it from its owner, whose context ends and whose
+// When a partition's key is deleted, its owner loses it: the context ends and
 // transactions are refused.
 func TestPartitionDeleted(t *testing.T) {
 	t.Parallel()
@@ -127,8 +127,8 @@ func TestPartitionDeleted(t *testing.T) {
 	}
 }
 
-// Whoever deletes a member's key does not move its partitions: it is there again before the
-// change has settled.
+// Deleting a member's key does not move its partitions: the key is back before the change
+// has settled.
 func TestMemberDeleted(t *testing.T) {
 	t.Parallel()
 	c, o, name := testbed.Connect(t, etcd.Config{}), newOwners(), testbed.OwnName(t)

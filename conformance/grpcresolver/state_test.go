@@ -18,7 +18,7 @@ import (
 	"silly.store/etcd/discovery/grpcresolver"
 )
 
-// states is gRPC's side of a resolver: what it is told.
+// states is gRPC's side of a resolver: it records what it gets.
 type states chan resolver.State
 
 func (s states) UpdateState(st resolver.State) error {

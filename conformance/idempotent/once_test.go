@@ -15,7 +15,7 @@ import (
 )
 
 // Of all writes with one ID, by many writers at once and by later ones, one is applied, and
-// all are told which.
+// all callers learn which.
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	c := testbed.Connect(t, etcd.Config{})

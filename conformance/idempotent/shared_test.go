@@ -42,8 +42,8 @@ func crowded(t *testing.T, config idempotent.Config) (w *idempotent.Writer, plai
 	}
 }
 
-// Writes that are made at the same time share Txns, unless they are told not to. Each caller
-// has the answers to its own operations, and one that is refused does not harm the others.
+// Concurrent writes share Txns, unless Config.Alone is set. Each caller has the answers to
+// its own operations, and one that is refused does not harm the others.
 func TestShared(t *testing.T) {
 	t.Parallel()
 	for _, alone := range []bool{false, true} {

@@ -247,8 +247,8 @@ func TestSlowFunction(t *testing.T) {
 	}
 }
 
-// TestLeavingABatch: a caller whose context ends while the commit is under way is told that it
-// may have been applied, at once; the others go on.
+// TestLeavingABatch: a caller whose context ends while the commit is in flight gets an error
+// at once that says it may have been applied; the others go on.
 func TestLeavingABatch(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)

@@ -38,7 +38,7 @@ var etcdDiffers string
 //go:embed kubernetes.txt
 var kubernetesDiffers string
 
-// The module of our own that takes the constructor's place.
+// Our module that takes the constructor's place.
 const v3compat = "silly.store/etcd/v3compat"
 
 var suites = map[string]suite{

@@ -97,7 +97,8 @@ func (p *program) fromMany(f func() error) error {
 	return errors.Join(errs...)
 }
 
-// count adds to a counter. Whoever only tries again after an error counts too much.
+// count adds to a counter. A program that merely tries again after an error counts too
+// much.
 func (p *program) count(ctx context.Context) error {
 	hits := sequence.NewCounter(p.w, p.prefix+"hits")
 	err := p.fromMany(func() error {

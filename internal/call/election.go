@@ -21,7 +21,7 @@ func WithElectionLimit(ctx context.Context, d time.Duration) context.Context {
 	return context.WithValue(ctx, electionLimitKey{}, d)
 }
 
-// electionLimit returns the limit of ctx; false means that there is none.
+// electionLimit returns the limit of ctx; false means none.
 func electionLimit(ctx context.Context) (time.Duration, bool) {
 	d, ok := ctx.Value(electionLimitKey{}).(time.Duration)
 	return d, ok

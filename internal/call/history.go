@@ -65,7 +65,7 @@ func (c *cluster) fellBack(m historyMark, revision int64, unreported bool) bool 
 	next := new(history)
 	next.seen.Store(revision)
 	next.unreported.Store(unreported)
-	raise(&c.former, m.history.seen.Load()) // first: whoever finds the new history finds it too
+	raise(&c.former, m.history.seen.Load()) // first: a reader that finds the new history finds it too
 	return c.current.CompareAndSwap(m.history, next)
 }
 

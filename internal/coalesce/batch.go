@@ -66,7 +66,7 @@ func (b *batch) add(w *Waiter) bool {
 	return true
 }
 
-// refill makes the batch one of these writes, which are some of its own.
+// refill reduces the batch to these writes, which are a part of it.
 func (b *batch) refill(writes []*Waiter) {
 	b.waiters, b.parts, b.size, b.left = b.waiters[:0], b.parts[:0], 0, 0
 	for _, w := range writes {

@@ -94,7 +94,7 @@ func collect(state State, found iter.Seq2[etcd.KeyValue, error], keysOnly bool) 
 	return changes, nil
 }
 
-// Many changes are taken some at a time, and an error of whoever takes them ends it.
+// Many changes are taken in portions, and an error of the taker ends it.
 func TestDifferencesInPieces(t *testing.T) {
 	found := make(pairs)
 	for i := range 4 * pieceSize {

@@ -208,8 +208,8 @@ func (f *Follower) All(ctx context.Context) iter.Seq2[Step, error] {
 // Pairs yields the pairs that have been handed on, in ascending order of their keys.
 func (f *Follower) Pairs() iter.Seq[*etcd.KeyValue] { return f.state.All() }
 
-// Waiting reports whether Next will return another revision without waiting. Whoever
-// publishes what it is handed does so when none is waiting.
+// Waiting reports whether Next will return another revision without waiting. A caller
+// that publishes revisions does so when none is waiting.
 func (f *Follower) Waiting() bool { return len(f.events) > 0 }
 
 // WatchState is that of the watch, and false while there is none.

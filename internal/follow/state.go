@@ -8,9 +8,9 @@ import (
 	"silly.store/etcd"
 )
 
-// State is what a [Follower] has handed on. Whoever calls [Follower.Next] and keeps the
-// pairs anyway implements it, so that they are kept once: it applies the changes of each
-// step before it calls Next again. The follower reads it inside Next only.
+// State is what a [Follower] has handed on. A caller of [Follower.Next] that keeps the
+// pairs anyway implements it, so that they are kept only once: it applies the changes of
+// each step before it calls Next again. The follower reads it inside Next only.
 type State interface {
 	// Get returns the pair of a key, or nil.
 	Get(key string) *etcd.KeyValue

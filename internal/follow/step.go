@@ -39,7 +39,7 @@ func (k Kind) String() string {
 }
 
 // Change is one change of a key. At least one of Old and New is set. Both belong to
-// whoever holds them, share no memory with a response, and are never written to again.
+// their holder, share no memory with a response, and are never written to again.
 type Change struct {
 	// Old is the pair before, as it was handed on; nil: the key is created.
 	Old *etcd.KeyValue

@@ -21,7 +21,7 @@ func (f *Follower) watchFrom(ctx context.Context, revision int64) error {
 	return nil
 }
 
-// watch sees that there is a watch from the revision on.
+// watch ensures a watch from the revision on.
 func (f *Follower) watch(ctx context.Context) error {
 	if f.watcher == nil {
 		if err := f.watchFrom(ctx, f.revision+1); err != nil {
@@ -121,8 +121,8 @@ func (f *Follower) tail(ctx context.Context) (*Step, error) {
 	return f.nextRevision()
 }
 
-// progressed takes the word of the watch's own stream that there is nothing up to the
-// revision.
+// progressed takes the report of the watch's own stream that nothing is missing up to
+// the revision.
 func (f *Follower) progressed(revision int64) (*Step, error) {
 	if err := f.reach(revision + 1); err != nil {
 		return nil, err

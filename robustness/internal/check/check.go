@@ -42,7 +42,7 @@ func (f *Finding) broken(at int64, format string, args ...any) {
 	}
 }
 
-// brokenBy is broken for what one client has done or was told. It is the other one's fault
+// brokenBy is broken for what one client has done or received. It is the other one's fault
 // if the run is not that client's.
 func (f *Finding) brokenBy(client string, at int64, format string, args ...any) {
 	if f.client == "" || client == f.client {
@@ -116,7 +116,7 @@ var Meaning = map[string]string{
 	"L4":  "a writer is alone; a semaphore's holders weigh no more than its limit; a round begins when all are there",
 	"L5":  "no key is left over once everybody has released or closed",
 	"L6":  "who waits for a lock that nobody holds gets it; deadlines are kept",
-	"L7":  "one leader a term; observers are told the truth, in order, and the last state",
+	"L7":  "one leader per term; observers receive true states, in order, and the last one",
 	"L8":  "Run calls a function only after that of the last term has returned or was lost",
 	"X1":  "an exact write has one effect if reported as applied, none if not, at most one if unknown",
 	"S1":  "transactions by function are strictly serializable",

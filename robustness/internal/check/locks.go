@@ -95,8 +95,8 @@ func bothOf(f *Finding, a, b string) string {
 func overlap(a, b holding) bool { return a.to == 0 || b.Granted < a.to }
 
 // excusable reports whether a holder could not know in time that it had lost its lock: it was
-// paused when the other one was granted, and was told when it ran again. to is the end of its
-// holding.
+// paused when the other one was granted, and learned of it when it ran again. to is the end
+// of its holding.
 func excusable(r *history.Run, granted, to int64) bool {
 	for _, x := range r.Faults {
 		woken := x.To + int64(told)

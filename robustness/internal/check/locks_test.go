@@ -216,8 +216,8 @@ func TestLocksExcused(t *testing.T) {
 	}
 }
 
-// Where both clients contend, what the other one breaks is told, and does not count against
-// the client whose run it is. What both have part in does.
+// Where both clients contend, what the other one breaks is reported, and does not count
+// against the client whose run it is. What both have part in does.
 func TestBrokenByTheOther(t *testing.T) {
 	spoiled := func(client string) map[string]Finding {
 		r := goodLocks()

@@ -119,7 +119,7 @@ func (seq leaders) between(from, to int64) leaders {
 	return seq[first : last+1]
 }
 
-// observed checks what one observer was told.
+// observed checks what one observer received.
 func observed(o *history.Observed, seq leaders, f *Finding) {
 	for i := range o.States {
 		s := &o.States[i]
@@ -129,7 +129,7 @@ func observed(o *history.Observed, seq leaders, f *Finding) {
 			right = right || x.Same(s)
 		}
 		if !right {
-			f.brokenBy(o.Client, s.At, "an observer of %q (%s) was told that at revision %d the leader is %q with the term %d and the value %q, which is wrong",
+			f.brokenBy(o.Client, s.At, "an observer of %q (%s) received that at revision %d the leader is %q with the term %d and the value %q, which is wrong",
 				o.Name, o.Client, s.Revision, s.Key, s.Term, s.Value)
 		}
 		if i == 0 {
@@ -137,9 +137,9 @@ func observed(o *history.Observed, seq leaders, f *Finding) {
 		}
 		switch last := &o.States[i-1]; {
 		case s.Revision < last.Revision:
-			f.brokenBy(o.Client, s.At, "an observer of %q (%s) was told of revision %d after %d", o.Name, o.Client, s.Revision, last.Revision)
+			f.brokenBy(o.Client, s.At, "an observer of %q (%s) received revision %d after %d", o.Name, o.Client, s.Revision, last.Revision)
 		case s.Same(last):
-			f.brokenBy(o.Client, s.At, "an observer of %q (%s) was told twice that the leader has the term %d and the value %q", o.Name, o.Client, s.Term, s.Value)
+			f.brokenBy(o.Client, s.At, "an observer of %q (%s) received twice that the leader has the term %d and the value %q", o.Name, o.Client, s.Term, s.Value)
 		}
 	}
 	f.Checked++
@@ -156,7 +156,7 @@ func observed(o *history.Observed, seq leaders, f *Finding) {
 		last = o.States[n-1]
 	}
 	if !truth.Same(&last) {
-		f.brokenBy(o.Client, last.At, "the last that an observer of %q (%s) was told is the term %d (leader: %v); it is %d (leader: %v)",
+		f.brokenBy(o.Client, last.At, "the last state that an observer of %q (%s) received is the term %d (leader: %v); it is %d (leader: %v)",
 			o.Name, o.Client, last.Term, last.Present, truth.Term, truth.Present)
 	}
 }

@@ -81,7 +81,7 @@ func acks(r *history.Run, t *truth, f *Finding) {
 		case c.Fate == history.Done && len(puts) != 1:
 			f.broken(c.Ended, "the effect of acknowledging %q was reported as applied and is there %d times", c.ID, len(puts))
 		case c.Fate == history.NotApplied && len(puts) > 0:
-			f.broken(c.Ended, "%q was acknowledged, and its worker was told that it was not: %s", c.ID, c.Error)
+			f.broken(c.Ended, "%q was acknowledged, and its worker got an error that says it was not: %s", c.ID, c.Error)
 		}
 		if c.Token == 0 {
 			continue

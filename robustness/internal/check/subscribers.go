@@ -7,7 +7,7 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// eventText names an event, or that there is none.
+// eventText names an event, or says that it is missing.
 func eventText(e *history.Event) string {
 	switch {
 	case e == nil:

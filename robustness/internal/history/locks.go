@@ -55,7 +55,7 @@ type Lock struct {
 	// does not tell.
 	Key   string `json:",omitempty"`
 	Token int64  `json:",omitempty"`
-	// Gone is when the holder was told that the holding is over, by the end of its
+	// Gone is when the holder learned that the holding is over, by the end of its
 	// context; 0 if it was not. Lost: and that it was lost.
 	Gone int64
 	Lost bool `json:",omitempty"`
@@ -84,7 +84,7 @@ type Hand struct {
 	Key string // the key that goes
 }
 
-// Leader is who leads, as an observer was told.
+// Leader is the leader that an observer was given.
 type Leader struct {
 	At      int64
 	Present bool
@@ -96,7 +96,7 @@ type Leader struct {
 	Since, Revision int64
 }
 
-// Observed is what one observer of an election was told, in order.
+// Observed is what one observer of an election received, in order.
 type Observed struct {
 	Name, Client string
 	States       []Leader

@@ -25,7 +25,7 @@ type Claimed struct {
 	Key   string `json:",omitempty"`
 	Token int64  `json:",omitempty"`
 	Taken int64
-	// Gone is when the worker was told that the claim is over; 0 if it was not.
+	// Gone is when the worker learned that the claim is over; 0 if it did not.
 	Gone int64
 	// Back: the worker gave the item back. Else it acknowledged it, and put Effect.
 	Back   bool   `json:",omitempty"`

@@ -147,7 +147,7 @@ func (w *world) contenderProcess(l *locking) (*os.Process, error) {
 	w.loads.Go(func() {
 		for w.sleep(50 * time.Millisecond) {
 		}
-		_ = in.Close() // it is told to stop
+		_ = in.Close() // this stops it
 	})
 	w.loads.Go(func() {
 		w.contended(out)

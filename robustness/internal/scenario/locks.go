@@ -247,7 +247,7 @@ func (c *contender) work(ctx context.Context, l *history.Lock, held store.Lock) 
 	}
 }
 
-// pause waits for d, or until the holder is told to stop.
+// pause waits for d, or until the holder must stop.
 func (c *contender) pause(ctx context.Context, held store.Lock, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -8,7 +8,7 @@ import (
 	"silly.store/etcd/robustness/internal/history"
 )
 
-// Locks are the locks and elections of one client, on leases of their own. It is safe for
+// Locks are the locks and elections of one client, on separate leases. It is safe for
 // concurrent use, and contenders exclude each other.
 type Locks interface {
 	// Acquire waits for what is wanted, or tries. A leader proclaims the value.
@@ -30,7 +30,7 @@ type Lock interface {
 	Token() int64
 	// Context ends when the holding is over for its holder.
 	Context() context.Context
-	// Lost reports whether the holder was told that it has lost it.
+	// Lost reports whether the holder knows that it has lost it.
 	Lost() bool
 	// Write puts a value on the condition that the lock is held. ErrLost: it is not.
 	Write(ctx context.Context, key, value string) (Answer, error)

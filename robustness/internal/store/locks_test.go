@@ -38,7 +38,7 @@ func TestLocks(t *testing.T) {
 	}
 }
 
-// mutex locks, finds it locked, writes, loses the lock to a deletion and is told so.
+// mutex locks, finds it locked, writes, loses the lock to a deletion and learns of it.
 func mutex(ctx context.Context, t *testing.T, c Store, locks Locks, name string) {
 	want := history.Want{Recipe: history.Mutex, Name: name}
 	first, err := locks.Acquire(ctx, want, "")
@@ -78,7 +78,7 @@ func mutex(ctx context.Context, t *testing.T, c Store, locks Locks, name string)
 	_ = second.Release(ctx) // drivers differ: see the report
 }
 
-// leads wins an election, proclaims, and resigns; an observer is told.
+// leads wins an election, proclaims, and resigns; an observer sees it all.
 func leads(ctx context.Context, t *testing.T, locks Locks, name string) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

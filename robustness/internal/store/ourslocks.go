@@ -126,7 +126,8 @@ func (l *oursLock) Write(ctx context.Context, key, value string) (Answer, error)
 	return guarded(r, err)
 }
 
-// oursLingering tells no token, since a key whose token was told does not linger.
+// oursLingering reports no token, since a key whose token was handed out does not
+// linger.
 type oursLingering struct{ oursLock }
 
 func (l *oursLingering) Token() int64 { return 0 }
