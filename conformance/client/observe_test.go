@@ -25,6 +25,10 @@ type events struct {
 	disconnected []etcd.DisconnectInfo
 	stale        []etcd.WatchStaleInfo
 	resumed      []etcd.WatchResumeInfo
+	delivered    []etcd.WatchDeliverInfo
+	ended        []etcd.WatchEndInfo
+	granted      []etcd.LeaseGrantInfo
+	lost         []etcd.LeaseLossInfo
 	renewed      []etcd.LeaseRenewInfo
 	log          bytes.Buffer
 }
@@ -50,12 +54,16 @@ func (e *events) hooks() etcd.Hooks {
 			attempt(a)
 			return ended
 		},
-		Retry:        note(e, &e.retries),
-		Connected:    note(e, &e.connected),
-		Disconnected: note(e, &e.disconnected),
-		WatchStale:   note(e, &e.stale),
-		WatchResumed: note(e, &e.resumed),
-		LeaseRenewed: note(e, &e.renewed),
+		Retry:          note(e, &e.retries),
+		Connected:      note(e, &e.connected),
+		Disconnected:   note(e, &e.disconnected),
+		WatchDelivered: note(e, &e.delivered),
+		WatchStale:     note(e, &e.stale),
+		WatchResumed:   note(e, &e.resumed),
+		WatchEnded:     note(e, &e.ended),
+		LeaseGranted:   note(e, &e.granted),
+		LeaseLost:      note(e, &e.lost),
+		LeaseRenewed:   note(e, &e.renewed),
 	}
 }
 
@@ -193,12 +201,61 @@ func TestHooksSeeLeases(t *testing.T) {
 	revoke(t, connect(t, etcd.Config{}), kept.ID) // behind the client's back
 	<-kept.Done()
 	told.until(t, "the loss", func() bool { return strings.Contains(told.log.String(), `msg="lease lost" lease=`+kept.ID.String()) })
+	told.until(t, "the loss, by the hook", func() bool { return len(told.lost) > 0 })
+	if l := told.lost[0]; l.ID != kept.ID || !errors.Is(l.Err, etcd.ErrLeaseExpired) || l.Err.Error() != kept.Err().Error() {
+		t.Errorf("lost is %+v, the lease's error %v", l, kept.Err())
+	}
 	mine := granted(t, c, time.Minute)
+	if g := told.granted; len(g) != 2 || g[0] != (etcd.LeaseGrantInfo{ID: kept.ID, TTL: 2 * time.Second}) || g[1] != (etcd.LeaseGrantInfo{ID: mine.ID, TTL: time.Minute}) {
+		t.Errorf("granted are %+v", g)
+	}
 	if s := c.Stats(); s.Leases != 1 || s.LeasesLost != 1 || s.Renewals < 1 {
 		t.Errorf("the statistics are %+v", s)
 	}
 	revoke(t, c, mine.ID)
 	if s := c.Stats(); s.Leases != 0 || s.LeasesLost != 1 {
 		t.Errorf("after Revoke the statistics are %+v", s)
+	}
+	if len(told.lost) != 1 {
+		t.Errorf("what was revoked by its client is lost too: %+v", told.lost)
+	}
+}
+
+// A delivery is reported when the reader gets it, with how long it has waited for the reader
+// and how far behind the store it was; the end is reported by whatever it comes.
+func TestHooksSeeDeliveriesAndEnds(t *testing.T) {
+	c, _, told := observed(t, etcd.Config{})
+	p := ownKeys(t)
+	first := put(t, c, p+"a", "1")
+	for range 4 {
+		put(t, c, p+"a", "value")
+	}
+	w, err := c.Watch(testbed.Within(t, testbed.Patience), etcd.WatchRequest{Key: p, Prefix: true, Revision: first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testbed.Eventually(t, "the events to wait for their reader", func() bool { return w.State().BufferedBytes > 0 })
+	if len(told.delivered) != 0 {
+		t.Errorf("delivered before anybody reads: %+v", told.delivered)
+	}
+	waiting := time.Now()
+	testbed.Eventually(t, "some lag", func() bool { return time.Since(waiting) > 50*time.Millisecond })
+	resp, err := w.Read(testbed.Within(t, testbed.Patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(told.delivered) != 1 {
+		t.Fatalf("delivered %+v", told.delivered)
+	}
+	d := told.delivered[0]
+	last := resp.Events[len(resp.Events)-1].KV.ModRevision
+	if d.Key != p || d.Events != len(resp.Events) || d.Bytes < len("value") || d.Lag < 50*time.Millisecond || d.Behind != resp.Header.Revision-last {
+		t.Errorf("delivered %+v of %+v", d, resp)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(told.ended) != 1 || told.ended[0].Key != p || !errors.Is(told.ended[0].Err, etcd.ErrWatchClosed) {
+		t.Errorf("ended %+v", told.ended)
 	}
 }
