@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,7 @@ type core struct {
 	observer  observer
 	endpoints endpoints
 	watches   *watchHub
-	leases    *keepalive.Keeper
+	leases    func() *keepalive.Keeper // made when first needed
 	coalescer *coalesce.Coalescer
 
 	// streamMissingSince is when a member last said that it has no RangeStream,
@@ -79,7 +80,7 @@ func newClient(config Config, dial dialFunc, lookUp func(*Config) balance.Resolv
 	}
 	c.engine = call.New(engine)
 	c.watches = newWatchHub(c.engine, &c.observer)
-	c.leases = keepalive.New(c.engine, c.observer.leases())
+	c.leases = sync.OnceValue(func() *keepalive.Keeper { return keepalive.New(c.engine, c.observer.leases()) })
 	c.coalescer = c.newCoalescer(&config)
 	c.endpoints.init(c, &config, parsed)
 	return c, nil
@@ -113,7 +114,7 @@ func (c *Client) Close() error {
 	c.engine.Stop()
 	c.coalescer.Close()
 	c.watches.close()
-	c.leases.Close()
+	c.leases().Close()
 	c.endpoints.close()
 	c.engine.Close()
 	c.coalescer.Wait()

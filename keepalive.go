@@ -59,7 +59,7 @@ func (c *Client) KeepAlive(ctx context.Context, req KeepAliveRequest) (*KeepAliv
 }
 
 func (c *Client) openKeepAlive(ctx context.Context, req KeepAliveRequest) (*KeepAliveStream, error) {
-	s := &KeepAliveStream{keeper: c.leases, id: req.ID}
+	s := &KeepAliveStream{keeper: c.leases(), id: req.ID}
 	r := call.Request{Method: rpc.KeepAlive}
 	err := c.engine.Begin(ctx, r, func() (err *call.Error) {
 		s.stream, err = c.engine.Open(ctx, r, call.StreamOptions{})

@@ -158,12 +158,12 @@ func (c *Client) grantLease(ctx context.Context, req GrantRequest) (*Lease, erro
 		return nil, err
 	}
 	l.granted(ResponseHeader(resp.Header), resp.TTL, sent)
-	if exists || c.leases.Late(&l.entry) {
+	if exists || c.leases().Late(&l.entry) {
 		if err := c.freshen(ctx, l); err != nil {
 			return nil, err
 		}
 	}
-	c.leases.Add(&l.entry)
+	c.leases().Add(&l.entry)
 	return l, nil
 }
 
@@ -173,7 +173,7 @@ func (c *Client) grant(ctx context.Context, wire *leaseGrantRequest) (resp lease
 	r := call.Request{Method: rpc.Grant, Message: wire.appendWire(nil), AlreadyDone: ErrLeaseExists}
 	var reply []byte
 	exists, failed := c.engine.Retry(ctx, r, func() (failed *call.Error) {
-		now := c.leases.Now()
+		now := c.leases().Now()
 		reply, failed = c.engine.Once(ctx, r)
 		if sent == 0 || failed == nil {
 			sent = now
@@ -212,7 +212,7 @@ func (c *Client) freshen(ctx context.Context, l *Lease) error {
 		l.granted(ResponseHeader(answer.Header), answer.TTL, sent)
 		return nil
 	}
-	if errors.Is(err, ErrLeaseNotFound) || c.leases.Over(&l.entry) {
+	if errors.Is(err, ErrLeaseNotFound) || c.leases().Over(&l.entry) {
 		return err
 	}
 	return nil
@@ -241,13 +241,13 @@ func (c *Client) Revoke(ctx context.Context, req RevokeRequest) (*RevokeResponse
 
 func (c *Client) revoke(ctx context.Context, req RevokeRequest) (*RevokeResponse, error) {
 	r := call.Request{Method: rpc.Revoke, Message: (&leaseRevokeRequest{ID: req.ID}).appendWire(nil), AlreadyDone: ErrLeaseNotFound}
-	entry := c.leases.BeginRevoke(int64(req.ID))
+	entry := c.leases().BeginRevoke(int64(req.ID))
 	var reply []byte
 	gone, err := c.engine.Retry(ctx, r, func() (err *call.Error) {
 		reply, err = c.engine.Once(ctx, r)
 		return err
 	})
-	c.leases.EndRevoke(entry, err)
+	c.leases().EndRevoke(entry, err)
 	switch {
 	case err != nil:
 		return nil, public(err)
@@ -319,7 +319,7 @@ func (c *Client) Adopt(ctx context.Context, id LeaseID) (*Lease, error) {
 	l := c.newLease(id)
 	l.entry.Hold()
 	l.granted(ResponseHeader(answer.Header), answer.TTL, sent)
-	return c.leases.Adopt(&l.entry).Owner.(*Lease), nil
+	return c.leases().Adopt(&l.entry).Owner.(*Lease), nil
 }
 
 // KeepAliveOnce renews a lease once. Leases of [Client.Grant] and [Client.Adopt] need no
@@ -351,7 +351,7 @@ func (c *Client) renew(ctx context.Context, m *rpc.Method, id LeaseID) (keepaliv
 		return keepalive.Answer{}, 0, invalid(m.Op, errNilContext)
 	}
 	ctx, begun := c.beginRenewal(ctx, m)
-	answer, sent, err := c.leases.Renew(ctx, m, int64(id))
+	answer, sent, err := c.leases().Renew(ctx, m, int64(id))
 	if err != nil {
 		failed := public(err)
 		begun.end(failed, nil)
@@ -395,7 +395,7 @@ type Lease struct {
 // it runs again it can revoke leases that the next leader has renewed (seen with etcd
 // 3.7). No client can foresee that. Where two holders at a time do harm, guard writes
 // with a compare in their Txn.
-func (l *Lease) Done() <-chan struct{} { return l.client.leases.Lifetime(&l.entry).Done() }
+func (l *Lease) Done() <-chan struct{} { return l.client.leases().Lifetime(&l.entry).Done() }
 
 // Context returns a child of parent that also ends with the lease, for work that may
 // only be done while the lease lives. [context.Cause] is then the error of [Lease.Err].
@@ -410,7 +410,7 @@ func (l *Lease) Context(parent context.Context) (ctx context.Context, cancel con
 		end(invalid("Lease.Context", errNilContext))
 		return ctx, func() {}
 	}
-	life := l.client.leases.Lifetime(&l.entry)
+	life := l.client.leases().Lifetime(&l.entry)
 	held, end := context.WithCancelCause(parent)
 	stop := context.AfterFunc(life, func() { end(context.Cause(life)) })
 	return leaseContext{held, life, end}, func() {
@@ -470,7 +470,7 @@ func (l *Lease) Revoke(ctx context.Context) error {
 // Grant and each Adopt count as one hold, and StopKeepAlive gives up one. The client
 // renews the lease while a hold is left, so that independent parts of a program can share
 // a lease. Further calls do nothing.
-func (l *Lease) StopKeepAlive() { l.client.leases.Release(&l.entry) }
+func (l *Lease) StopKeepAlive() { l.client.leases().Release(&l.entry) }
 
 // Err is nil while the lease lives, and then says why it is over. errors.Is finds one
 // of
@@ -488,7 +488,7 @@ func (l *Lease) Err() error { return l.entry.Err() }
 // Deadline is the time at which the lease is given up unless renewed: its TTL after the
 // last successful renewal was sent. Renewals move it. Only a Revoke, or a former leader
 // (see [Lease.Done]), ends a lease before.
-func (l *Lease) Deadline() time.Time { return l.client.leases.Deadline(&l.entry) }
+func (l *Lease) Deadline() time.Time { return l.client.leases().Deadline(&l.entry) }
 
 // OnRenewal has f called with the answer to each renewal of the lease from now on,
 // [Client.KeepAliveOnce] and [KeepAliveStream] included. f must not block: answers for
@@ -503,7 +503,7 @@ func (l *Lease) OnRenewal(f func(KeepAliveResponse)) (stop func()) {
 	if f == nil {
 		return func() {}
 	}
-	return l.client.leases.OnRenewal(&l.entry, func(r keepalive.Renewal) {
+	return l.client.leases().OnRenewal(&l.entry, func(r keepalive.Renewal) {
 		defer l.client.observer.caught(noCall, "Lease.OnRenewal")
 		f(KeepAliveResponse{Header: ResponseHeader(r.Header), ID: LeaseID(r.ID), TTL: r.TTL})
 	})

@@ -74,7 +74,7 @@ func TestGrantUnknown(t *testing.T) {
 		if !errors.Is(err, ErrUnavailable) || !MaybeApplied(err) {
 			t.Errorf("%v; MaybeApplied %v", err, MaybeApplied(err))
 		}
-		if c.leases.Count() != 0 {
+		if c.leases().Count() != 0 {
 			t.Error("the keeper has it")
 		}
 	})

@@ -103,10 +103,10 @@ func (c *Client) Stats() Stats {
 		WatchResumes:    o.watchesResumed.Load(),
 		HookPanics:      o.hookPanics.Load(),
 	}
-	leases := c.leases.Counts()
+	leases := c.leases().Counts()
 	s.Renewals, s.LeasesLost = leases.Renewals, leases.Lost
 	s.Watches, s.WatchStreams, s.WatchesWaiting = c.watches.count()
-	s.Leases = c.leases.Count()
+	s.Leases = c.leases().Count()
 	s.CallsWaiting = c.coalescer.Waiting()
 	for _, e := range c.engine.Set.States() {
 		s.Endpoints = append(s.Endpoints, endpointStats(e))

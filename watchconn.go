@@ -65,12 +65,22 @@ func newWatchConn(h *watchHub, conn balance.Picked) *watchConn {
 	return c
 }
 
+// connLocked is what looks after the streams of a connection; nil if it has none.
+func (h *watchHub) connLocked(conn balance.Picked) *watchConn {
+	for _, c := range h.conns {
+		if c.conn.Same(conn) {
+			return c
+		}
+	}
+	return nil
+}
+
 // joinLocked has the stream looked after.
 func (h *watchHub) joinLocked(s *watchStream) {
-	c := h.conns[s.Conn.Conn]
+	c := h.connLocked(s.Conn)
 	if c == nil {
 		c = newWatchConn(h, s.Conn)
-		h.conns[s.Conn.Conn] = c
+		h.conns = append(h.conns, c)
 		c.look()
 		if c.conn.State() != transport.Ready { // before its first stream
 			c.suspect(watchAgain)
@@ -87,7 +97,7 @@ func (h *watchHub) leaveLocked(s *watchStream) {
 	c := s.conn
 	delete(c.streams, s)
 	if len(c.streams) == 0 {
-		delete(h.conns, s.Conn.Conn)
+		h.conns = slices.DeleteFunc(h.conns, func(other *watchConn) bool { return other == c })
 		c.end()
 	}
 }
@@ -106,7 +116,7 @@ func (c *watchConn) end() {
 // leaveRemoved has the watches leave the members that are not in the set any longer.
 func (h *watchHub) leaveRemoved() {
 	h.mu.Lock()
-	conns := slices.Collect(maps.Values(h.conns))
+	conns := slices.Clone(h.conns)
 	h.mu.Unlock()
 	for _, c := range conns {
 		if c.conn.Removed() {
@@ -119,7 +129,7 @@ func (h *watchHub) leaveRemoved() {
 func (h *watchHub) suspect(conn balance.Picked) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if c := h.conns[conn.Conn]; c != nil {
+	if c := h.connLocked(conn); c != nil {
 		c.suspect(0)
 	}
 }
@@ -153,7 +163,9 @@ func (c *watchConn) look() {
 // contextLocked is the context of a goroutine that begins.
 func (c *watchConn) contextLocked() context.Context {
 	if c.ctx == nil {
-		c.ctx, c.cancel = context.WithCancel(c.hub.ctx)
+		// Not a child of hub.ctx, which would keep a map for it: close ends the
+		// streams, and their last one the goroutines.
+		c.ctx, c.cancel = context.WithCancel(context.Background())
 	}
 	return c.ctx
 }

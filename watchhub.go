@@ -95,7 +95,7 @@ type watchHub struct {
 	mu      sync.Mutex // guards the fields below
 	closed  bool
 	streams map[*watchStream]struct{}
-	conns   map[transport.Conn]*watchConn
+	conns   []*watchConn
 	waiting []*Watcher // for a stream, in order
 	opening bool       // the opener runs
 	inHand  []*Watcher // a copy of those that the opener has taken out of waiting
@@ -129,7 +129,7 @@ var watchBackoff = backoff.Backoff{First: 20 * time.Millisecond, Cap: 2 * time.S
 func newWatchHub(engine *call.Engine, observer *observer) *watchHub {
 	h := &watchHub{
 		engine: engine, observer: observer, now: nowReader{engine: engine}, room: watchersPerStream,
-		streams: make(map[*watchStream]struct{}), conns: make(map[transport.Conn]*watchConn), interrupted: make(map[*Watcher]struct{}),
+		streams: make(map[*watchStream]struct{}),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h

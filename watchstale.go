@@ -21,6 +21,9 @@ func (h *watchHub) interruptedLocked(w *Watcher) {
 	if !h.observer.wantsStale() || !w.hasBegun() {
 		return
 	}
+	if h.interrupted == nil {
+		h.interrupted = make(map[*Watcher]struct{})
+	}
 	h.interrupted[w] = struct{}{}
 	if !h.patrolling {
 		h.patrolling = true

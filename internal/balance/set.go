@@ -350,20 +350,20 @@ func (s *Set) observe(m *member, lane Lane, began time.Time, r reached) {
 	}
 	s.observer.Connected(c)
 	s.routines.Add(1) // the dial's goroutine, which this is, counts until then
-	r.conn.AfterEnd(func() {
+	conn, address := r.conn, r.address // the rest of r is not kept
+	conn.AfterEnd(func() {
 		defer s.routines.Done()
-		s.observeEnd(m, lane, up, r)
+		cause := conn.Err()
+		s.observeEnd(m, Disconnected{
+			Endpoint: m.endpoint.Name, Address: address, Lane: lane, Lived: time.Since(up), Err: cause, Ordinary: ordinary(cause),
+		})
 	})
 }
 
-// observeEnd reports the end of a connection that was up since then.
-func (s *Set) observeEnd(m *member, lane Lane, up time.Time, r reached) {
-	cause := r.conn.Err()
-	d := Disconnected{
-		Endpoint: m.endpoint.Name, Address: r.address, Lane: lane, Lived: time.Since(up), Err: cause, Ordinary: ordinary(cause),
-	}
+// observeEnd reports the end of a connection.
+func (s *Set) observeEnd(m *member, d Disconnected) {
 	if !d.Ordinary {
-		s.record(m, r.address, func(a *addressRecord) { a.lost = time.Now() })
+		s.record(m, d.Address, func(a *addressRecord) { a.lost = time.Now() })
 	}
 	s.observer.Disconnected(d)
 }

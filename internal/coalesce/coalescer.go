@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 
 	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/rpc"
@@ -32,62 +33,86 @@ type Operation struct {
 	field  int         // number of the operation in RequestOp and of its answer in ResponseOp
 	// writes: two calls for one key do not share a request, and keep their order.
 	writes bool
+	queues int // which queues of a Coalescer are the operation's
 }
 
 // The operations that can share requests.
 var (
-	Get      = &Operation{Single: rpc.Get, shared: rpc.GetShared, field: 1}
-	GetLocal = &Operation{Single: rpc.GetLocal, shared: rpc.GetSharedLocal, field: 1}
-	Put      = &Operation{Single: rpc.Put, shared: rpc.PutShared, field: 2, writes: true}
-	Delete   = &Operation{Single: rpc.Delete, shared: rpc.DeleteShared, field: 3, writes: true}
+	Get      = &Operation{Single: rpc.Get, shared: rpc.GetShared, field: 1, queues: 0}
+	GetLocal = &Operation{Single: rpc.GetLocal, shared: rpc.GetSharedLocal, field: 1, queues: 1}
+	Put      = &Operation{Single: rpc.Put, shared: rpc.PutShared, field: 2, writes: true, queues: 2}
+	Delete   = &Operation{Single: rpc.Delete, shared: rpc.DeleteShared, field: 3, writes: true, queues: 3}
 )
 
 // Coalescer holds the queues in which calls wait for one another. Calls with a
 // deadline and calls without one use separate queues, because Config.Timeout bounds
-// the attempts of the latter only. All methods may be called concurrently.
+// the attempts of the latter only. A queue is made for its first call. All methods may be
+// called concurrently.
 type Coalescer struct {
 	config   Config
 	seed     maphash.Seed
 	waiters  sync.Pool // of *Waiter; one pool per Coalescer, see doc.go
 	routines sync.WaitGroup
 
-	gets, localGets, puts, deletes queues
+	// Without and with a deadline, by Operation.queues. They are read without a lock and
+	// written with mu held.
+	patient, timely [operations]atomic.Pointer[queue]
+
+	mu     sync.Mutex // guards closed
+	closed bool
 }
 
-// queues holds the queues of one operation.
-type queues struct {
-	shares          bool
-	patient, timely queue // without and with a deadline
-}
+// operations is how many there are.
+const operations = 4
 
 // New makes a Coalescer, which has no goroutine until calls wait.
 func New(config Config) *Coalescer {
 	if config.Batched == nil {
 		config.Batched = func(int) {}
 	}
-	c := &Coalescer{config: config, seed: maphash.MakeSeed()}
-	c.gets.init(c, Get, config.Reads)
-	c.localGets.init(c, GetLocal, config.Reads)
-	c.puts.init(c, Put, config.Writes)
-	c.deletes.init(c, Delete, config.Writes)
-	return c
+	return &Coalescer{config: config, seed: maphash.MakeSeed()}
 }
 
-func (qs *queues) init(c *Coalescer, op *Operation, shares bool) {
-	qs.shares = shares
-	qs.patient.init(c, op)
-	qs.timely.init(c, op)
-}
-
-func (c *Coalescer) all() [8]*queue {
-	return [...]*queue{
-		&c.gets.patient, &c.gets.timely, &c.localGets.patient, &c.localGets.timely,
-		&c.puts.patient, &c.puts.timely, &c.deletes.patient, &c.deletes.timely,
+// queue returns the queue at p, of an operation.
+func (c *Coalescer) queue(p *atomic.Pointer[queue], op *Operation) *queue {
+	if q := p.Load(); q != nil {
+		return q
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q := p.Load()
+	if q == nil {
+		q = &queue{}
+		q.init(c, op)
+		q.closed = c.closed
+		p.Store(q)
+	}
+	return q
+}
+
+// patientQueue returns the queue of calls without a deadline.
+func (c *Coalescer) patientQueue(op *Operation) *queue { return c.queue(&c.patient[op.queues], op) }
+
+// timelyQueue returns the queue of calls with a deadline.
+func (c *Coalescer) timelyQueue(op *Operation) *queue { return c.queue(&c.timely[op.queues], op) }
+
+// all returns the queues that there are.
+func (c *Coalescer) all() (all []*queue) {
+	for i := range operations {
+		for _, p := range [...]*atomic.Pointer[queue]{&c.patient[i], &c.timely[i]} {
+			if q := p.Load(); q != nil {
+				all = append(all, q)
+			}
+		}
+	}
+	return all
 }
 
 // Close fails the calls that wait in queues. Later calls are sent alone.
 func (c *Coalescer) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	for _, q := range c.all() {
 		q.close()
 	}
@@ -104,20 +129,13 @@ func (c *Coalescer) Waiting() (n int) {
 	return n
 }
 
-func (c *Coalescer) queues(op *Operation) *queues {
-	switch op {
-	case Get:
-		return &c.gets
-	case GetLocal:
-		return &c.localGets
-	case Put:
-		return &c.puts
-	}
-	return &c.deletes
-}
-
 // Shares reports whether calls of the operation share requests.
-func (c *Coalescer) Shares(op *Operation) bool { return c.queues(op).shares }
+func (c *Coalescer) Shares(op *Operation) bool {
+	if op.writes {
+		return c.config.Writes
+	}
+	return c.config.Reads
+}
 
 // MayOverflow reports whether writes that return previous values may get a shared
 // answer that is too large. That would show only after they were applied.
@@ -125,10 +143,8 @@ func (c *Coalescer) MayOverflow(prevKV bool) bool { return prevKV && c.config.Ma
 
 // Do sends the call w, alone or together with others, and takes w back.
 func (c *Coalescer) Do(ctx context.Context, op *Operation, w *Waiter) (Answer, *call.Error) {
-	qs := c.queues(op)
-	q := &qs.patient
-	if !w.deadline.IsZero() {
-		q = &qs.timely
+	if w.deadline.IsZero() {
+		return c.patientQueue(op).call(ctx, w)
 	}
-	return q.call(ctx, w)
+	return c.timelyQueue(op).call(ctx, w)
 }

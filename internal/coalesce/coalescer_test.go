@@ -56,7 +56,7 @@ func TestWhatShares(t *testing.T) {
 			if c.Shares(op) != slices.Contains(test.shares, op) {
 				t.Errorf("%+v: %s shares: %v", test.config, op.Single.Op, c.Shares(op))
 			}
-			if c.queues(op).patient.op != op || c.queues(op).timely.op != op {
+			if c.patientQueue(op).op != op || c.timelyQueue(op).op != op {
 				t.Errorf("the queue of %s is that of another operation", op.Single.Op)
 			}
 		}

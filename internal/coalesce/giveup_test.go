@@ -184,8 +184,8 @@ func TestWithdrawnByAll(t *testing.T) {
 		if more := g.came(); len(more) != 0 {
 			t.Error("the batch was sent for nobody")
 		}
-		if c.puts.patient.trouble != nil {
-			t.Error(c.puts.patient.trouble)
+		if c.patientQueue(Put).trouble != nil {
+			t.Error(c.patientQueue(Put).trouble)
 		}
 	})
 }
@@ -231,7 +231,7 @@ func TestGivingUpInTrouble(t *testing.T) {
 		synctest.Wait()
 		fillers[0].put()
 		g.came()
-		if c.puts.patient.trouble != nil {
+		if c.patientQueue(Put).trouble != nil {
 			t.Error("an answer does not end the trouble")
 		}
 		cancel()

@@ -96,7 +96,7 @@ func TestWarmKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const keys = 3 * hotQueue
 		c, g := gatedCoalescer(t)
-		c.puts.patient.window.size = maxWindow
+		c.patientQueue(Put).window.size = maxWindow
 		for _, value := range []string{"1", "2"} {
 			for i := range keys {
 				c.startPut(context.Background(), fmt.Sprint("k", i), value)
@@ -154,7 +154,7 @@ func TestOrderAfterARefusal(t *testing.T) {
 		if r := <-second; r.err != nil {
 			t.Error(r.err)
 		}
-		if n := len(c.puts.patient.order.writing); n > firstWindow { // the fillers
+		if n := len(c.patientQueue(Put).order.writing); n > firstWindow { // the fillers
 			t.Errorf("%d keys are under way", n)
 		}
 	})

@@ -31,7 +31,7 @@ func TestRefusedBatch(t *testing.T) {
 		if r := <-bad; !errors.Is(r.err, call.ErrLeaseNotFound) || maybeApplied(r.err) {
 			t.Error(r.err)
 		}
-		q := &c.puts.patient
+		q := c.patientQueue(Put)
 		if !q.refused.pausing() {
 			t.Error("coalescing goes on at once")
 		}
@@ -89,7 +89,7 @@ func TestNoTransactions(t *testing.T) {
 		c, g := gatedCoalescer(t)
 		readsAreMadeAlone(t, c, g, peertest.Says(transport.Unimplemented, "unknown method Txn"))
 		time.Sleep(time.Hour)
-		if !c.gets.patient.refused.pausing() {
+		if !c.patientQueue(Get).refused.pausing() {
 			t.Error("transactions are tried again")
 		}
 	})

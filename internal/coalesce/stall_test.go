@@ -36,7 +36,7 @@ func nothingIsLeft(t *testing.T, c *Coalescer, fillers []gated) {
 		f.single("x")
 	}
 	synctest.Wait()
-	if q := &c.gets.patient; q.inFlight != 0 || q.stalls.count != 0 {
+	if q := c.patientQueue(Get); q.inFlight != 0 || q.stalls.count != 0 {
 		t.Errorf("%d under way, %d stalled", q.inFlight, q.stalls.count)
 	}
 }
@@ -71,7 +71,7 @@ func TestStalledRequestsHoldUpOnce(t *testing.T) {
 func TestStallsEndWithTheirQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, g := gatedCoalescer(t)
-		q := &c.gets.patient
+		q := c.patientQueue(Get)
 		for round := range 2 {
 			fillers := fillWindow(c, g)
 			if q.stalls.watching {

@@ -9,14 +9,14 @@ import (
 
 // Limits returns how large a batch may be.
 func (c *Coalescer) Limits(op *Operation) Limits {
-	q := &c.queues(op).patient
+	q := c.patientQueue(op)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.limits.batch()
 }
 
 func (c *Coalescer) refused(op *Operation, b *batch, err *call.Error) {
-	q := &c.queues(op).patient
+	q := c.patientQueue(op)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.limits.refused(b, err)

@@ -19,9 +19,7 @@ type conn struct {
 	address  string         // of errors: where it goes; empty if errors need not name it
 	spared   bool           // the peer has complained of PINGs, see Target.PingSpacing
 	inPlace  *inPlaceWriter // nil unless a caller may write in place
-	wake     chan struct{}  // capacity 1: hands the write side to the writer
-	greeted  chan struct{}  // closed once the server's first SETTINGS hold
-	hurry    chan struct{}  // capacity 1: ends the reader's nap
+	writer   func()         // writeAll, so that starting it allocates nothing
 	done     chan struct{}  // closed by fail
 	routines sync.WaitGroup // goroutines, and alarms that are set
 
@@ -36,18 +34,18 @@ type conn struct {
 
 	err      *Error // why the connection is over; nil while it lives
 	afterEnd []func()
-	draining bool   // no new streams
 	goAway   *Error // what a GOAWAY with an error code said
+	draining bool   // no new streams
 	suspect  bool
+	answered bool // a stream has had headers
 
 	streams map[uint32]*stream // open: HEADERS assembled, not ended
 	nextID  uint32
 	opening streamQueue // not assembled yet; wait for the writer or for MAX_CONCURRENT_STREAMS
 	ready   streamQueue // open, with output that no stream window holds back
 
-	answered bool // a stream has had headers
-	served   int  // streams that have had those of gRPC
-	promised int  // streams that a GOAWAY has left to be answered, those before included
+	served   int // streams that have had those of gRPC
+	promised int // streams that a GOAWAY has left to be answered, those before included
 
 	peer       peerSettings
 	sendWindow int64
@@ -55,11 +53,11 @@ type conn struct {
 	headers    *headerEncoder
 	control    []byte // frames that belong to no stream's data, to go first
 
-	hasty   int  // streams that are not Patient
-	waiting int  // unary calls with NotifyLate
-	napping bool // the reader sleeps; hurry wakes it, see nap.go
+	hasty   int           // streams that are not Patient
+	waiting int           // unary calls with NotifyLate
+	napping bool          // the reader sleeps; hurry wakes it, see nap.go
+	hurry   chan struct{} // capacity 1: ends the nap; nil until there was one
 
-	hasWriter bool // the writer has been started
 	// writing: a goroutine holds the write side and with it chunk and rest.
 	writing   bool
 	chunk     []byte // buffer of the write in progress
@@ -97,9 +95,6 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 	}
 	c := &conn{
 		nc: nc, socket: socket, opts: opts, onFull: target.OnFull, spared: target.PingSpacing > 0,
-		wake:       make(chan struct{}, 1),
-		greeted:    make(chan struct{}),
-		hurry:      make(chan struct{}, 1),
 		done:       make(chan struct{}),
 		streams:    make(map[uint32]*stream),
 		nextID:     1,
@@ -112,6 +107,7 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 	if target.Resolved {
 		c.address = target.Address
 	}
+	c.writer = c.writeAll
 	c.watch, c.short = alarm.Of(&c.routines, c.onTick), alarm.Of(&c.routines, c.onShortTick)
 	c.pong.alarm = alarm.Of(&c.routines, c.onPong)
 	c.pool.New = func() any { return newStream() }
@@ -121,9 +117,12 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 	return c
 }
 
-// start starts the reader; r has read the server's SETTINGS.
-func (c *conn) start(r *frameReader) {
-	c.routines.Go(func() { c.read(r) })
+// start starts the reader; r has read the server's SETTINGS. The returned channel is closed
+// once these hold.
+func (c *conn) start(r *frameReader) (greeted <-chan struct{}) {
+	holds := make(chan struct{})
+	c.routines.Go(func() { c.read(r, holds) })
+	return holds
 }
 
 func (c *conn) State() State { return State(c.state.Load()) }

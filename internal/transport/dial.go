@@ -61,11 +61,11 @@ func handshake(socket net.Conn, target Target, opts Options) (*conn, error) {
 		return nil, err
 	}
 	c := newConn(nc, socket, target, opts)
-	c.start(r)
+	greeted := c.start(r)
 	// Many callers may start at once: the server's limits must already apply to
 	// all.
 	select {
-	case <-c.greeted:
+	case <-greeted:
 		return c, nil
 	case <-c.done:
 		err := c.Err()

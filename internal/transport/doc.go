@@ -2,18 +2,19 @@
 // encoded messages and a status come out. It knows nothing about etcd's messages,
 // other connections or retries.
 //
-// RFC 9113 (HTTP/2), RFC 7541 (HPACK, by golang.org/x/net/http2/hpack) and the
+// RFC 9113 (HTTP/2), RFC 7541 (HPACK, whose decoder and Huffman code are
+// golang.org/x/net/http2/hpack) and the
 // gRPC over HTTP/2 protocol document are the specification.
 //
 // # Who owns what
 //
 // A connection has a goroutine or two, waited for by Close: [Dial] starts the reader, and
-// the writer begins when it is needed first:
+// whoever needs a writer starts it:
 //
 //   - the reader owns the read side of the socket and parses frames. It never
 //     blocks on a write.
-//   - the writer owns the write side from each wake-up until it has sent
-//     everything. On a plain socket a caller that finds the write side free claims
+//   - the writer owns the write side from its start until it has sent everything,
+//     and ends. On a plain socket a caller that finds the write side free claims
 //     it and writes in place, without blocking; the writer sends what the socket
 //     does not take.
 //
@@ -43,8 +44,8 @@
 //     ends during the write of its bytes counts as maybe sent. A queued stream that is
 //     cancelled never reaches a chunk.
 //   - conn.writing is effectively the write side's lock: its setter owns chunk and the
-//     socket's write side until it clears the flag or hands both to the writer through
-//     wake. It is a flag and not a mutex because ownership passes between goroutines.
+//     socket's write side until it clears the flag or starts the writer, which has
+//     both then. It is a flag and not a mutex because ownership passes between goroutines.
 //   - HPACK state follows assembly order, so header blocks are encoded under conn.mu at
 //     assembly, never by the caller beforehand. Cached header blocks hold indices into
 //     the dynamic table, and an insertion moves all of them: headerEncoder.generation

@@ -15,8 +15,8 @@ func goroutines() []string {
 	return leaktest.InBubble("transport.(*conn).", "transport.(*frameReader).", "alarm.(*Alarm).")
 }
 
-// A connection has a reader and, where the socket takes no writes in place, a writer;
-// nothing more while a stream is open and the watchdog ticks.
+// A connection has one goroutine, its reader, also while a stream is open and the watchdog
+// ticks. The writer ends when all is sent.
 func TestGoroutinesOfConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, p := connect(t, pipeLink, Options{})
@@ -27,21 +27,21 @@ func TestGoroutinesOfConnection(t *testing.T) {
 				t.Fatalf("%s: %d goroutines, want %d:\n\n%s", when, len(got), want, strings.Join(got, "\n\n"))
 			}
 		}
-		check("idle", 2)
 		go func() {
 			for f, err := p.listen(); err == nil; f, err = p.listen() {
 				p.acknowledge(f)
 			}
 		}()
+		check("idle", 1)
 		s, err := conn.Open(context.Background(), Request{Path: "/test.S/Watch", Message: []byte("x")})
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		check("with an open stream", 2)
+		check("with an open stream", 1)
 		s.Close()
 		time.Sleep(time.Minute)
-		check("idle again", 2)
+		check("idle again", 1)
 		_ = conn.Close()
 		if got := goroutines(); len(got) > 0 {
 			t.Fatalf("after Close:\n\n%s", strings.Join(got, "\n\n"))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 // Header is a header of one request.
@@ -46,15 +48,30 @@ func (h *Header) append(b []byte) []byte {
 }
 
 // appendHeaderString appends a string as HPACK writes one that is not Huffman-coded: its
-// length, in seven bits and as many bytes of seven bits as more are needed, and itself.
+// length and itself.
 func appendHeaderString(b []byte, s string) []byte {
-	n := len(s)
-	if n < 0x7f {
-		return append(append(b, byte(n)), s...)
+	return append(appendHeaderInt(b, 0, 7, len(s)), s...)
+}
+
+// appendHuffman appends a string Huffman-coded, unless that is no shorter.
+func appendHuffman(b []byte, s string) []byte {
+	n := hpack.HuffmanEncodeLength(s)
+	if n >= uint64(len(s)) {
+		return appendHeaderString(b, s)
 	}
-	b = append(b, 0x7f)
-	for n -= 0x7f; n >= 0x80; n >>= 7 {
+	return hpack.AppendHuffmanString(appendHeaderInt(b, 0x80, 7, int(n)), s)
+}
+
+// appendHeaderInt appends an integer of RFC 7541 section 5.1: in the lowest bits of its
+// first byte, whose others are kind, and in as many bytes of seven bits as more are needed.
+func appendHeaderInt(b []byte, kind byte, bits uint, n int) []byte {
+	most := 1<<bits - 1
+	if n < most {
+		return append(b, kind|byte(n))
+	}
+	b = append(b, kind|byte(most))
+	for n -= most; n >= 0x80; n >>= 7 {
 		b = append(b, byte(n)|0x80)
 	}
-	return append(append(b, byte(n)), s...)
+	return append(b, byte(n))
 }

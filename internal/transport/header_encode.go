@@ -2,10 +2,9 @@ package transport
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"time"
-
-	"golang.org/x/net/http2/hpack"
 )
 
 // headerEncoder writes the request header blocks of one connection. conn.mu guards
@@ -16,21 +15,32 @@ import (
 // fields are in the dynamic table its block is constant and is cached. That holds
 // until the next insertion moves the table's indices, hence generation. The encoder
 // never lets HPACK evict: if fields would not fit, it empties the table first. So
-// every inserted field is still in the table.
+// every inserted field is still in the table, which is a list without an index: it is
+// searched only for blocks that are not cached, and a connection has few fields.
 type headerEncoder struct {
 	scheme, authority, userAgent string
 
-	enc        *hpack.Encoder
-	buf        bytes.Buffer
-	limit      uint32 // the dynamic table's size
-	used       uint32
-	inTable    map[hpack.HeaderField]struct{}
+	limit      uint32        // the dynamic table's size
+	used       uint32        // of that
+	table      []headerField // the dynamic table, the oldest field first
 	generation int
-	blocks     map[blockKey]headerBlock
-	fields     []hpack.HeaderField
-	// pendingUpdate: the next block starts with a table size update.
+	blocks     []headerBlock // the ones that are used often move to the front
+	// pendingUpdate: the next block says that the table has been emptied, and its size.
 	pendingUpdate bool
 }
+
+// headerField is a field of a request. static is the index in HPACK's static table of its
+// name, 0 if it is not there; whole: and of its value.
+type headerField struct {
+	name, value string
+	static      uint8
+	whole       bool
+}
+
+// size is that of RFC 7541 section 4.1.
+func (f *headerField) size() uint32 { return uint32(len(f.name) + len(f.value) + 32) }
+
+func (f *headerField) is(g *headerField) bool { return f.name == g.name && f.value == g.value }
 
 // blockKey is everything that a cached header block depends on.
 type blockKey struct {
@@ -39,6 +49,7 @@ type blockKey struct {
 }
 
 type headerBlock struct {
+	key        blockKey
 	generation int
 	bytes      []byte
 }
@@ -49,7 +60,9 @@ const (
 	maxHeaderTable = 4096
 	// maxBlocks bounds the number of cached blocks. Each token in use needs one
 	// block per method, or two if the method is used with and without hasleader.
-	maxBlocks = 256
+	maxBlocks = 32
+	// firstFields is how many fields a connection has for a method or two.
+	firstFields = 8
 )
 
 // clientAPIVersion is the version of etcd's API that this client is written for. The
@@ -57,14 +70,7 @@ const (
 const clientAPIVersion = "3.7"
 
 func newHeaderEncoder(scheme, authority, userAgent string) *headerEncoder {
-	e := &headerEncoder{
-		scheme: scheme, authority: authority, userAgent: userAgent,
-		limit:   maxHeaderTable,
-		inTable: make(map[hpack.HeaderField]struct{}),
-		blocks:  make(map[blockKey]headerBlock),
-	}
-	e.enc = hpack.NewEncoder(&e.buf)
-	return e
+	return &headerEncoder{scheme: scheme, authority: authority, userAgent: userAgent, limit: maxHeaderTable}
 }
 
 // listSize returns the size of the headers of req, counted as in RFC 9113 section
@@ -101,25 +107,21 @@ func (e *headerEncoder) setTableSize(size uint32) {
 	e.resetTable()
 }
 
-// resetTable empties the dynamic table. The encoder announces it (size 0, then the
-// limit) before the next block.
+// resetTable empties the dynamic table.
 func (e *headerEncoder) resetTable() {
-	e.enc.SetMaxDynamicTableSize(0)
-	e.enc.SetMaxDynamicTableSize(e.limit)
 	e.used = 0
 	e.generation++
 	e.pendingUpdate = true
-	clear(e.inTable)
-	clear(e.blocks)
+	e.table, e.blocks = nil, nil
 }
 
 // append appends the header block of a request to b. A timeout of zero sends no
 // grpc-timeout.
 func (e *headerEncoder) append(b []byte, key blockKey, timeout time.Duration) []byte {
-	if block, ok := e.blocks[key]; ok && block.generation == e.generation {
-		b = append(b, block.bytes...)
+	if block := e.cached(&key); block != nil {
+		b = append(b, block...)
 	} else {
-		b = append(b, e.encode(key)...)
+		b = e.encode(b, key)
 	}
 	if timeout > 0 {
 		b = appendTimeoutField(b, timeout)
@@ -127,76 +129,153 @@ func (e *headerEncoder) append(b []byte, key blockKey, timeout time.Duration) []
 	return b
 }
 
-// encode encodes the constant fields of key and keeps the block if it changed
-// nothing in the table. The result is valid until the next call.
-func (e *headerEncoder) encode(key blockKey) []byte {
-	fields := e.fieldsOf(key)
+// cached is the block of key, if one is kept and still true. It comes one place to the
+// front.
+func (e *headerEncoder) cached(key *blockKey) []byte {
+	for i := range e.blocks {
+		if e.blocks[i].key != *key {
+			continue
+		}
+		if e.blocks[i].generation != e.generation {
+			e.blocks = slices.Delete(e.blocks, i, i+1)
+			return nil
+		}
+		block := e.blocks[i].bytes
+		if i > 0 {
+			e.blocks[i], e.blocks[i-1] = e.blocks[i-1], e.blocks[i]
+		}
+		return block
+	}
+	return nil
+}
+
+// encode appends the constant fields of key to b and keeps the block if it changed
+// nothing in the table.
+func (e *headerEncoder) encode(b []byte, key blockKey) []byte {
+	var room [10]headerField
+	fields := e.fieldsOf(room[:0], &key)
 	if e.used+e.newBytes(fields) > e.limit {
 		// Now, not between two fields: HPACK allows a table size update only at the
 		// start of a block.
 		e.resetTable()
 	}
-	e.buf.Reset()
-	before := e.generation
-	for _, f := range fields {
-		e.writeField(f)
+	at, before, update := len(b), e.generation, e.pendingUpdate
+	if update {
+		b = e.appendUpdate(b)
 	}
-	block := e.buf.Bytes()
-	if e.generation == before && !e.pendingUpdate {
+	for i := range fields {
+		b = e.appendField(b, &fields[i])
+	}
+	if e.generation == before && !update {
 		if len(e.blocks) >= maxBlocks {
-			clear(e.blocks) // drops blocks of tokens that are too long for the table
+			e.blocks = e.blocks[:maxBlocks/2] // drops those of former tokens, and of tokens that are too long for the table
 		}
-		e.blocks[key] = headerBlock{generation: before, bytes: bytes.Clone(block)}
+		e.blocks = append(e.blocks, headerBlock{key: key, generation: before, bytes: bytes.Clone(b[at:])})
 	}
+	return b
+}
+
+// appendUpdate appends that the table has been emptied, and its size.
+func (e *headerEncoder) appendUpdate(b []byte) []byte {
 	e.pendingUpdate = false
-	return block
+	b = appendHeaderInt(b, 0x20, 5, 0)
+	if e.limit > 0 {
+		b = appendHeaderInt(b, 0x20, 5, int(e.limit))
+	}
+	return b
 }
 
 // newBytes returns how much the fields would add to the dynamic table.
-func (e *headerEncoder) newBytes(fields []hpack.HeaderField) uint32 {
+func (e *headerEncoder) newBytes(fields []headerField) uint32 {
 	var n uint32
-	for _, f := range fields {
-		if _, ok := e.inTable[f]; !ok && f.Size() <= e.limit/2 {
-			n += f.Size()
+	for i := range fields {
+		f := &fields[i]
+		if !f.whole && e.find(f) < 0 && f.size() <= e.limit/2 {
+			n += f.size()
 		}
 	}
 	return n
 }
 
-func (e *headerEncoder) fieldsOf(key blockKey) []hpack.HeaderField {
-	f := append(e.fields[:0],
-		hpack.HeaderField{Name: ":method", Value: "POST"},
-		hpack.HeaderField{Name: ":scheme", Value: e.scheme},
-		hpack.HeaderField{Name: ":path", Value: key.path},
-		hpack.HeaderField{Name: ":authority", Value: e.authority},
-		hpack.HeaderField{Name: "content-type", Value: "application/grpc"},
-		hpack.HeaderField{Name: "te", Value: "trailers"},
-		hpack.HeaderField{Name: "user-agent", Value: e.userAgent},
-		hpack.HeaderField{Name: "client-api-version", Value: clientAPIVersion},
+// find returns where f is in the table, -1 if it is not.
+func (e *headerEncoder) find(f *headerField) int {
+	for i := range e.table {
+		if e.table[i].is(f) {
+			return i
+		}
+	}
+	return -1
+}
+
+// findName returns where a field of that name is in the table, -1 if there is none.
+func (e *headerEncoder) findName(name string) int {
+	return slices.IndexFunc(e.table, func(f headerField) bool { return f.name == name })
+}
+
+// index is the index, for HPACK, of the table's field at i: the newest field is the first
+// behind the static table.
+func (e *headerEncoder) index(i int) int { return staticFields + len(e.table) - i }
+
+// staticFields is how many fields HPACK's static table has (RFC 7541 appendix A).
+const staticFields = 61
+
+func (e *headerEncoder) fieldsOf(f []headerField, key *blockKey) []headerField {
+	scheme := headerField{name: ":scheme", value: e.scheme, static: 6, whole: true}
+	if e.scheme == "https" {
+		scheme.static = 7
+	}
+	f = append(f,
+		headerField{name: ":method", value: "POST", static: 3, whole: true},
+		scheme,
+		headerField{name: ":path", value: key.path, static: 4},
+		headerField{name: ":authority", value: e.authority, static: 1},
+		headerField{name: "content-type", value: "application/grpc", static: 31},
+		headerField{name: "te", value: "trailers"},
+		headerField{name: "user-agent", value: e.userAgent, static: 58},
+		headerField{name: "client-api-version", value: clientAPIVersion},
 	)
 	if key.requireLeader {
-		f = append(f, hpack.HeaderField{Name: "hasleader", Value: "true"})
+		f = append(f, headerField{name: "hasleader", value: "true"})
 	}
 	if key.token != "" {
-		f = append(f, hpack.HeaderField{Name: "token", Value: key.token})
+		f = append(f, headerField{name: "token", value: key.token})
 	}
-	e.fields = f
 	return f
 }
 
-func (e *headerEncoder) writeField(f hpack.HeaderField) {
-	if _, ok := e.inTable[f]; !ok {
-		size := f.Size()
-		if size > e.limit/2 || e.used+size > e.limit {
-			f.Sensitive = true // no room: a literal, and no insertion
-		} else {
-			e.used += size
-			e.inTable[f] = struct{}{}
-			e.generation++
-		}
+// appendField appends f: by its index, or as a literal, which is inserted into the table
+// if there is room.
+func (e *headerEncoder) appendField(b []byte, f *headerField) []byte {
+	if f.whole {
+		return appendHeaderInt(b, 0x80, 7, int(f.static))
 	}
-	// Writing into a bytes.Buffer does not fail.
-	_ = e.enc.WriteField(f)
+	if i := e.find(f); i >= 0 {
+		return appendHeaderInt(b, 0x80, 7, e.index(i))
+	}
+	name := int(f.static)
+	if i := e.findName(f.name); name == 0 && i >= 0 {
+		name = e.index(i)
+	}
+	size := f.size()
+	insert := size <= e.limit/2 && e.used+size <= e.limit
+	if insert {
+		b = appendHeaderInt(b, 0x40, 6, name)
+	} else {
+		b = appendHeaderInt(b, 0x10, 4, name) // a literal that is never to be indexed
+	}
+	if name == 0 {
+		b = appendHuffman(b, f.name)
+	}
+	b = appendHuffman(b, f.value)
+	if insert {
+		if e.table == nil {
+			e.table = make([]headerField, 0, firstFields)
+		}
+		e.table = append(e.table, *f)
+		e.used += size
+		e.generation++
+	}
+	return b
 }
 
 // appendTimeoutField appends grpc-timeout as a literal that is not added to the

@@ -80,7 +80,7 @@ func TestHeaderEncoderAgainstADecoder(t *testing.T) {
 			}
 			key := blockKey{path: paths[rng.IntN(len(paths))], token: token, requireLeader: rng.IntN(2) == 0}
 			timeout := time.Duration(rng.IntN(2)) * time.Duration(rng.Int64N(int64(time.Hour)))
-			if _, ok := e.blocks[key]; ok {
+			if e.cached(&key) != nil {
 				cached++
 			}
 			got := decodeAll(t, dec, e.append(nil, key, timeout))
@@ -124,8 +124,8 @@ func TestHeaderEncoderForgetsTokens(t *testing.T) {
 				}
 			}
 		}
-		if len(e.blocks) > maxBlocks || len(e.inTable) > maxHeaderTable/32 {
-			t.Errorf("with tokens of %d bytes %d blocks and %d fields are kept", length, len(e.blocks), len(e.inTable))
+		if len(e.blocks) > maxBlocks || len(e.table) > maxHeaderTable/32 {
+			t.Errorf("with tokens of %d bytes %d blocks and %d fields are kept", length, len(e.blocks), len(e.table))
 		}
 	}
 }

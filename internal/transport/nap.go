@@ -28,6 +28,9 @@ func (r *reader) mayNapLocked() bool {
 	}
 	c.napping = len(r.woken) > 0 && !hasty && c.hasty == 0 && len(c.streams) > 0 && c.err == nil && !r.naps.rested
 	r.naps.rested = false
+	if c.napping && c.hurry == nil {
+		c.hurry = make(chan struct{}, 1)
+	}
 	return c.napping
 }
 

@@ -93,7 +93,8 @@ func TestOutcomeOfAPartialWrite(t *testing.T) {
 		calls = append(calls, start(conn, simple))
 		waitFor(t, func() bool { return conn.queued() == i+1 })
 	}
-	conn.wake <- struct{}{}
+	conn.mu.Lock()
+	conn.startWriter()
 	outcomes := ""
 	for _, call := range calls {
 		var e *Error

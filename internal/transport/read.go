@@ -9,10 +9,11 @@ import (
 
 const (
 	// firstBufferSize is the most that one read of the socket returns at first: it is all
-	// that a connection with small answers needs, and most of what an idle one costs.
-	firstBufferSize = 2 << 10
-	// readBufferSize replaces it permanently once a read has filled it. It holds at least
-	// one frame of the maximum size.
+	// that a connection with small answers needs, and much of what an idle one costs.
+	firstBufferSize = 512
+	// nextBufferSize, and then readBufferSize, replaces it permanently once a read has
+	// filled it. The latter holds at least one frame of the maximum size.
+	nextBufferSize = 2 << 10
 	readBufferSize = 32 << 10
 	// bulkBufferSize replaces it permanently once a large message has arrived:
 	// fewer reads, each of more bytes.
@@ -36,6 +37,8 @@ func (f *frameReader) fill() error {
 	switch {
 	case f.bulk && len(f.buf) < bulkBufferSize:
 		f.moveTo(make([]byte, bulkBufferSize))
+	case f.full() && len(f.buf) < nextBufferSize:
+		f.moveTo(make([]byte, nextBufferSize))
 	case f.full() && len(f.buf) < readBufferSize:
 		f.moveTo(make([]byte, readBufferSize))
 	case f.r == f.w || len(f.buf)-f.w < frameHeaderLen+defaultMaxFrameSize:
@@ -109,10 +112,10 @@ type reader struct {
 }
 
 // read is the reader goroutine. It takes the lock once for all the frames of one
-// read.
-func (c *conn) read(in *frameReader) {
+// read, and closes greeted after the first.
+func (c *conn) read(in *frameReader, greeted chan<- struct{}) {
 	r := &reader{c: c, in: in, dec: newHeaderDecoder()}
-	for first := true; ; first = false {
+	for {
 		c.mu.Lock()
 		c.heardLocked()
 		err := r.framesLocked()
@@ -130,8 +133,9 @@ func (c *conn) read(in *frameReader) {
 		if over {
 			return
 		}
-		if first {
-			close(c.greeted)
+		if greeted != nil {
+			close(greeted)
+			greeted = nil
 		}
 		if output {
 			c.mu.Lock()

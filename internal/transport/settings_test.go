@@ -207,8 +207,8 @@ func TestHeaderListSize(t *testing.T) {
 	e := newHeaderEncoder("https", "etcd.test:2379", "agent")
 	for _, req := range []Request{{Path: "/a"}, {Path: "/a/b", RequireLeader: true}, {Path: "/a/b", Token: "token"}} {
 		var sent uint32
-		for _, f := range e.fieldsOf(blockKey{req.Path, req.Token, req.RequireLeader}) {
-			sent += f.Size()
+		for _, f := range e.fieldsOf(nil, &blockKey{req.Path, req.Token, req.RequireLeader}) {
+			sent += f.size()
 		}
 		timeout := uint64(32 + len("grpc-timeout") + maxTimeoutLen)
 		if got := e.listSize(&req); got != uint64(sent)+timeout {

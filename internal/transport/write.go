@@ -16,7 +16,7 @@ const (
 
 // flush starts sending the queued data. It is called with mu held and returns with
 // mu released. It never blocks: the caller that claims the write side writes in
-// place what the socket takes at once, or wakes the writer.
+// place what the socket takes at once, or starts the writer.
 func (c *conn) flush() {
 	if c.writing || c.err != nil || !c.hasOutputLocked() {
 		c.mu.Unlock()
@@ -24,7 +24,7 @@ func (c *conn) flush() {
 	}
 	c.writing = true
 	if c.inPlace == nil {
-		c.wakeWriter()
+		c.startWriter()
 		return
 	}
 	if len(c.streams) > 1 && c.hasty > 0 {
@@ -63,38 +63,23 @@ func (c *conn) writeInPlace() {
 		c.mu.Unlock()
 		return
 	}
-	c.wakeWriter()
+	c.startWriter()
 }
 
-// wakeWriter hands the write side to the writer, which begins with the first time that it
-// is needed. Called with mu held, returns with it released.
-func (c *conn) wakeWriter() {
-	if !c.hasWriter && c.err == nil { // afterwards nothing waits for it
-		c.hasWriter = true
-		c.routines.Go(c.write)
+// startWriter hands the write side to the writer. Called with mu held, returns with it
+// released.
+func (c *conn) startWriter() {
+	if c.err == nil { // afterwards nothing waits for it
+		c.routines.Add(1)
+		go c.writer()
 	}
 	c.mu.Unlock()
-	c.wake <- struct{}{} // has room: only the owner of the write side sends here
 }
 
-// write is the writer: it holds the write side from each wake until nothing is
-// left to send.
-func (c *conn) write() {
-	for {
-		select {
-		case <-c.wake:
-		case <-c.done:
-			return
-		}
-		if !c.writeAll() {
-			return
-		}
-	}
-}
-
-// writeAll writes until nothing is left. It reports false when the connection
-// has failed.
-func (c *conn) writeAll() bool {
+// writeAll is the writer: it holds the write side from its start until nothing is left to
+// send, or the connection has failed.
+func (c *conn) writeAll() {
+	defer c.routines.Done()
 	c.mu.Lock()
 	chunk := c.rest
 	c.rest = nil
@@ -107,7 +92,7 @@ func (c *conn) writeAll() bool {
 					n = len(chunk) // TLS does not report how much was sent
 				}
 				c.writeFailed(len(chunk)-n, err)
-				return false
+				return
 			}
 		}
 		runtime.Gosched() // let other callers queue their requests for the same write
@@ -116,7 +101,7 @@ func (c *conn) writeAll() bool {
 		chunk = c.chunk
 		c.mu.Unlock()
 		if !ok {
-			return true
+			return
 		}
 	}
 }
