@@ -363,7 +363,7 @@ func (c *watchConn) put(ctx context.Context, q *question) {
 		return
 	}
 	c.hub.endBeyond(q.seen, c.conn.Endpoint, h.Revision)
-	q.follows()
+	q.follows() //nolint:contextcheck // a watch that is resumed is reported without a context
 	if h.Revision < c.hub.engine.Seen() {
 		return // the member lags: what it has is no news to a watch that is ahead of it
 	}
@@ -394,7 +394,7 @@ func (c *watchConn) notAnswered(ctx context.Context, q *question, err *call.Erro
 			s.mu.Unlock()
 		}
 	} else if err.Answered {
-		q.follows() // a refusal is an answer too
+		q.follows() //nolint:contextcheck // a refusal is an answer too; and as above
 	}
 	if !err.Silent() || len(q.quiet) == 0 || ctx.Err() != nil {
 		return

@@ -105,6 +105,9 @@ func TestEveryRow(t *testing.T) {
 		case "cache-peek", "lock-linger": // no request: the server may be idle for a whole round
 			needed = append(needed, figP50, figP99)
 		case "clients":
+			if n := got[figClientGoroutines]; n > peer[figClientGoroutines]/2 {
+				t.Errorf("%v goroutines per client, client/v3 %v", n, peer[figClientGoroutines])
+			}
 			needed = []string{figOps, figServerCPU, figClientBytes, figClientGoroutines, figClientConns}
 		case "watch-replay", "watch-fanout", "watch-fanout-tls", "compat-watch":
 			needed = append(needed, figServerCPU)

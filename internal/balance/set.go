@@ -349,7 +349,7 @@ func (s *Set) observe(m *member, lane Lane, began time.Time, r reached) {
 		return
 	}
 	s.observer.Connected(c)
-	s.routines.Add(1) // the dial's goroutine, which this is, counts until then
+	s.routines.Add(1)                  // the dial's goroutine, which this is, counts until then
 	conn, address := r.conn, r.address // the rest of r is not kept
 	conn.AfterEnd(func() {
 		defer s.routines.Done()

@@ -70,7 +70,7 @@ func (c *conn) onTick() {
 // watchTick returns the reason if the connection must end.
 func (c *conn) watchTick() error {
 	c.mu.Lock()
-	if c.err != nil {
+	if c.State() == Closed {
 		c.mu.Unlock()
 		return nil
 	}
