@@ -80,8 +80,8 @@ const (
 	becameStale
 )
 
-// judgeStale says what is to be done about a watch that was interrupted. trouble is why no
-// stream can be had.
+// judgeStale decides what to do about a watch that was interrupted. trouble is why it has
+// no stream.
 func (w *Watcher) judgeStale(trouble *call.Error) (WatchStaleInfo, staleness) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

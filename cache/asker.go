@@ -9,23 +9,23 @@ import (
 	"silly.store/etcd/internal/call"
 )
 
-// asker asks the watch how far it is, while readers wait for a revision that the range has
-// no events of. One question serves all of them. The watch's stream repeats a question that
-// the server drops.
+// asker requests progress of the watch while readers wait for a revision without events in
+// the range. One request serves all of them. The watch's stream repeats a request that the
+// server drops.
 type asker struct {
 	ask    func()
 	paused chan struct{} // capacity 1: a pause has begun, after which run asks again
 
 	mu      sync.Mutex // guards the fields below
-	asked   time.Time  // when the question was sent that has no answer yet; zero: there is none
+	asked   time.Time  // when the unanswered request was sent; zero: none is open
 	late    bool       // somebody has begun to wait since then
-	short   int        // answers in a row that have reached nothing that somebody waits for
+	short   int        // consecutive answers that have reached no waiting reader's revision
 	pausing bool       // until run asks again
 }
 
 func newAsker(ask func()) *asker { return &asker{ask: ask, paused: make(chan struct{}, 1)} }
 
-// askAgain is when a question counts as lost.
+// askAgain is when a request counts as lost.
 const askAgain = 50 * time.Millisecond
 
 // askPauses is before the next question after an answer that was not enough: the member has

@@ -17,23 +17,24 @@ type flight struct {
 	over chan struct{} // closed when the fields below are set
 
 	left     time.Time
-	before   *published // what was published when it left
+	before   *published // the published state when it left
 	revision int64      // of the store; 0: the read has failed
 	term     uint64
-	// now is what was published when the cache was where the flight has found the store. Nil
-	// without an error: the store was reset meanwhile.
+	// now is the state that was published when the cache reached the revision that the
+	// flight has found. Nil without an error: the store was reset meanwhile.
 	now *published
 	err error
 }
 
-// covered reports whether a state is where the flight has found the store, or of another
-// history.
+// covered reports whether a state has reached the revision that the flight has found, or
+// is of another history.
 func (f *flight) covered(p *published) bool {
 	return p.epoch != f.before.epoch || p.revision >= f.revision
 }
 
-// flights are those of a cache. A reader joins the one that has not left yet: one that has
-// left may have passed the store before the reader's call began.
+// flights are the flights of a cache: shared reads of the store's revision. A reader joins
+// the one that has not left yet: one that has left may have read the revision before the
+// reader's call began.
 type flights struct {
 	read   func(*flight)
 	settle func(*flight) bool // is after read, and reports whether the cache is there

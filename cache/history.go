@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// keptStates, keptBytes and keptFor bound what is kept of the past for Exact: states,
+	// keptStates, keptBytes and keptFor bound the past that is kept for Exact: states,
 	// bytes of pairs that have been replaced since, and time.
 	keptStates = 64
 	keptBytes  = 8 << 20

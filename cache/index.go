@@ -3,19 +3,19 @@ package cache
 import "hash/maphash"
 
 // index is the writer's side of the table. When a table is full, the next one is filled a few
-// slots at a time, so that no publication waits for that; the next publication after it is
-// complete has it. Readers of earlier publications go on with the old one, which nobody
-// changes any more.
+// slots at a time, so that no publication waits for that; the first publication after it is
+// complete uses it. Readers of earlier publications go on with the old one, which no longer
+// changes.
 //
 // # Why a reader finds what its publication shows
 //
-//   - A version is in the table before its publication is there. Readers of the one before
-//     find its position above theirs, and take prev.
+//   - A version is in the table before its publication is visible. Readers of the one
+//     before find its position above theirs, and take prev.
 //   - prev is not above the last publication: of several versions of a key in one publication,
 //     the last one takes the prev of those before it.
-//   - prev is cleared when the publication is there, so that old versions don't stay. A reader
-//     that finds none, or one that is above its publication, has been overtaken, and looks
-//     at the publication that is there by then.
+//   - prev is cleared when the publication is visible, so that old versions don't stay. A
+//     reader that finds none, or one that is above its publication, has been overtaken, and
+//     looks at the latest publication.
 //   - A key is never taken out of a table. So a reader that finds none has not missed one.
 type index struct {
 	seed      maphash.Seed

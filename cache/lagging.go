@@ -8,7 +8,7 @@ import (
 // maxLagBytes is how many bytes of replaced pairs a subscription may keep in memory.
 const maxLagBytes = 64 << 20
 
-// place is how far the reader of a subscription is.
+// place is the position of a subscription's reader.
 type place struct {
 	mu   sync.Mutex // guards the fields below
 	seen *published

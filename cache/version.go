@@ -9,12 +9,12 @@ import (
 // version is a key as it is from one publication to the next that changes it. Only prev and
 // decoded change once readers can see it.
 type version struct {
-	kv       etcd.KeyValue // its Version is 0 if there is no such key
+	kv       etcd.KeyValue // its Version is 0 if the key does not exist
 	position uint64        // the publication with which it comes
 
-	// prev is what readers of earlier publications see: noVersion if there was no such key,
-	// and nil once this version's publication is there. Who finds nil looks at a later
-	// publication.
+	// prev is what readers of earlier publications see: noVersion if the key did not exist,
+	// and nil once this version's publication is visible. A reader that finds nil looks at
+	// a later publication.
 	prev    atomic.Pointer[version]
 	decoded atomic.Pointer[decodedList] // of the Typed that have read it
 }

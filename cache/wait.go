@@ -12,7 +12,7 @@ import (
 // waiter is a reader that waits for a revision.
 type waiter struct {
 	revision int64
-	asks     bool // for progress; who does not waits for what happens anyway
+	asks     bool // for progress; other waiters wait for events alone
 	woken    chan struct{}
 	index    int // in the heap; -1: no longer
 }
@@ -101,8 +101,8 @@ func (ws *waiters) popLocked() {
 	}
 }
 
-// reach waits until what is published is enough, for which its revision has to be at least
-// the given one. asks: nothing may happen, so that the server is asked how far the watch is.
+// reach waits until the published state is enough, which takes at least the given revision.
+// asks: there may be no event to wait for, so the server is asked for progress.
 func (ca *Cache) reach(ctx context.Context, enough func(*published) bool, revision int64, asks bool) (*published, error) {
 	for {
 		p := ca.current.Load()

@@ -12,17 +12,16 @@ import (
 )
 
 // A copy of a request that the client has given up can be applied much later: by a member
-// that was stopped with the request in its hands. If that request creates a key that was
-// created by a second copy and deleted meanwhile, the late copy brings it back, and nobody
-// knows of it.
+// that was suspended before it handled the request. If a second copy has created the key
+// and the key was deleted meanwhile, the late copy brings it back, unnoticed.
 //
 // So every request that creates a key compares the mod revision of the session's key, the
 // epoch. After a request of unknown outcome the session's key is put once (the fence): from
 // that answer on no earlier copy can be applied, because a mod revision never comes back.
-// Only then is the request sent again, with the next epoch, and what it finds is final. So
-// neither it nor the fence waits for an answer for long (call.WithCopies). As
-// long as nothing is unknown, the session has no key, and the epoch is 0; requests of that
-// time put with the lease, which etcd refuses once the lease, and with it the key, is gone.
+// Only then is the request sent again, with the next epoch, and its result is final. So
+// neither it nor the fence waits long for an answer (call.WithCopies). As long as no
+// outcome is unknown, the session has no key, and the epoch is 0; such requests put with
+// the lease, which etcd refuses once the lease, and with it the key, is gone.
 
 // pauses spaces requests that fail.
 var pauses = backoff.Backoff{First: 20 * time.Millisecond, Cap: time.Second}

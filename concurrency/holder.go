@@ -11,8 +11,8 @@ import (
 // for a moment, and a watch would cost more than they do.
 const heldUnwatched = 500 * time.Millisecond
 
-// hold makes a member that has read the keys at the revision one that holds; l is lost when
-// its key is deleted. It returns false if it is deleted already.
+// hold turns a member that has read the keys at the revision into a holder; l is lost when
+// its key is deleted. It returns false if the key is deleted already.
 func (m *member) hold(created, revision int64, l *Lock) bool {
 	hs := m.hub.of
 	hs.mu.Lock()

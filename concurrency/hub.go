@@ -12,13 +12,13 @@ import (
 // A hub watches deletions below one prefix, or of one key, for all contenders of this
 // process. So a hand-off is the holder's deletion and one event, without a read.
 //
-// It has no goroutine for those who wait: one of them reads the watch for all. It has one
-// while locks are held for longer than heldUnwatched, whose keys are watched as well.
+// It has no goroutine for waiters: one of them reads the watch for all. It has one while
+// locks are held for longer than heldUnwatched, since it also watches their keys.
 //
 // A deletion counts for a member only if it is later than the revision at which the member
-// has last seen the keys: keys are used again, and the watch may be behind. And a member
-// must have seen every deletion after that revision: it joins before it reads or writes, so
-// that the hub keeps for it what comes meanwhile.
+// has last seen the keys: keys are reused, and the watch may be behind. And a member must
+// see every deletion after that revision: it joins before it reads or writes, so that the
+// hub keeps later deletions for it.
 
 // hubs are the hubs of a coordinator.
 type hubs struct {
@@ -303,8 +303,8 @@ func (hs *hubs) close() {
 	}
 }
 
-// ended ends the waits on a session that has ended. Who reads a watch is not to be woken
-// otherwise than by its end, after which the others read their keys again.
+// ended ends the waits on a session that has ended. Only the end of the watch wakes the
+// waiter that reads it; then the others read their keys again.
 func (hs *hubs) ended(s *Session) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()

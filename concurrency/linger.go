@@ -16,14 +16,14 @@ import (
 //	  |                    |
 //	  +--------------------+--> the key is deleted
 //
-// The key is deleted when nobody has taken it for Linger, and when somebody else has asked for
-// the lock since the key was created: a watch of the name tells. While no member serves that
-// watch, or it has not been read up to its end, nothing lingers. A chain takes no longer than
-// maxChain times Linger, whatever the watch says.
+// The key is deleted when it was not taken for Linger, and when another contender has asked
+// for the lock since the key was created, which a watch of the name shows. While no member
+// serves that watch, or it has unread events, nothing lingers. A chain takes no longer than
+// maxChain times Linger, whatever the watch shows.
 //
-// All holdings of a chain have the same token, so that a write behind the guard of one would
-// pass under the next. A holding whose token or guard was asked for, or that has a
-// transaction of unknown outcome or under way, ends its chain.
+// All holdings of a chain have the same token, so a write guarded by one would pass under
+// the next. A holding whose token or guard was read, or that has a transaction of unknown
+// outcome or in flight, ends its chain.
 
 const (
 	maxChain = 10

@@ -14,8 +14,8 @@ import (
 )
 
 // A queue is all contenders for one name: keys in the order of their create revisions, and
-// of their names where one Txn has created several. The first one holds the lock; rules
-// of each recipe say what else allows it.
+// of their names where one Txn has created several. The first one holds the lock; the
+// rules of each recipe say which others may.
 type queue struct {
 	co   *Coordinator
 	name string // as the user has written it, for errors
@@ -25,8 +25,8 @@ type queue struct {
 	kinds  []string // prefixes of the contenders that may be in its way; nil: they are not read
 	value  []byte
 
-	// A semaphore's: what it asks for, and of how much. Both 0 otherwise: it waits until
-	// nobody is before it.
+	// A semaphore's: its weight and the limit. Both 0 otherwise: it waits until no
+	// contender is before it.
 	weight, limit int64
 
 	linger time.Duration // a mutex's MutexConfig.Linger

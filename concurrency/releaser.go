@@ -9,13 +9,13 @@ import (
 	"silly.store/etcd"
 )
 
-// maxReleasers bounds the releases under way, so that a few that fail do not keep others
-// waiting.
+// maxReleasers bounds concurrent releases; there are several, so that failing ones do
+// not hold up the others.
 const maxReleasers = 16
 
-// releaser makes releases until they are done: whatever has put a key hands it over here
-// when its own context has ended or its attempt has failed. It has goroutines only while
-// there is something to do.
+// releaser retries releases until they are done: the code that has put a key hands it
+// over here when its own context has ended or its attempt has failed. It has goroutines
+// only while releases are pending.
 type releaser struct {
 	co *Coordinator
 

@@ -90,7 +90,8 @@ func (o outset) clear() bool {
 	return sum <= o.budget
 }
 
-// wait returns when the place holds, by what it has read and what the hub has told since.
+// wait returns when the place holds, as shown by the keys that it has read and by the hub
+// since.
 func (p *place) wait(ctx context.Context) error {
 	o, far, err := p.outset()
 	if err != nil || o.clear() {

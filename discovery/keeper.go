@@ -13,12 +13,11 @@ import (
 )
 
 // A put whose outcome is unknown may be applied much later, even after Close has deleted the
-// key. So each compares the epoch of its session and the key's mod revision that was known.
-// After an unknown outcome the epoch is ended before anything else is done, see
-// concurrency.Session.Fence: from then on the old copy is refused, and what the next request
-// finds is final.
+// key. So each put compares the epoch of its session and the last known mod revision of the
+// key. After an unknown outcome the epoch is ended first, see concurrency.Session.Fence:
+// from then on the old copy is refused, and the result of the next request is final.
 
-// keeper is what run knows of the key.
+// keeper is what run knows about the key.
 type keeper struct {
 	session *concurrency.Session // of the last put; nil before the first
 	leases  map[etcd.LeaseID]bool

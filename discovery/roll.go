@@ -6,8 +6,8 @@ import (
 	"silly.store/etcd/concurrency"
 )
 
-// Two registrations of one key tell each other apart by their leases. Those of one
-// Coordinator share a lease, and would put the key in turns for ever. So there is one at a
+// Two registrations of one key recognize each other by their leases. Those of one
+// Coordinator share a lease, and would put the key in turns forever. So there is one at a
 // time, until Close.
 
 // place is a key, and whose lease it is on.

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// roster is the instances that a watch has found, and those that it keeps although their key
-// is gone. It has no clock: callers pass the time.
+// roster has the instances that a watch has found, and those that it keeps although their
+// key is gone. It has no clock: callers pass the time.
 type roster struct {
 	removeDelay time.Duration
 	minKeep     float64

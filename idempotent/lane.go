@@ -11,7 +11,8 @@ import (
 	"silly.store/etcd/internal/call"
 )
 
-// lane makes one write after the other. Who has taken it from the Writer owns it.
+// lane makes one write after the other. The goroutine that has taken it from the Writer
+// owns it.
 type lane struct {
 	key     string
 	session *concurrency.Session

@@ -9,9 +9,9 @@ import (
 	"silly.store/etcd/internal/call"
 )
 
-// markersPerLease bounds how many markers go at once: etcd deletes the keys of a lease in one
-// step, during which it serves nothing else, and with authentication it looks at all of them
-// whenever one is put.
+// markersPerLease bounds how many markers are deleted at once: etcd deletes the keys of a
+// lease in one step, during which it serves nothing else, and with authentication it looks at
+// all of them whenever one is put.
 const markersPerLease = 256
 
 // slack is how much longer than Config.Keep a lease of markers lives, and so for how long it

@@ -40,11 +40,11 @@ type Result struct {
 // pauses spaces copies.
 var pauses = backoff.Backoff{First: 10 * time.Millisecond, Cap: time.Second}
 
-// errMoved means that the write was not applied and never will be, and that nobody has said
-// no: the key is gone, or another has put it. The write may be made again.
+// errMoved means that the write was not applied and never will be, although etcd has not
+// refused it: the key is gone, or another write has put it. The write may be made again.
 var errMoved = errors.New("the writer's key has changed")
 
-// write is one write under way. It is for one goroutine at a time.
+// write is one write in flight. It is for one goroutine at a time.
 type write struct {
 	client *etcd.Client
 	req    *etcd.TxnRequest // the caller's

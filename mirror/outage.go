@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// silentAfter is how long a request waits before that is trouble. The client repeats it by
-	// itself for about a minute, and has no error until then.
+	// silentAfter is how long a request waits before that counts as trouble. The client
+	// repeats it by itself for about a minute, and returns no error until then.
 	silentAfter = time.Second
-	// lookEvery is how often that is looked at.
+	// lookEvery is how often that is checked.
 	lookEvery = 250 * time.Millisecond
 )
 

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// askEvery is how often the source is asked how far it is.
+	// askEvery is how often the mirror asks the source for its revision.
 	askEvery = 50 * time.Millisecond
-	// noteEvery is how often the checkpoint follows a source that changes elsewhere only,
+	// noteEvery is how often the checkpoint follows a source that changes only elsewhere,
 	// so that a compaction does not overtake it.
 	noteEvery = 10 * time.Second
-	// checkEvery is how often a mirror that writes nothing looks whether another one has
-	// begun.
+	// checkEvery is how often a mirror that writes nothing checks whether another one
+	// has started.
 	checkEvery = time.Second
 )
 

@@ -20,8 +20,8 @@ import (
 // it, on the condition that it has the mod revision that was read. Such a revision never
 // comes back, so a late copy of an older request has no effect.
 //
-// Consumers follow c, i and t, which lie beside each other, and read a value when they
-// have claimed the item.
+// Consumers follow c, i and t, which are adjacent, and read a value when they have
+// claimed the item.
 const (
 	claimed = "c/"
 	ready   = "i/"

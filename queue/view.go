@@ -16,14 +16,13 @@ import (
 	"silly.store/etcd/internal/follow"
 )
 
-// A view is what this process knows of the items: a copy of the state keys and claims, kept
-// in step by a follower. Calls of Take wait in it, and each free item is given to one of
-// them. An item is
+// A view is what this process knows about the items: a copy of the state keys and claims,
+// kept in step by a follower. Calls of Take wait in it, and each free item is given to one
+// of them. An item is
 //
 //   - claimed, while there is a claim's key;
-//   - tried, from when it is given to a call until its state or its claim changes. The one
-//     that it was given to claims it, or finds that somebody else was faster, and either
-//     shows as a change;
+//   - tried, from when it is given to a call until its state or its claim changes. The
+//     call claims it, or finds that another process was faster; either shows as a change;
 //   - delayed, until its time has come;
 //   - else free.
 type view struct {

@@ -10,8 +10,8 @@ import (
 )
 
 // No member can reach a majority. Members open the streams of watches for a moment and end
-// them again, for want of a leader; but since when the watches are not served stays as it
-// is, and the client reports it once. When the members find each other, the watches go on.
+// them again, because they have no leader. Since stays what it was, and the client reports
+// it once. When the members find each other, the watches go on.
 func TestWatchStaleWithoutQuorum(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.StartCluster(t, etcdtest.ClusterConfig{PeerProxies: true})

@@ -243,8 +243,8 @@ func entered(t testing.TB, name string, n int) (cos []*concurrency.Coordinator, 
 	return cos, rounds
 }
 
-// Rounds are separate: who enters while a round goes on waits for another n, and who leaves
-// waits for its own round only. One that dies counts as leaving.
+// Rounds are separate: a participant that enters during a round waits for another n, and
+// one that leaves waits only for its own round. One that dies counts as leaving.
 func TestDoubleBarrierRounds(t *testing.T) {
 	t.Parallel()
 	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)

@@ -294,8 +294,8 @@ func TestServerStopped(t *testing.T) {
 	noKeys(t, c, "m")
 }
 
-// Close ends waiting calls also while the server is stopped: who reads the watch for all, and
-// who waits for that one.
+// Close ends waiting calls even while the server is stopped: the one that reads the watch for
+// all, and those that wait for it.
 func TestCloseWhileServerStopped(t *testing.T) {
 	t.Parallel()
 	s, c := testbed.Private(t)

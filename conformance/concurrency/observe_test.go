@@ -158,7 +158,7 @@ func TestObserveCompaction(t *testing.T) {
 	}()
 }
 
-// A watch that moves to another stream is not trusted blindly: who waits reads the keys again.
+// A watch that moves to another stream is not trusted blindly: waiters read the keys again.
 func TestResumedWatch(t *testing.T) {
 	t.Parallel()
 	s, direct := testbed.Private(t)

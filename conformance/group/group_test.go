@@ -20,8 +20,8 @@ import (
 // settle is short, since no test has processes that start slowly.
 const settle = 20 * time.Millisecond
 
-// Members share the partitions by weight; who leaves gives its own to the others at once, and
-// nothing is left in etcd when all have left.
+// Members share the partitions by weight; a member that leaves hands its own to the others at
+// once, and nothing is left in etcd when all have left.
 func TestJoinAndLeave(t *testing.T) {
 	t.Parallel()
 	c, o, name := testbed.Connect(t, etcd.Config{}), newOwners(), testbed.OwnName(t)

@@ -54,8 +54,8 @@ func TestOddPrefixes(t *testing.T) {
 	}
 }
 
-// Whether two ranges of one cluster overlap is a matter of whole keys: views of it may name
-// alike what is apart, and differently what is one.
+// Whether two ranges of one cluster overlap depends on whole keys: views may give distinct
+// keys one name, and one key two names.
 func TestLoopsOfViews(t *testing.T) {
 	t.Parallel()
 	s := between(t)

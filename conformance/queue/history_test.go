@@ -12,7 +12,7 @@ import (
 	"silly.store/etcd/queue"
 )
 
-// model is what is known of the items of a queue: how often each was given to a worker.
+// model is the expected state of a queue's items: how often each was given to a worker.
 type model struct {
 	attempts map[string]int // of the items that are free
 	dead     map[string]bool
@@ -22,8 +22,8 @@ type model struct {
 
 const modelAttempts = 3
 
-// Two processes do whatever they please, one after the other. What is taken is free in the
-// model, with as many attempts; at the end everything is where the model says.
+// Two processes make random steps, one after the other. Each taken item is free in the
+// model, with the right number of attempts; at the end every item is where the model says.
 func TestRandomHistories(t *testing.T) {
 	t.Parallel()
 	for run := range 6 {

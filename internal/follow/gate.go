@@ -11,9 +11,11 @@ import (
 )
 
 const (
-	// resyncsAtOnce is how many followers of a client read their ranges again at a time.
+	// resyncsAtOnce is how many followers of a client may read their ranges again at a
+	// time.
 	resyncsAtOnce = 2
-	// crowdSpread is over how long followers spread that have lost history together.
+	// crowdSpread is the time over which followers that lost history together spread
+	// their reads.
 	crowdSpread = time.Second
 	// slotTime is how long a follower may keep others waiting. A read that takes longer
 	// goes on, but no longer counts.

@@ -48,7 +48,8 @@ func effectsOf(t *truth) map[string][]int {
 	return by
 }
 
-// additions: what was added is acknowledged or there, and what was not added never is.
+// additions: an added item is acknowledged or still there, and one that was not added
+// never appears.
 func additions(r *history.Run, t *truth, effects map[string][]int, f *Finding) {
 	left := make(map[string]bool)
 	for _, e := range t.under(history.Queues, t.last) {
@@ -68,7 +69,8 @@ func additions(r *history.Run, t *truth, effects map[string][]int, f *Finding) {
 	}
 }
 
-// acks: what was reported of an acknowledgement is so, and the claim lived that made it.
+// acks: the reported result of an acknowledgement is true, and the claim that made it
+// was alive.
 func acks(r *history.Run, t *truth, f *Finding) {
 	for i := range r.Claimed {
 		c := &r.Claimed[i]
