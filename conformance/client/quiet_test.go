@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +59,35 @@ func TestSilentMemberCostsReadsLittle(t *testing.T) {
 	t.Logf("the slowest read took %v; %d hedges", worst, c.Stats().Hedges)
 	if worst > raceFactor*600*time.Millisecond {
 		t.Errorf("the slowest read took %v", worst)
+	}
+}
+
+// With HedgeReads, many more reads than there is a budget for meet a member that has fallen
+// silent. Those that are not hedged early become late, and are answered elsewhere then.
+func TestHedgeReadsBeyondTheirBudget(t *testing.T) {
+	t.Parallel()
+	p := startProxied(t)
+	victim := p.aFollower(t)
+	c := connect(t, etcd.Config{Endpoints: p.endpoints(victim), Coalesce: etcd.CoalesceOff, HedgeReads: 50 * time.Millisecond})
+	read := func() error { _, err := c.Get(within(t, 8*time.Second), etcd.GetRequest{Key: "quiet"}); return err }
+	p.useAll(t, func() { _ = read() })
+	p.proxies[victim].Set(etcdtest.BothWays, etcdtest.Fault{Stall: true})
+	var calls sync.WaitGroup
+	var failed atomic.Int32
+	for range 900 {
+		calls.Go(func() {
+			if err := read(); err != nil && failed.Add(1) == 1 {
+				t.Error(err)
+			}
+		})
+	}
+	calls.Wait()
+	t.Logf("%d hedges", c.Stats().Hedges)
+	if n := failed.Load(); n > 0 {
+		t.Errorf("%d of 900 reads failed", n)
+	}
+	if n := c.Stats().Hedges; n < 100 {
+		t.Errorf("%d hedges: the member was not silent, or the budget not used", n)
 	}
 }
 
