@@ -3,7 +3,7 @@ package etcd
 import "silly.store/etcd/internal/coalesce"
 
 // Coalesce says which concurrent calls of a client may share requests. Only calls
-// that name a single key do, and Gets only of the current revision.
+// that name a single key do, and serializable Gets only of the current revision.
 //
 // Calls share a request when as many requests are in flight as the servers answer without
 // delay: further calls wait until one of those is answered and travel together, as one
@@ -39,10 +39,12 @@ func (c Coalesce) String() string { return choiceName("Coalesce", coalesceNames,
 // getOperation is the operation by which a Get shares requests; nil: it shares none.
 func getOperation(w *rangeRequest) *coalesce.Operation {
 	switch {
-	case w.RangeEnd != "" || w.Revision != 0:
+	case w.RangeEnd != "" || w.Revision != 0 && w.Serializable:
 		return nil
 	case w.Serializable:
 		return coalesce.GetLocal
+	case w.Revision != 0:
+		return coalesce.GetAt
 	}
 	return coalesce.Get
 }
@@ -70,5 +72,6 @@ func (c *Client) newCoalescer(config *Config) *coalesce.Coalescer {
 		Contexts:  config.Hooks.Call != nil || config.Hooks.Attempt != nil,
 		Writes:    config.Coalesce == CoalesceAll,
 		MaxAnswer: config.MaxResponseBytes,
+		Txns:      config.Coalesce != CoalesceOff && !config.authenticates(),
 	})
 }

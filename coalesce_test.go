@@ -25,7 +25,8 @@ func TestWhichCallsShare(t *testing.T) {
 		{rangeRequest{Key: "k"}, coalesce.Get},
 		{rangeRequest{Key: "k", Serializable: true}, coalesce.GetLocal},
 		{rangeRequest{Key: "k", RangeEnd: "l"}, nil},
-		{rangeRequest{Key: "k", Revision: 7}, nil},
+		{rangeRequest{Key: "k", Revision: 7}, coalesce.GetAt},
+		{rangeRequest{Key: "k", Revision: 7, Serializable: true}, nil},
 	} {
 		if op := getOperation(&test.req); op != test.want {
 			t.Errorf("%+v: %v", test.req, op)

@@ -38,6 +38,13 @@ func (c *Config) credentials() (source func(context.Context) (call.Credentials, 
 	}, false
 }
 
+// authenticates reports whether the servers may know the client by a name, and so give it
+// permissions.
+func (c *Config) authenticates() bool {
+	return c.Username != "" || c.Credentials != nil || c.TLSFiles.Cert != "" ||
+		c.TLS != nil && (len(c.TLS.Certificates) > 0 || c.TLS.GetClientCertificate != nil)
+}
+
 // hidden stands for a secret that is set.
 const hidden = "(hidden)"
 

@@ -144,7 +144,7 @@ func (c *Client) txn(ctx context.Context, req TxnRequest) (*TxnResponse, error) 
 		err = errors.New("Serializable is set, but the transaction writes")
 	}
 	wire.enter(&c.space)
-	if err := c.request(ctx, method, nil, &wire, err, resp); err != nil {
+	if err := c.shareTxn(ctx, method, &wire, err, resp); err != nil {
 		return nil, err
 	}
 	resp.leave(&c.space)

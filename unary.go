@@ -77,6 +77,7 @@ type sharedResponse interface {
 func (r *GetResponse) setHeader(h ResponseHeader)    { r.Header = h }
 func (r *PutResponse) setHeader(h ResponseHeader)    { r.Header = h }
 func (r *DeleteResponse) setHeader(h ResponseHeader) { r.Header = h }
+func (r *TxnResponse) setHeader(h ResponseHeader)    { r.Header = h }
 
 // doShared is do for a call that may share a request with others of op; nil: it is
 // sent as it is.
@@ -97,6 +98,24 @@ func (c *Client) share(ctx context.Context, op *coalesce.Operation, m *rpc.Metho
 	w := c.coalescer.Begin(ctx, c.space.prefix, key)
 	w.Message = req.appendWire(w.Message)
 	answer, err := c.coalescer.Do(ctx, op, w)
+	if err != nil {
+		return public(err)
+	}
+	return decodeShared(m, answer, resp)
+}
+
+// shareTxn is request for a Txn, which shares a request where its context says that it may.
+func (c *Client) shareTxn(ctx context.Context, m *rpc.Method, req *txnRequest, reqErr error, resp *TxnResponse) error {
+	if ctx == nil || reqErr != nil || m != rpc.Txn || !c.coalescer.Shares(coalesce.Txn) {
+		return c.request(ctx, m, nil, req, reqErr, resp)
+	}
+	footprint := coalesce.FootprintOf(ctx)
+	if footprint == nil || c.coalescer.MayOverflow(true) || !c.engine.SharesRetries(ctx, m) {
+		return c.request(ctx, m, nil, req, reqErr, resp)
+	}
+	w := c.coalescer.BeginTxn(ctx, c.space.prefix, footprint)
+	w.Message = req.appendWire(w.Message)
+	answer, err := c.coalescer.Do(ctx, coalesce.Txn, w)
 	if err != nil {
 		return public(err)
 	}

@@ -140,7 +140,7 @@ func (b *batch) abandon(ctx context.Context) error {
 		case b.conflict, errors.Is(b.err, errAlone):
 			return fmt.Errorf("stm: waiting for the commit: %w", context.Cause(ctx))
 		case b.err != nil:
-			return errors.Join(b.err, context.Cause(ctx))
+			return fmt.Errorf("stm: waiting for the commit: %w: %w", context.Cause(ctx), b.err)
 		}
 		return nil
 	}

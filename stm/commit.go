@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/coalesce"
 )
 
 // attempt runs f and commits what it has written. When that has to be done again, newer
@@ -88,6 +89,9 @@ func (tx *Tx) commit(ctx context.Context) (newer *snapshot, err error) {
 	}
 	if tx.writer != nil {
 		return tx.commitOnce(ctx, req)
+	}
+	if tx.crowd != nil && !tx.hasTurn && len(tx.prefixes) == 0 { // others wait for the turn
+		ctx = coalesce.WithFootprint(ctx, &coalesce.Footprint{Reads: tx.keys, Writes: tx.order})
 	}
 	resp, err := tx.client.Txn(etcd.WithRetryWrites(ctx, etcd.SafeOnly), req)
 	if err != nil {

@@ -36,8 +36,9 @@
 // conflict. Transactions that only read do not commit. One that reads and puts two keys of 9
 // bytes takes three requests, together of 145 bytes with values of 10, and with a Writer 360.
 //
-// Transactions of one client that change the same keys at the same time take turns and share
-// a commit; see [Config.Alone] for what watches see of that. Those of different clients make
+// Under load the reads and commits of one client's transactions share requests. Transactions
+// that change the same keys at the same time take turns, and have one commit; see
+// [Config.Alone] for what watches see of that. Those of different clients make
 // each other run again, and pause from the third conflict on. Where every process changes one
 // key all the time, a lock or package sequence does better.
 //

@@ -24,8 +24,15 @@ type Config struct {
 	// Alone applies the transaction in its own Txn. Without it, transactions of one
 	// client that change the same keys at the same time are applied together, one after
 	// the other, in one Txn: watches see only the last value of a key, and the key's
-	// version grows by one. A transaction with Attempts or a Writer is always alone, and so
-	// are ranges, deletions, and leases.
+	// version grows by one. Ranges, deletions and leases are left out of that.
+	//
+	// Transactions over different keys share a Txn while the servers are busy, unless they
+	// read ranges, the client is etcd.CoalesceOff or limits the size of responses, or it
+	// authenticates itself: etcd before 3.5.28 and 3.6.9 does not check the permissions of
+	// transactions inside one. Each succeeds or conflicts by itself, and those that succeed
+	// have one revision, so that watches see them together.
+	//
+	// A transaction with Attempts or a Writer is always alone.
 	Alone bool
 	// Writer makes the commits exactly once: when the answer to one is lost, Run finds out
 	// whether it was applied, and goes on accordingly. Run's client must be the Writer's,

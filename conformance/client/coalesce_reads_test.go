@@ -160,7 +160,7 @@ func TestCoalescedReadsApart(t *testing.T) {
 		var others []<-chan error
 		for _, req := range []etcd.GetRequest{
 			{Key: key, Serializable: true}, {Key: key, Prefix: true}, {Key: key, FromKey: true, Limit: 1},
-			{Key: key, RangeEnd: key + "z"}, {Key: key, Revision: 1},
+			{Key: key, RangeEnd: key + "z"}, {Key: key, Revision: 1, Serializable: true},
 		} {
 			before := w.told.count()
 			others = append(others, async((&getter{req: req}).call(t, w.Client)))

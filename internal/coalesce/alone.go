@@ -46,7 +46,7 @@ func (q *queue) sendUncounted(ctx context.Context, w *Waiter) (Answer, *call.Err
 func (q *queue) sendRefused(ctx context.Context, w *Waiter) (Answer, *call.Error) {
 	reply, err := q.send(ctx, w)
 	q.mu.Lock()
-	if err != nil && err.RefusesShared() {
+	if err != nil && err.RefusesShared() && !(w.old && lacksRevision(err)) {
 		q.excluded.add(w.key)
 	}
 	if w.batch != nil { // otherwise it was ejected, and order never counted it

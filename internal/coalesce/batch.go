@@ -16,9 +16,11 @@ type batch struct {
 	parts   []part
 	index   map[uint64]int // the parts of reads by the hash of their keys
 	size    int            // bytes of the parts' requests
+	claims  claims         // of transactions
 	limits  Limits
-	left    int // number of waiters that gave up; guarded by queue.mu
-	era     int // stalls.era when it was sent
+	old     bool // a part reads a given revision
+	left    int  // number of waiters that gave up; guarded by queue.mu
+	era     int  // stalls.era when it was sent
 
 	ctx      context.Context // lasts as long as the most patient call
 	cancel   context.CancelFunc
@@ -39,8 +41,9 @@ func newBatch(op *Operation, limits Limits, former *batch) *batch {
 	if former != nil {
 		clear(former.parts) // the answers
 		clear(former.index)
-		b.waiters, b.parts, b.index = former.waiters[:0], former.parts[:0], former.index
-		former.parts, former.index = nil, nil
+		clear(former.claims)
+		b.waiters, b.parts, b.index, b.claims = former.waiters[:0], former.parts[:0], former.index, former.claims
+		former.parts, former.index, former.claims = nil, nil, nil
 	}
 	return b
 }
@@ -61,6 +64,10 @@ func (b *batch) add(w *Waiter) bool {
 		b.parts = append(b.parts, part{first: len(b.waiters), waiters: 1})
 		b.size += len(w.Message)
 	}
+	if b.op.txns {
+		b.claim(w)
+	}
+	b.old = b.old || w.old
 	w.batch = b
 	b.waiters = append(b.waiters, w)
 	return true
@@ -76,7 +83,7 @@ func (b *batch) refill(writes []*Waiter) {
 
 // same finds the part whose request is identical to w's. Writes never share a part.
 func (b *batch) same(w *Waiter) (int, bool) {
-	if b.op.writes {
+	if b.op.writes || b.op.txns {
 		return 0, false
 	}
 	i, ok := b.index[w.key]

@@ -20,6 +20,8 @@ type Config struct {
 	Batched func(calls int)
 	// Reads and Writes select which calls share requests.
 	Reads, Writes bool
+	// Txns selects transactions whose footprints are known.
+	Txns bool
 	// Contexts: shared requests carry the contexts of their calls.
 	Contexts bool
 	// MaxAnswer is Config.MaxResponseBytes; 0 means no limit.
@@ -33,6 +35,10 @@ type Operation struct {
 	field  int         // number of the operation in RequestOp and of its answer in ResponseOp
 	// writes: two calls for one key do not share a request, and keep their order.
 	writes bool
+	// txns: two calls share a request when their footprints allow it.
+	txns bool
+	// old: the servers may no longer have what is read.
+	old    bool
 	queues int // which queues of a Coalescer are the operation's
 }
 
@@ -42,6 +48,9 @@ var (
 	GetLocal = &Operation{Single: rpc.GetLocal, shared: rpc.GetSharedLocal, field: 1, queues: 1}
 	Put      = &Operation{Single: rpc.Put, shared: rpc.PutShared, field: 2, writes: true, queues: 2}
 	Delete   = &Operation{Single: rpc.Delete, shared: rpc.DeleteShared, field: 3, writes: true, queues: 3}
+	// GetAt is a Get of some revision. It shares requests with Get.
+	GetAt = &Operation{Single: rpc.Get, shared: rpc.GetShared, field: 1, old: true, queues: Get.queues}
+	Txn   = &Operation{Single: rpc.Txn, shared: rpc.TxnShared, field: 4, txns: true, queues: 4}
 )
 
 // Coalescer holds the queues in which calls wait for one another. Calls with a
@@ -63,7 +72,7 @@ type Coalescer struct {
 }
 
 // operations is how many there are.
-const operations = 4
+const operations = 5
 
 // New makes a Coalescer, which has no goroutine until calls wait.
 func New(config Config) *Coalescer {
@@ -131,7 +140,10 @@ func (c *Coalescer) Waiting() (n int) {
 
 // Shares reports whether calls of the operation share requests.
 func (c *Coalescer) Shares(op *Operation) bool {
-	if op.writes {
+	switch {
+	case op.txns:
+		return c.config.Txns
+	case op.writes:
 		return c.config.Writes
 	}
 	return c.config.Reads
@@ -143,6 +155,7 @@ func (c *Coalescer) MayOverflow(prevKV bool) bool { return prevKV && c.config.Ma
 
 // Do sends the call w, alone or together with others, and takes w back.
 func (c *Coalescer) Do(ctx context.Context, op *Operation, w *Waiter) (Answer, *call.Error) {
+	w.old = op.old
 	if w.deadline.IsZero() {
 		return c.patientQueue(op).call(ctx, w)
 	}

@@ -41,15 +41,16 @@ func TestBatched(t *testing.T) {
 
 // TestWhatShares: each kind of call has its own queues, if it shares at all.
 func TestWhatShares(t *testing.T) {
-	ops := []*Operation{Get, GetLocal, Put, Delete}
+	ops := []*Operation{Get, GetLocal, Put, Delete, Txn}
 	for _, test := range []struct {
 		config Config
 		shares []*Operation
 	}{
 		{Config{}, nil},
 		{Config{Reads: true}, ops[:2]},
-		{Config{Writes: true}, ops[2:]},
-		{Config{Reads: true, Writes: true}, ops},
+		{Config{Writes: true}, ops[2:4]},
+		{Config{Txns: true}, ops[4:]},
+		{Config{Reads: true, Writes: true, Txns: true}, ops},
 	} {
 		c := New(test.config)
 		for _, op := range ops {

@@ -39,6 +39,12 @@
 //     which shows which one was at fault. Its key stays out of batches for ten seconds. A
 //     history reset is not a refusal: it is the answer for all of them. Writes that are
 //     sent again still count as in flight.
+//   - A transaction of transactions (footprint.go) is applied as if each were alone, because
+//     etcd evaluates all compares before it applies anything and none of them writes what
+//     another compares, reads or writes. Flat, with the compares of all in one list, one
+//     conflict would be that of all.
+//   - A read of a given revision may be refused for its revision, which a compaction removes.
+//     Then such reads go alone for a while (queue.refusedOld), and the others share on.
 //   - A learner accepts no transactions, so serializable reads that it refuses together
 //     are sent alone.
 //   - Writes of one key are counted while in flight (queue.writing). A second one waits for

@@ -90,6 +90,11 @@ func (r *refusals) accepted(parts int) {
 	}
 }
 
+// lacksRevision reports whether a server has refused the revision of a read.
+func lacksRevision(err *call.Error) bool {
+	return errors.Is(err, call.ErrCompacted) || errors.Is(err, call.ErrFutureRevision)
+}
+
 // pausing reports whether calls go alone for now.
 func (r *refusals) pausing() bool {
 	if r.until.IsZero() {

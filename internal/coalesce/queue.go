@@ -31,7 +31,10 @@ type queue struct {
 	limits   limits
 	excluded excluded
 	refused  refusals
-	closed   bool
+	// refusedOld is refused for reads of given revisions, which a compaction makes fail: the
+	// others go on sharing.
+	refusedOld refusals
+	closed     bool
 	// trouble is the error of the last request; nil if it was answered.
 	trouble *call.Error
 }
@@ -97,7 +100,8 @@ func (q *queue) enter(w *Waiter) entry {
 
 // soloLocked reports whether w must not share a request.
 func (q *queue) soloLocked(w *Waiter) bool {
-	return q.closed || q.refused.pausing() || q.limits.heavy() || q.limits.tooLarge(w.Message) || q.excluded.has(w.key)
+	return q.closed || q.refused.pausing() || q.limits.heavy() || q.limits.tooLarge(w.Message) || q.excluded.has(w.key) ||
+		w.old && q.refusedOld.pausing()
 }
 
 // keepsOrderLocked reports whether w is a write that must not overtake others.

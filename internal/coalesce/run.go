@@ -110,15 +110,20 @@ func (q *queue) takeLocked(former *batch) *batch {
 	return b
 }
 
-// fillLocked moves calls from the queue into b until b is full. It passes over writes
-// whose keys have another write in flight. Afterwards these are the first calls of
-// the queue, and behind is their number.
+// fillLocked moves calls from the queue into b until b is full. It passes over
+// transactions that depend on one of b, and over writes whose keys have another write in
+// flight. Afterwards the latter are the first calls of the queue, and behind is
+// their number.
 func (q *queue) fillLocked(b *batch) (behind int) {
 	kept := q.waiting[:0]
 	for i, w := range q.waiting {
 		if q.order.busy(w.key) {
 			kept = append(kept, w)
 			behind++
+			continue
+		}
+		if b.claims.clash(&w.touches) {
+			kept = append(kept, w)
 			continue
 		}
 		if !b.add(w) {
@@ -155,6 +160,11 @@ func (q *queue) noteLocked(b *batch, took time.Duration, err *call.Error) {
 			q.weighLocked(b.waiters[p.first].key, len(p.answer))
 		}
 		q.refused.accepted(len(b.parts))
+		if b.old {
+			q.refusedOld.accepted(len(b.parts))
+		}
+	case len(b.parts) > 1 && b.old && lacksRevision(err):
+		q.refusedOld.note(err)
 	case len(b.parts) > 1 && err.RefusesShared():
 		if !q.limits.refused(b, err) {
 			q.refused.note(err)

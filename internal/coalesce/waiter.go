@@ -18,6 +18,8 @@ type Waiter struct {
 
 	ctx      context.Context // of the call, with Config.Contexts
 	key      uint64          // the hash of its key
+	old      bool            // it reads a given revision
+	touches  touches         // of a transaction
 	deadline time.Time
 
 	// solo: it must not share. batch is the batch that took it out of the queue,
@@ -83,11 +85,16 @@ func (w *Waiter) answer() (Answer, *call.Error) {
 // Begin returns a waiter for a call for the given key, which comes in two parts. The
 // caller fills its Message and passes it to Do.
 func (c *Coalescer) Begin(ctx context.Context, space, key string) *Waiter {
+	w := c.begin(ctx)
+	w.key = c.hash(space, key)
+	return w
+}
+
+func (c *Coalescer) begin(ctx context.Context) *Waiter {
 	w, _ := c.waiters.Get().(*Waiter)
 	if w == nil {
 		w = &Waiter{done: make(chan struct{}, 1)}
 	}
-	w.key = c.hash(space, key)
 	if c.config.Contexts {
 		w.ctx = ctx
 	}
@@ -115,6 +122,7 @@ func (c *Coalescer) release(w *Waiter) {
 	if cap(msg) > maxPooledMessage {
 		msg = nil
 	}
-	*w = Waiter{Message: msg, done: w.done}
+	t := touches{w.touches.reads[:0], w.touches.writes[:0]}
+	*w = Waiter{Message: msg, touches: t, done: w.done}
 	c.waiters.Put(w)
 }

@@ -25,6 +25,7 @@ var (
 	GetShared      = &Method{Op: "Get", Path: Txn.Path, Class: Read, Linearizable: true, Shared: true, Smaller: smallerGet}
 	GetSharedLocal = &Method{Op: "Get", Path: Txn.Path, Class: Read, Local: true, Shared: true, Smaller: smallerGet}
 	PutShared      = &Method{Op: "Put", Path: Txn.Path, Class: Write, Linearizable: true, Shared: true, Smaller: smallerWrite}
+	TxnShared      = &Method{Op: "Txn", Path: Txn.Path, Class: Write, Linearizable: true, Shared: true, Smaller: smallerTxn}
 	DeleteShared   = &Method{Op: "Delete", Path: Txn.Path, Class: Write, Linearizable: true, Shared: true, Smaller: smallerWrite}
 
 	// WatchNow reads the revision after which a watch from now starts, and checks

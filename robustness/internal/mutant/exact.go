@@ -47,6 +47,13 @@ var exactMutants = []Mutant{
 		Scenario: "exact-cuts", Time: 8 * time.Second, Invariant: "S1",
 	},
 	{
+		Name: "commits-depend", Fault: "transactions share a commit although one writes what another has read",
+		File: "internal/coalesce/run.go",
+		Old:  "		if b.claims.clash(&w.touches) {\n",
+		New:  "		if false {\n",
+		Test: "TestSharedCommitsDepend", Tests: "stm",
+	},
+	{
 		Name: "batch-unread", Fault: "a commit that transactions share does not compare what they have read",
 		File:     "stm/batch.go",
 		Old:      "		req.If = append(req.If, etcd.CompareModRevision(key, etcd.Equal, b.known.keys[key].ModRevision))\n",
