@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -67,7 +68,12 @@ func onTime(t testing.TB, l *etcd.Lease) {
 	fired := make(chan time.Time, 1)
 	expected := l.Deadline()
 	time.AfterFunc(time.Until(expected), func() { fired <- time.Now() })
-	<-l.Done()
+	select {
+	case <-l.Done():
+	case <-time.After(testbed.Patience):
+		t.Errorf("lease %s is not lost", l.ID)
+		return
+	}
 	late := time.Since(l.Deadline()) // when the client gives the lease up
 	busy := max((<-fired).Sub(expected), 0)
 	if late < 0 || late-busy > 500*time.Millisecond {

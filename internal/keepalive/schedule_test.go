@@ -84,7 +84,9 @@ func TestKeepAliveSpreadsOut(t *testing.T) {
 				most = max(most, at[r.At])
 			}
 		})
-		if most > 300 {
+		// Of 45 renewals one in sixteen went a tick earlier: the most frequent number of ticks is that of
+		// 241 leases, and 330 are more than six standard deviations from that.
+		if most > 330 {
 			t.Errorf("%d of 1,000 renewals at one moment", most)
 		}
 	})
