@@ -76,18 +76,8 @@ func TestCounterExact(t *testing.T) {
 	proxy := etcdtest.StartProxy(t, s.Endpoints()[0])
 	c := connect(t, etcd.Config{Retry: 200, RetrySleep: 5 * time.Millisecond}, proxy.Endpoint())
 	w := testbed.Writer(t, c)
-	stop := make(chan struct{})
-	var cutter, all sync.WaitGroup
-	cutter.Go(func() {
-		for pause := 10 * time.Millisecond; ; pause = pause * 9 / 8 {
-			select {
-			case <-time.After(pause):
-				proxy.Reset()
-			case <-stop:
-				return
-			}
-		}
-	})
+	endCuts := testbed.Cuts(proxy, 10*time.Millisecond)
+	var all sync.WaitGroup
 	counters := []*sequence.Counter{sequence.NewCounter(w, "n"), sequence.NewCounter(w, "n")}
 	for i := range callers {
 		all.Go(func() {
@@ -99,8 +89,7 @@ func TestCounterExact(t *testing.T) {
 		})
 	}
 	all.Wait()
-	close(stop)
-	cutter.Wait()
+	endCuts()
 	if sum, err := counters[0].Add(t.Context(), 0); err != nil || sum != 3*callers*each {
 		t.Errorf("%d, %v, want %d", sum, err, 3*callers*each)
 	}

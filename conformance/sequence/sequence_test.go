@@ -126,21 +126,9 @@ func TestUniqueUnderFaults(t *testing.T) {
 			})
 		}
 	}
-	done := make(chan struct{})
-	var cutter sync.WaitGroup
-	cutter.Go(func() {
-		for pause := 10 * time.Millisecond; ; pause = pause * 9 / 8 {
-			select {
-			case <-time.After(pause):
-				proxy.Reset()
-			case <-done:
-				return
-			}
-		}
-	})
+	endCuts := testbed.Cuts(proxy, 10*time.Millisecond)
 	all.Wait()
-	close(done)
-	cutter.Wait()
+	endCuts()
 	if len(seen) != clients*callers*each {
 		t.Errorf("%d numbers", len(seen))
 	}

@@ -123,19 +123,10 @@ func TestTransfers(t *testing.T) {
 			}
 		})
 	}
+	endCuts := testbed.Cuts(proxy, 20*time.Millisecond)
 	stop := make(chan struct{})
-	var faults sync.WaitGroup
-	faults.Go(func() {
-		for pause := 20 * time.Millisecond; ; pause = pause * 9 / 8 {
-			select {
-			case <-time.After(pause):
-				proxy.Reset()
-			case <-stop:
-				return
-			}
-		}
-	})
-	faults.Go(func() {
+	var sums sync.WaitGroup
+	sums.Go(func() {
 		for ended := false; !ended; {
 			if sum := sumOf(t, c); sum != accounts*100 {
 				t.Errorf("the accounts hold %d", sum)
@@ -149,7 +140,8 @@ func TestTransfers(t *testing.T) {
 	})
 	clients.Wait()
 	close(stop)
-	faults.Wait()
+	sums.Wait()
+	endCuts()
 	if sum := sumOf(t, direct); sum != accounts*100 {
 		t.Errorf("at the end the accounts hold %d", sum)
 	}

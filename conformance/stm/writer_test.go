@@ -2,7 +2,6 @@ package stm
 
 import (
 	"errors"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,18 +20,7 @@ func TestExactlyOnce(t *testing.T) {
 	c, _ := connect(t, etcd.Config{Retry: 200, RetrySleep: 5 * time.Millisecond}, proxy.Endpoint())
 	direct, _ := connect(t, etcd.Config{}, s.Endpoints()...)
 	w := testbed.Writer(t, c)
-	stop := make(chan struct{})
-	var cutter sync.WaitGroup
-	cutter.Go(func() {
-		for pause := 10 * time.Millisecond; ; pause = pause * 9 / 8 {
-			select {
-			case <-time.After(pause):
-				proxy.Reset()
-			case <-stop:
-				return
-			}
-		}
-	})
+	endCuts := testbed.Cuts(proxy, 10*time.Millisecond)
 	heated(callers, each, func() {
 		if _, err := stm.Run(t.Context(), nil, stm.Config{Writer: w}, func(tx *stm.Tx) error {
 			return errors.Join(increment(tx, "n"), tx.Put(etcd.PutRequest{Key: "puts"}))
@@ -40,8 +28,7 @@ func TestExactlyOnce(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	close(stop)
-	cutter.Wait()
+	endCuts()
 	if n, v := number(t, direct, "n"), version(t, direct, "puts"); n != callers*each || v != callers*each {
 		t.Errorf("%d and %d, want %d", n, v, callers*each)
 	}
