@@ -1,11 +1,13 @@
 package etcd_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -100,6 +102,22 @@ func TestLayout(t *testing.T) {
 			if matches(rule.never, dep) {
 				t.Errorf("%s depends on %s, which the layout forbids", rule.packages, dep)
 			}
+		}
+	}
+}
+
+// TestLayoutIsDocumented: the table of CONTRIBUTING.md has every package of this module.
+func TestLayoutIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\|( `[^`]+`,?)+ \\|")
+	rows := strings.Join(row.FindAllString(string(text), -1), "")
+	for _, name := range goList(t, "{{.ImportPath}}", "./...") {
+		folder := cmp.Or(strings.TrimPrefix(strings.TrimPrefix(name, module), "/"), ".")
+		if !strings.Contains(rows, "`"+folder+"`") {
+			t.Errorf("the table has no row for %s", folder)
 		}
 	}
 }
