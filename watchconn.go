@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,7 +40,7 @@ type watchConn struct {
 	// known is the progressTrust in the member. Only ask writes it.
 	known atomic.Uint32
 
-	streams map[*watchStream]struct{} // guarded by hub.mu
+	streams []*watchStream // guarded by hub.mu
 
 	// mu guards the fields below. It is taken last, with any lock of a watch held. A
 	// goroutine is started while over is false: then the receiver of some stream
@@ -59,7 +58,7 @@ type watchConn struct {
 
 func newWatchConn(h *watchHub, conn balance.Picked) *watchConn {
 	c := &watchConn{
-		hub: h, conn: conn, streams: make(map[*watchStream]struct{}), tick: time.Now().Add(watchQuiet),
+		hub: h, conn: conn, tick: time.Now().Add(watchQuiet),
 	}
 	c.later = alarm.Of(&h.routines, c.look)
 	return c
@@ -86,7 +85,7 @@ func (h *watchHub) joinLocked(s *watchStream) {
 			c.suspect(watchAgain)
 		}
 	}
-	c.streams[s] = struct{}{}
+	c.streams = append(c.streams, s)
 	s.conn = c
 	if c.conn.Removed() { // while the stream was opened
 		c.suspect(0)
@@ -95,7 +94,7 @@ func (h *watchHub) joinLocked(s *watchStream) {
 
 func (h *watchHub) leaveLocked(s *watchStream) {
 	c := s.conn
-	delete(c.streams, s)
+	c.streams = slices.DeleteFunc(c.streams, func(other *watchStream) bool { return other == s })
 	if len(c.streams) == 0 {
 		h.conns = slices.DeleteFunc(h.conns, func(other *watchConn) bool { return other == c })
 		c.end()
@@ -182,7 +181,7 @@ func (c *watchConn) restLocked() {
 func (c *watchConn) all() []*watchStream {
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
-	return slices.Collect(maps.Keys(c.streams))
+	return slices.Clone(c.streams)
 }
 
 // endAll ends every stream; the watches go elsewhere.

@@ -20,9 +20,9 @@ import (
 type headerEncoder struct {
 	scheme, authority, userAgent string
 
-	limit      uint32        // the dynamic table's size
-	used       uint32        // of that
-	table      []headerField // the dynamic table, the oldest field first
+	limit      uint32   // the dynamic table's size
+	used       uint32   // of that
+	table      []Header // the dynamic table, the oldest field first
 	generation int
 	blocks     []headerBlock // the ones that are used often move to the front
 	// pendingUpdate: the next block says that the table has been emptied, and its size.
@@ -32,15 +32,13 @@ type headerEncoder struct {
 // headerField is a field of a request. static is the index in HPACK's static table of its
 // name, 0 if it is not there; whole: and of its value.
 type headerField struct {
-	name, value string
-	static      uint8
-	whole       bool
+	Header
+	static uint8
+	whole  bool
 }
 
 // size is that of RFC 7541 section 4.1.
-func (f *headerField) size() uint32 { return uint32(len(f.name) + len(f.value) + 32) }
-
-func (f *headerField) is(g *headerField) bool { return f.name == g.name && f.value == g.value }
+func (f *headerField) size() uint32 { return uint32(len(f.Name) + len(f.Value) + 32) }
 
 // blockKey is everything that a cached header block depends on.
 type blockKey struct {
@@ -199,17 +197,12 @@ func (e *headerEncoder) newBytes(fields []headerField) uint32 {
 
 // find returns where f is in the table, -1 if it is not.
 func (e *headerEncoder) find(f *headerField) int {
-	for i := range e.table {
-		if e.table[i].is(f) {
-			return i
-		}
-	}
-	return -1
+	return slices.Index(e.table, f.Header)
 }
 
 // findName returns where a field of that name is in the table, -1 if there is none.
 func (e *headerEncoder) findName(name string) int {
-	return slices.IndexFunc(e.table, func(f headerField) bool { return f.name == name })
+	return slices.IndexFunc(e.table, func(h Header) bool { return h.Name == name })
 }
 
 // index is the index, for HPACK, of the table's field at i: the newest field is the first
@@ -220,25 +213,25 @@ func (e *headerEncoder) index(i int) int { return staticFields + len(e.table) - 
 const staticFields = 61
 
 func (e *headerEncoder) fieldsOf(f []headerField, key *blockKey) []headerField {
-	scheme := headerField{name: ":scheme", value: e.scheme, static: 6, whole: true}
+	scheme := headerField{Header: Header{":scheme", e.scheme}, static: 6, whole: true}
 	if e.scheme == "https" {
 		scheme.static = 7
 	}
 	f = append(f,
-		headerField{name: ":method", value: "POST", static: 3, whole: true},
+		headerField{Header: Header{":method", "POST"}, static: 3, whole: true},
 		scheme,
-		headerField{name: ":path", value: key.path, static: 4},
-		headerField{name: ":authority", value: e.authority, static: 1},
-		headerField{name: "content-type", value: "application/grpc", static: 31},
-		headerField{name: "te", value: "trailers"},
-		headerField{name: "user-agent", value: e.userAgent, static: 58},
-		headerField{name: "client-api-version", value: clientAPIVersion},
+		headerField{Header: Header{":path", key.path}, static: 4},
+		headerField{Header: Header{":authority", e.authority}, static: 1},
+		headerField{Header: Header{"content-type", "application/grpc"}, static: 31},
+		headerField{Header: Header{"te", "trailers"}},
+		headerField{Header: Header{"user-agent", e.userAgent}, static: 58},
+		headerField{Header: Header{"client-api-version", clientAPIVersion}},
 	)
 	if key.requireLeader {
-		f = append(f, headerField{name: "hasleader", value: "true"})
+		f = append(f, headerField{Header: Header{"hasleader", "true"}})
 	}
 	if key.token != "" {
-		f = append(f, headerField{name: "token", value: key.token})
+		f = append(f, headerField{Header: Header{"token", key.token}})
 	}
 	return f
 }
@@ -253,7 +246,7 @@ func (e *headerEncoder) appendField(b []byte, f *headerField) []byte {
 		return appendHeaderInt(b, 0x80, 7, e.index(i))
 	}
 	name := int(f.static)
-	if i := e.findName(f.name); name == 0 && i >= 0 {
+	if i := e.findName(f.Name); name == 0 && i >= 0 {
 		name = e.index(i)
 	}
 	size := f.size()
@@ -264,14 +257,14 @@ func (e *headerEncoder) appendField(b []byte, f *headerField) []byte {
 		b = appendHeaderInt(b, 0x10, 4, name) // a literal that is never to be indexed
 	}
 	if name == 0 {
-		b = appendHuffman(b, f.name)
+		b = appendHuffman(b, f.Name)
 	}
-	b = appendHuffman(b, f.value)
+	b = appendHuffman(b, f.Value)
 	if insert {
 		if e.table == nil {
-			e.table = make([]headerField, 0, firstFields)
+			e.table = make([]Header, 0, firstFields)
 		}
-		e.table = append(e.table, *f)
+		e.table = append(e.table, f.Header)
 		e.used += size
 		e.generation++
 	}
