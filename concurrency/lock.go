@@ -304,8 +304,8 @@ func (l *Lock) ended(err *error) {
 // Coordinator goes on until the key is deleted or the lease has ended; another call of
 // Unlock waits for that.
 //
-// Errors: ErrLockLost when the lock was lost before Unlock: the last part of the work was
-// not protected. ErrNotHeld when it was unlocked before. Any other error means only that
+// Errors: ErrLockLost when the lock was lost before Unlock, or may have been, because the server
+// has ended its lease meanwhile: the last part of the work was not protected. ErrNotHeld when it was unlocked before. Any other error means only that
 // the release goes on without this call.
 //
 // etcd: KV/Txn (since 3.0)
@@ -375,8 +375,8 @@ func (l *Lock) unlock(ctx context.Context, job *release) error {
 }
 
 func (l *Lock) releaseOnce(ctx context.Context) (bool, error) {
-	deleted, done, err := l.p.release(ctx)
-	if done && !deleted {
+	held, done, err := l.p.release(ctx)
+	if done && !held {
 		err = fmt.Errorf("%w: its key is gone", ErrLockLost)
 		l.p.q.co.counters.locksLost.Add(1)
 		l.mu.Lock()

@@ -177,10 +177,11 @@ func (p *place) drop(err error) {
 }
 
 // release makes an attempt to delete the key. done: it is gone, and the slot is free, or it
-// goes with the lease. deleted: a request of ours has deleted it.
-func (p *place) release(ctx context.Context) (deleted, done bool, err error) {
-	if p.s.Err() != nil && p.lease != 0 {
-		return true, true, nil
+// goes with the lease. held: it was there until the release, as far as can be known. A lease
+// that the server has ended may have taken it before, which the session learns later.
+func (p *place) release(ctx context.Context) (held, done bool, err error) {
+	if ended := p.s.Err(); ended != nil && p.lease != 0 {
+		return !errors.Is(ended, etcd.ErrLeaseExpired), true, nil
 	}
 	if p.created == 0 {
 		if err := p.find(ctx); err != nil || p.created == 0 {

@@ -94,17 +94,22 @@ func bothOf(f *Finding, a, b string) string {
 // overlap reports whether two holdings do, the second having begun later.
 func overlap(a, b holding) bool { return a.to == 0 || b.Granted < a.to }
 
-// excusable reports whether a holder could not know in time that it had lost its lock: it was
-// paused when the other one was granted, and learned of it when it ran again. to is the end
-// of its holding.
+// excusable reports whether a holder could not know in time that it had lost its lock: when the
+// other one was granted, its process was suspended or a former leader had revoked its lease, and
+// it learned of that soon after the fault. to is the end of its holding.
 func excusable(r *history.Run, granted, to int64) bool {
 	for _, x := range r.Faults {
-		woken := x.To + int64(told)
-		if x.Overlaps && x.From <= granted && granted <= woken && to != 0 && to <= woken {
+		if x.Overlaps && covers(x, granted, to) {
 			return true
 		}
 	}
 	return false
+}
+
+// covers reports whether both moments are during a fault or soon after it.
+func covers(x history.Fault, from, to int64) bool {
+	over := x.To + int64(told)
+	return x.From <= from && from <= over && to != 0 && to <= over
 }
 
 // exclusion is L2.

@@ -170,7 +170,7 @@ func TestBadLocks(t *testing.T) {
 			s := &r.Leaders[0].States
 			*s = slices.Insert(*s, 2, (*s)[1])
 		}},
-		{"the last state is not observed", "L7", "the last that", func(r *history.Run) { r.Leaders[0].States = r.Leaders[0].States[:4] }},
+		{"the last state is not observed", "L7", "the last state that", func(r *history.Run) { r.Leaders[0].States = r.Leaders[0].States[:4] }},
 		{"a proclamation comes back", "L7", "was put to", func(r *history.Run) {
 			r.Truth[9] = history.Event{Revision: 11, Key: "lock/e/a", Value: "one", Created: 8, Version: 3}
 		}},
@@ -242,13 +242,17 @@ func TestBrokenByTheOther(t *testing.T) {
 func TestLateWhileSuspended(t *testing.T) {
 	r := goodLocks()
 	r.Locks[2].Refused = 400 * ms
-	r.Faults = []history.Fault{{Name: "suspended", Overlaps: true, From: 30 * ms, To: 390 * ms}}
+	r.Faults = []history.Fault{{Name: "suspended", Suspends: true, From: 30 * ms, To: 390 * ms}}
 	if f := verdicts(r)["L6"]; f.Count != 0 {
 		t.Errorf("a suspended process: %+v", f.Violations)
 	}
 	r.Locks[2].Refused = 4000 * ms
 	if verdicts(r)["L6"].Count == 0 {
 		t.Error("long after it went on: nothing")
+	}
+	r.Locks[2].Refused, r.Faults[0].Suspends, r.Faults[0].Overlaps = 400*ms, false, true
+	if verdicts(r)["L6"].Count == 0 {
+		t.Error("a member was suspended, and the client was late: nothing")
 	}
 }
 

@@ -64,7 +64,7 @@ func TestBadQueue(t *testing.T) {
 		}},
 		{"an item was not added, and is there", "Q1", "was not added", func(r *history.Run) { r.Added[1].Fate = history.NotApplied }},
 		{"acknowledged twice", "Q1", "2 times", func(r *history.Run) { r.Truth = append(r.Truth, again) }},
-		{"acknowledged, and reported as lost", "Q1", "told that it was not", func(r *history.Run) { r.Claimed[1].Fate = history.NotApplied }},
+		{"acknowledged, and reported as lost", "Q1", "got an error that says it was not", func(r *history.Run) { r.Claimed[1].Fate = history.NotApplied }},
 		{"reported as acknowledged", "Q1", "is there 0 times", func(r *history.Run) { r.Claimed[0].Fate = history.Done }},
 		{"acknowledged by a claim that was lost", "Q1", "which was lost", func(r *history.Run) { r.Claimed[0].Effect, r.Claimed[1].Effect = "e2", "e1" }},
 		{"two claims at once", "Q1", "was given to process 6", func(r *history.Run) { r.Claimed[0].Gone = 28 * ms }},

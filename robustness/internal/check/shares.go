@@ -167,7 +167,8 @@ func liveness(r *history.Run, _ *truth, f *Finding) {
 // inTime checks the deadline of a call; 0 if it had none. A process that is suspended cannot
 // keep it.
 func inTime(r *history.Run, f *Finding, l *history.Lock, began, ended, deadline int64, what string) {
-	if deadline == 0 || excusable(r, deadline, ended) {
+	suspended := func(x history.Fault) bool { return x.Suspends && covers(x, deadline, ended) }
+	if deadline == 0 || slices.ContainsFunc(r.Faults, suspended) {
 		return
 	}
 	if late := time.Duration(ended - deadline); late > lateness && late > lateness+excused(r, deadline-int64(backlog), ended) {

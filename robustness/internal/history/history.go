@@ -257,6 +257,8 @@ type Fault struct {
 	Harmless bool `json:",omitempty"`
 	// Overlaps: a holder cannot know that it has lost its lock, so that two may hold it.
 	Overlaps bool `json:",omitempty"`
+	// Suspends: it suspends a process of the client, which keeps no deadline meanwhile.
+	Suspends bool `json:",omitempty"`
 	From, To int64
 }
 

@@ -15,8 +15,8 @@ type cycle struct {
 	name string
 	// oneMember: each fault hits a single member.
 	oneMember bool
-	// harmless and overlaps are those of history.Fault.
-	harmless, overlaps bool
+	// harmless, overlaps and suspends are those of history.Fault.
+	harmless, overlaps, suspends bool
 	// gap is the time between two faults, hold the duration of each; both vary by
 	// up to a quarter.
 	gap, hold time.Duration
@@ -43,7 +43,7 @@ func (w *world) cycles(c cycle) error {
 		if len(c.holds) > 0 {
 			hold = c.holds[n%len(c.holds)]
 		}
-		end := w.rec.Fault(history.Fault{Name: c.name, OneMember: c.oneMember, Harmless: c.harmless, Overlaps: c.overlaps})
+		end := w.rec.Fault(history.Fault{Name: c.name, OneMember: c.oneMember, Harmless: c.harmless, Overlaps: c.overlaps, Suspends: c.suspends})
 		heal, err := c.inject(w, n)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)

@@ -85,7 +85,7 @@ var lockScenarios = []Scenario{
 	{
 		Number: 50, Name: "lock-former-leader", About: "the leader is suspended for longer than leases live, and goes on as a former leader that believes them expired; locks and elections",
 		Judged: lockJudged, Time: 40 * time.Second, Least: history.Amount{Faults: 3, Grants: 300}, LeasesMayEnd: true,
-		run: underLocks(locking{linger: true, wants: every, long: time.Second}, cycle{name: "leader suspended", oneMember: true, gap: 3 * time.Second, hold: lockTTL + 2*time.Second, inject: hang(leads)}),
+		run: underLocks(locking{linger: true, wants: every, long: time.Second}, cycle{name: "leader suspended", oneMember: true, overlaps: true, gap: 3 * time.Second, hold: lockTTL + 2*time.Second, inject: hang(leads)}),
 	},
 }
 

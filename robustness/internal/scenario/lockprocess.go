@@ -197,7 +197,7 @@ func paused(w *world) error {
 		return err
 	}
 	return w.cycles(cycle{
-		name: "process suspended", overlaps: true, gap: 4 * time.Second, hold: lockTTL + 3*time.Second,
+		name: "process suspended", overlaps: true, suspends: true, gap: 4 * time.Second, hold: lockTTL + 3*time.Second,
 		inject: func(*world, int) (func() error, error) {
 			return func() error { return p.Signal(goOn) }, p.Signal(suspend)
 		},
