@@ -126,9 +126,9 @@ func (id LeaseID) check() error {
 // When ID is 0 the client chooses it, so it can repeat a Grant whose answer was lost
 // without leaving a second lease behind.
 //
-// Errors: ErrInvalidRequest, ErrLeaseExists (only for an ID of yours) and those of
-// every call (see [Error]). The lease may have been made, and then lives for its TTL,
-// if [MaybeApplied] says so.
+// Errors: ErrInvalidRequest, ErrLeaseExists (only for your own ID) and those of every
+// call (see [Error]). The lease may have been made, and then lives for its TTL, if
+// [MaybeApplied] says so.
 //
 // etcd: Lease/LeaseGrant (since 3.0)
 func (c *Client) Grant(ctx context.Context, req GrantRequest) (*Lease, error) {

@@ -99,7 +99,7 @@ func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 	return reaches(ctx, out, conn, second, third)
 }
 
-// server is one instance of the service. It has gRPC's health service, for want of another.
+// server is one instance of the service. For this example it serves gRPC's health service.
 type server struct {
 	name, addr string
 	grpc       *grpc.Server
