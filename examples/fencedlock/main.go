@@ -96,7 +96,7 @@ func count(ctx context.Context, out io.Writer, c *etcd.Client, l *concurrency.Lo
 		return context.Cause(ctx)
 	}
 	// A process that was suspended does not know yet that its lock is gone, and its
-	// context may not have ended yet either. etcd refuses this write then.
+	// context may not have ended yet either. Then etcd refuses this write.
 	_, err = l.Txn(ctx, etcd.TxnRequest{
 		Then: []etcd.Op{etcd.PutRequest{Key: counter, Value: []byte(strconv.Itoa(n + 1))}},
 	})

@@ -1,5 +1,5 @@
-// Grpcservice has a gRPC client find the servers of a service through etcd, and balance over
-// them while one comes and another one goes.
+// Grpcservice lets a gRPC client find the servers of a service through etcd, and balance
+// over them while one starts and another stops.
 //
 //	go run ./examples/grpcservice
 package main
@@ -91,7 +91,8 @@ func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 		return err
 	}
 
-	// A server that stops leaves the service first, and then answers what is under way.
+	// A server that stops leaves the service first, and then answers the calls in
+	// flight.
 	if err := first.reg.Close(ctx); err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func (s *server) stop() {
 	<-s.served
 }
 
-// reaches calls the service until the servers have answered, and nobody else does.
+// reaches calls the service until exactly these servers answer.
 func reaches(ctx context.Context, out io.Writer, conn *grpc.ClientConn, servers ...*server) error {
 	names := make(map[string]string)
 	for _, s := range servers {

@@ -88,7 +88,7 @@ func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 	return count(ctx, out, done)
 }
 
-// addJobs adds the jobs. Should the program be started again in between, none is added twice.
+// addJobs adds the jobs. If the program is restarted in between, none is added twice.
 func addJobs(ctx context.Context, c *etcd.Client, name string) error {
 	co, err := concurrency.New(c, concurrency.Config{})
 	if err != nil {
@@ -191,7 +191,7 @@ func worker(ctx context.Context, out io.Writer, name string) error {
 	return nil
 }
 
-// do does a job. That it is done is written together with the item's removal, or not at all.
+// do does a job. The result is written together with the item's removal, or not at all.
 func do(cl *queue.Claim, out io.Writer, name, prefix string) error {
 	fmt.Fprintf(out, "%s begins %s, attempt %d\n", name, cl.Item.ID, cl.Attempt)
 	select {

@@ -39,8 +39,8 @@ func main() {
 
 // run connects and takes the tour.
 func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
-	// New checks its configuration and connects to nothing yet; Ready waits
-	// for a server that answers, or says what is wrong with each.
+	// New checks its configuration and makes no connection yet; Ready waits for a
+	// server that answers, or says what is wrong with each.
 	c, err := etcd.New(etcd.Config{Endpoints: e.Endpoints})
 	if err != nil {
 		return err

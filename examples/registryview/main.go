@@ -1,5 +1,5 @@
 // Registryview follows the instances of services, which register themselves with leases, and
-// prints who comes and who goes.
+// prints which instances come and go.
 //
 //	go run ./examples/registryview
 package main

@@ -1,6 +1,6 @@
 // Singleton runs a job on exactly one of all instances of this program. Start it twice, and
-// kill the one that works: the other one takes over within five seconds. After Ctrl-C it
-// takes over at once.
+// kill the one that works: the other takes over within five seconds. After Ctrl-C it takes
+// over at once.
 //
 //	ETCD_ENDPOINTS=127.0.0.1:2379 go run ./examples/singleton
 package main
@@ -69,8 +69,8 @@ func instance(ctx context.Context, out io.Writer, e *example.Etcd, name string) 
 	defer observing.Wait()
 	observing.Go(func() { observe(ctx, out, election, name) })
 
-	// Run campaigns again after each loss. It waits for work to return before it gives the
-	// leadership to the next one, so work must respect its context.
+	// Run campaigns again after each loss. It waits for work to return before it hands
+	// over the leadership, so work must respect its context.
 	err = election.Run(ctx, func(ctx context.Context, ld *concurrency.Leadership) error {
 		return work(ctx, out, ld, name)
 	})
@@ -80,7 +80,7 @@ func instance(ctx context.Context, out io.Writer, e *example.Etcd, name string) 
 	return err
 }
 
-// observe says who works, until ctx ends.
+// observe prints the working instance, until ctx ends.
 func observe(ctx context.Context, out io.Writer, election *concurrency.Election, name string) {
 	for st, err := range election.Observe(ctx) {
 		switch {

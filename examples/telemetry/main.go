@@ -1,6 +1,6 @@
-// Telemetry shows what a web service tells of its use of etcd: the trace of a request, which
-// goes from the handler into the calls of the client and their attempts, and metrics for
-// Prometheus. The spans are printed, where a real program sends them to a collector.
+// Telemetry shows how a web service reports its use of etcd: the trace of a request, from
+// the handler through the calls of the client to their attempts, and metrics for Prometheus.
+// The spans are printed, where a real program sends them to a collector.
 //
 //	go run ./examples/telemetry
 package main
@@ -68,8 +68,8 @@ func observed(endpoints []string, traces trace.TracerProvider, registry *prometh
 	return c, nil
 }
 
-// run serves a page that reads and counts in etcd, asks for it once, and shows what that
-// has left in the trace and in the metrics.
+// run serves a page that reads and counts in etcd, requests it once, and shows the
+// resulting trace and metrics.
 func run(ctx context.Context, out io.Writer, e *example.Etcd) (err error) {
 	traces := sdktrace.NewTracerProvider(sdktrace.WithSyncer(&printer{out}))
 	registry := prometheus.NewRegistry()
@@ -118,7 +118,7 @@ func run(ctx context.Context, out io.Writer, e *example.Etcd) (err error) {
 	return nil
 }
 
-// page answers with a color, and counts that it was asked.
+// page answers with a color, and counts its requests.
 func page(ctx context.Context, w io.Writer, c *etcd.Client) error {
 	color, err := c.Get(ctx, etcd.GetRequest{Key: "color"})
 	if err != nil {
@@ -131,7 +131,7 @@ func page(ctx context.Context, w io.Writer, c *etcd.Client) error {
 	return err
 }
 
-// get asks for a page.
+// get requests a page.
 func get(ctx context.Context, url string) (body string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

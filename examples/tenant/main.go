@@ -67,7 +67,7 @@ func run(ctx context.Context, out io.Writer, e *example.Etcd) error {
 	return err
 }
 
-// serve works for one tenant. Nothing in it knows of the others.
+// serve works for one tenant. It knows nothing about the others.
 func serve(ctx context.Context, tenant *etcd.Client, name string) (err error) {
 	co, err := concurrency.New(tenant, concurrency.Config{})
 	if err != nil {

@@ -12,12 +12,12 @@ import (
 	"silly.store/etcd"
 )
 
-// counter counts exactly, also when answers are lost.
+// counter counts exactly, even when answers are lost.
 //
 // An increment whose answer is lost has an unknown outcome: etcd.MaybeApplied is true of
-// its error. That the counter has changed since does not say whose increment changed it.
-// So each increment has a mark: a key that no other increment uses, put by the same Txn.
-// A Txn is applied as a whole, so where the mark exists the increment was applied.
+// its error. A changed counter does not show whose increment changed it. So each
+// increment has a mark: a key that no other increment uses, put by the same Txn. A Txn
+// is applied as a whole, so where the mark exists the increment was applied.
 type counter struct {
 	c   *etcd.Client
 	key string
