@@ -28,8 +28,8 @@ type Config struct {
 	//
 	// Transactions over different keys share a Txn while the servers are busy, unless they
 	// read ranges, the client is etcd.CoalesceOff or limits the size of responses, or it
-	// authenticates itself: etcd before 3.5.28 and 3.6.9 does not check the permissions of
-	// transactions inside one. Each succeeds or conflicts by itself, and those that succeed
+	// authenticates itself: etcd without the fix of GHSA-rfx7-8w68-q57q does not check the
+	// permissions of transactions inside one. Each succeeds or conflicts by itself, and those that succeed
 	// have one revision, so that watches see them together.
 	//
 	// A transaction with Attempts or a Writer is always alone.

@@ -202,8 +202,8 @@ func TestSharedCommitsRefused(t *testing.T) {
 }
 
 // TestUnsharedCommits: transactions share no commit where one is alone by its Config, where
-// the client shares no request at all, and where it has a name: etcd before 3.5.28 and 3.6.9
-// does not check permissions inside a transaction of transactions.
+// the client shares no request at all, and where it has a name: older etcd does not check
+// permissions inside a transaction of transactions (GHSA-rfx7-8w68-q57q).
 func TestUnsharedCommits(t *testing.T) {
 	t.Parallel()
 	s := etcdtest.Start(t)
