@@ -68,12 +68,14 @@ test: lint ## Everything: linters, all tests of all modules with -race, robustne
 	go list -race -test -deps -export $(PACKAGES) > /dev/null || true; \
 	echo "== tests of every module, with -race; those of the client, which mostly wait, beside the others"; \
 	go_test -race -parallel 4 $(CLIENT) & \
-	go_test -race $$(go list $(PACKAGES) | grep -v -e /conformance/codec -e '/$(CLIENT:./%=%)$$' -e '/bench$$'); \
+	go_test -race $$(go list $(PACKAGES) | grep -v -e /conformance/codec -e '/$(CLIENT:./%=%)$$' -e '/bench$$' -e '/robustness$$'); \
 	go_test -race -short $(CODEC_TAGS) $(CODEC); \
 	go_test $(CODEC_TAGS) $(CODEC); \
 	wait; \
 	echo "== the bench, whose processes take seconds to start with -race"; \
 	go_test ./bench/...; \
+	echo "== the soak, which judges deadlines, by itself"; \
+	go_test -race ./robustness; \
 	echo "== inside a namespace, the quick set"; \
 	ETCDTEST_NAMESPACE=t/ go_test -race -count=1 -run '$(QUICK_INSIDE)' ./conformance/client ./conformance/stm ./conformance/sequence; \
 	echo "== the root alone, without the workspace"; \
