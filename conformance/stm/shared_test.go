@@ -68,6 +68,8 @@ func waiting(t *testing.T, s *etcdtest.Server, n int, f func(tx *stm.Tx, at stri
 func (w *waited) wait(t *testing.T, s *etcdtest.Server, f func(tx *stm.Tx, at string, i int) error, meanwhile func(at string)) bool {
 	t.Helper()
 	h := &commits{open: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(h.open) })
+	defer release() // the client waits for its hooks when it is closed
 	c := testbed.Connect(t, etcd.Config{Endpoints: s.Endpoints(), Hooks: etcd.Hooks{Attempt: h.attempt}})
 	var all sync.WaitGroup
 	for i := range inFlight {
@@ -89,7 +91,7 @@ func (w *waited) wait(t *testing.T, s *etcdtest.Server, f func(tx *stm.Tx, at st
 	testbed.Eventually(t, "commits wait", func() bool { return wait() || h.passed() })
 	meanwhile(w.at)
 	together := wait()
-	close(h.open)
+	release()
 	all.Wait()
 	w.shared = h.shared
 	return together
@@ -222,6 +224,8 @@ func TestUnsharedCommits(t *testing.T) {
 			const n = inFlight + 8
 			var sent atomic.Int64
 			open := make(chan struct{})
+			release := sync.OnceFunc(func() { close(open) })
+			defer release()
 			test.client.Endpoints = s.Endpoints()
 			test.client.Hooks.Attempt = func(_ context.Context, a etcd.AttemptInfo) func(etcd.AttemptResult) {
 				if a.Op == "Txn" {
@@ -242,7 +246,7 @@ func TestUnsharedCommits(t *testing.T) {
 				})
 			}
 			testbed.Eventually(t, "each commit is sent alone", func() bool { return sent.Load() == n })
-			close(open)
+			release()
 			all.Wait()
 		})
 	}
