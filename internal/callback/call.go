@@ -11,7 +11,7 @@ import (
 // Report is called for each panic. It may be nil.
 type Report func(*Error)
 
-// Recover, which must be deferred, ends a panic and stores it in *err, unless err is nil.
+// Recover ends a panic and stores it in *err, unless err is nil. It must be deferred.
 func (r Report) Recover(name string, err *error) {
 	value := recover()
 	if value == nil {

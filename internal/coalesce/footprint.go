@@ -69,7 +69,9 @@ func (b *batch) claim(w *Waiter) {
 		b.claims = make(claims)
 	}
 	for _, key := range w.touches.reads {
-		b.claims[key] = b.claims[key]
+		if _, touched := b.claims[key]; !touched {
+			b.claims[key] = false
+		}
 	}
 	for _, key := range w.touches.writes {
 		b.claims[key] = true

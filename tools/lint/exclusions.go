@@ -120,7 +120,7 @@ var exclusions = exclusionList{
 	},
 	{
 		checks:  "contextcheck",
-		message: "fly->obtain->ask`",
+		message: "runFlight->obtain->ask`",
 		reason:  "all waiting calls share the attempt to obtain a token",
 	},
 }
