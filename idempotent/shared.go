@@ -229,7 +229,7 @@ func (s *shared) leave(ctx context.Context, p *part, first bool) error {
 	return nil
 }
 
-// leftError is that of a caller who has left a shared write under way.
+// leftError is the error of a caller that has left a shared write under way.
 type leftError struct{ cause error }
 
 func (e *leftError) Error() string { return e.cause.Error() + "; the write may have been applied" }
@@ -251,7 +251,7 @@ func (s *shared) resultOf(p *part) *Result {
 	return &own
 }
 
-// outcome is what became of the shared write, for a caller who has left it.
+// outcome is what became of the shared write, for a caller that has left it.
 func (s *shared) outcome(ctx context.Context) (*Result, error) {
 	select {
 	case <-s.done:

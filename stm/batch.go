@@ -15,7 +15,7 @@ import (
 type batch struct {
 	crowd *crowd
 
-	// The fields below change while the batch is open, by who has the turn, under crowd.mu.
+	// The holder of the turn changes the fields below while the batch is open, under crowd.mu.
 
 	known   *snapshot // etcd's state
 	reads   []string  // the keys of it that were read
@@ -147,7 +147,7 @@ func (b *batch) abandon(ctx context.Context) error {
 	return &leftError{context.Cause(ctx)}
 }
 
-// leftError is that of a caller who has left a batch under way.
+// leftError is the error of a caller that has left a batch under way.
 type leftError struct{ cause error }
 
 func (e *leftError) Error() string {

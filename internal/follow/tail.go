@@ -175,7 +175,7 @@ func (f *Follower) changes(events []etcd.Event) []Change {
 	return changes
 }
 
-// changesBlind are the events of one revision to who has the state elsewhere.
+// changesBlind are the events of one revision, for a user that keeps the state elsewhere.
 func (f *Follower) changesBlind(changes []Change, events []etcd.Event) []Change {
 	for i := range events {
 		kv := &events[i].KV

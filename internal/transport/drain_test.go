@@ -17,8 +17,8 @@ func TestDrain(t *testing.T) {
 		}
 		_, err := conn.Call(context.Background(), simple)
 		want{code: Unavailable, outcome: NotSent, cause: ErrDraining}.check(t, err)
-		p.reply(id, "done all the same")
-		if got := pending.wait(t); got.err != nil || string(got.reply) != "done all the same" {
+		p.reply(id, "done nevertheless")
+		if got := pending.wait(t); got.err != nil || string(got.reply) != "done nevertheless" {
 			t.Errorf("the open call gets %q, %v", got.reply, got.err)
 		}
 		want{code: Unavailable, cause: ErrDraining}.check(t, ended(t, conn))

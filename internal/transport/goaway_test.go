@@ -26,8 +26,8 @@ func TestGoAwayInMidCall(t *testing.T) {
 		_, err = conn.Open(context.Background(), simple)
 		want{code: Unavailable, outcome: NotSent, cause: ErrDraining}.check(t, err)
 
-		p.reply(firstID, "done all the same")
-		if got := first.wait(t); got.err != nil || string(got.reply) != "done all the same" {
+		p.reply(firstID, "done nevertheless")
+		if got := first.wait(t); got.err != nil || string(got.reply) != "done nevertheless" {
 			t.Errorf("stream below the last id: %q, %v", got.reply, got.err)
 		}
 		want{code: Unavailable, cause: ErrDraining}.check(t, ended(t, conn))
