@@ -93,7 +93,7 @@ var sharedMutants = []Mutant{
 		File:     "internal/rpc/table.go",
 		Old:      `PutShared      = &Method{Op: "Put", Path: Txn.Path, Class: Write,`,
 		New:      `PutShared      = &Method{Op: "Put", Path: Txn.Path, Class: Idempotent,`,
-		Scenario: "cut-requests", Time: 20 * time.Second, Invariant: "I2",
+		Scenario: "cut-requests", Time: 40 * time.Second, Invariant: "I2",
 	},
 	{
 		Name: "join-sent", Fault: "a read joins a batch that was already sent",
