@@ -20,7 +20,7 @@ import (
 
 func TestClusterAnswersAlike(t *testing.T) {
 	t.Parallel()
-	var added uint64
+	added := make(map[*clientv3.Client]uint64) // a member's ID comes from its URLs and the second
 	var nextSecond time.Time
 	forgetMembers := func(list []*pb.Member) {
 		slices.SortFunc(list, func(a, b *pb.Member) int { return strings.Compare(a.Name, b.Name) })
@@ -52,7 +52,7 @@ func TestClusterAnswersAlike(t *testing.T) {
 		{"MemberAddAsLearner", func(ctx context.Context, c *clientv3.Client) (any, error) {
 			r, err := c.MemberAddAsLearner(ctx, []string{"http://127.0.0.1:1"})
 			if err == nil {
-				added = r.Member.ID
+				added[c] = r.Member.ID
 				nextSecond = time.Now().Truncate(time.Second).Add(time.Second)
 				forgetMembers(r.Members)
 				forgetMembers([]*pb.Member{r.Member})
@@ -60,23 +60,22 @@ func TestClusterAnswersAlike(t *testing.T) {
 			return (*pb.MemberAddResponse)(r), err
 		}},
 		{"MemberAdd of a URL that there is", func(ctx context.Context, c *clientv3.Client) (any, error) {
-			// A member's ID comes from its URLs and the second: within that of the first addition
-			// the server refuses the ID, and later the URLs.
+			// Within the second of the first addition the server refuses the ID, and later the URLs.
 			<-time.After(time.Until(nextSecond))
 			return c.MemberAddAsLearner(ctx, []string{"http://127.0.0.1:1"})
 		}},
 		{"MemberUpdate", func(ctx context.Context, c *clientv3.Client) (any, error) {
-			r, err := c.MemberUpdate(ctx, added, []string{"http://127.0.0.1:2"})
+			r, err := c.MemberUpdate(ctx, added[c], []string{"http://127.0.0.1:2"})
 			if err == nil {
 				forgetMembers(r.Members)
 			}
 			return (*pb.MemberUpdateResponse)(r), err
 		}},
 		{"MemberPromote", func(ctx context.Context, c *clientv3.Client) (any, error) {
-			return c.MemberPromote(ctx, added)
+			return c.MemberPromote(ctx, added[c])
 		}},
 		{"MemberRemove", func(ctx context.Context, c *clientv3.Client) (any, error) {
-			r, err := c.MemberRemove(ctx, added)
+			r, err := c.MemberRemove(ctx, added[c])
 			if err == nil {
 				forgetMembers(r.Members)
 			}
