@@ -5,15 +5,18 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"silly.store/etcd/internal/transport"
 )
 
 // dialRace brings up members for one pick. It starts a dial, and the next one when
 // that has failed or takes longer than stagger; whichever connection is up first
 // is taken. The others go on and are kept: the next calls will want them.
 type dialRace struct {
-	s    *Set
-	lane Lane
-	view *view
+	s      *Set
+	lane   Lane
+	view   *view
+	except transport.Conn // is not what the pick looks for; may be nil
 
 	candidates []*member // to be tried, in this order
 	tried      []*member
@@ -48,7 +51,7 @@ func (r *dialRace) run(ctx context.Context) (Picked, error) {
 			}
 			// All are under way. Rather than wait for one of those that take long, the
 			// call goes to one that is aside, or suspect.
-			if p := r.view.anyUp(r.lane); p.Conn != nil {
+			if p := r.view.anyUp(r.lane, r.except); p.Conn != nil {
 				return p, nil
 			}
 			timer.Reset(stagger)
@@ -89,7 +92,7 @@ func (r *dialRace) step(next bool) (Picked, <-chan struct{}, error) {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p, ok := r.view.anyFit(r.lane, nil); ok {
+	if p, ok := r.view.anyFit(r.lane, r.except); ok {
 		return p, nil, nil
 	}
 	for next = next || r.openLocked() < r.open; ; next = true {
@@ -98,14 +101,14 @@ func (r *dialRace) step(next bool) (Picked, <-chan struct{}, error) {
 				return Picked{}, nil, err
 			}
 		}
-		if p, ok := r.view.anyFit(r.lane, nil); ok {
+		if p, ok := r.view.anyFit(r.lane, r.except); ok {
 			return p, nil, nil
 		}
 		if r.open = r.openLocked(); r.open > 0 {
 			return Picked{}, s.settled, nil
 		}
 		if len(r.candidates) == 0 {
-			return r.view.anyUp(r.lane), nil, nil
+			return r.view.anyUp(r.lane, r.except), nil, nil
 		}
 	}
 }
@@ -129,7 +132,7 @@ func (r *dialRace) dialNextLocked() error {
 			}
 			return nil
 		}
-		if m.fit(r.lane) != nil {
+		if c := m.fit(r.lane); c != nil && c != r.except {
 			return nil
 		}
 	}

@@ -176,24 +176,29 @@ func (s *Set) Other(p Picked, lane Lane) (Picked, bool) {
 // Elsewhere reports whether a call that p has may be served elsewhere at once: by
 // another member that is fit and not quiet, or of which nothing bad is known, or by another
 // connection where p's is suspect.
-func (s *Set) Elsewhere(p Picked, lane Lane) bool {
+func (s *Set) Elsewhere(p Picked, lane Lane) bool { return s.elsewhere(p, lane, false) }
+
+// ElsewhereSoon also counts another member that is being dialed: for a call that waits in
+// [Set.PickOther] beside p.
+func (s *Set) ElsewhereSoon(p Picked, lane Lane) bool { return s.elsewhere(p, lane, true) }
+
+func (s *Set) elsewhere(p Picked, lane Lane, soon bool) bool {
 	for _, m := range s.view.Load().members {
 		if m.isAside() || m.endpoint.Finder {
 			continue
 		}
 		l := &m.links[lane]
 		c, due := l.current(), time.Duration(l.due.Load())
+		dialed := s.now() >= due || due == notDue // another can be had, or is under way
 		switch {
 		case c != nil && c != p.Conn && c.State() == transport.Ready && !c.Quiet():
 			return true
 		case m != p.member:
-			if c == nil && s.now() >= due {
+			if c == nil && (s.now() >= due || soon && dialed) {
 				return true
 			}
-		case c == nil || c.State() != transport.Ready: // another can be had, or is being dialed
-			if s.now() >= due || due == notDue {
-				return true
-			}
+		case (c == nil || c.State() != transport.Ready) && dialed:
+			return true
 		}
 	}
 	return false

@@ -175,6 +175,17 @@ func (s *Set) Pick(ctx context.Context, lane Lane) (Picked, error) {
 	}
 }
 
+// PickOther is [Set.Pick] for a call that waits on p and may be served by another
+// connection. It waits for one that is being dialed, and dials, but does not try again.
+func (s *Set) PickOther(ctx context.Context, lane Lane, p Picked) (Picked, error) {
+	r := dialRace{s: s, lane: lane, view: s.view.Load(), except: p.Conn}
+	other, err := r.run(ctx)
+	if err == nil && other.Conn == nil {
+		err = s.unreachable(lane)
+	}
+	return other, err
+}
+
 // InterruptedError is the cause of the error of a pick that its context has ended.
 type InterruptedError struct {
 	// Ended is the context's error.

@@ -108,13 +108,14 @@ func (v *view) anyFit(lane Lane, except transport.Conn) (p Picked, ok bool) {
 }
 
 // anyUp is the best there is where no member is fit: one that is aside before one
-// whose connection is suspect. The search starts at a random member.
-func (v *view) anyUp(lane Lane) (best Picked) {
+// whose connection is suspect. The search starts at a random member. It is not by except,
+// which may be nil.
+func (v *view) anyUp(lane Lane, except transport.Conn) (best Picked) {
 	at := v.randomIndex()
 	for i := range v.order {
 		m := v.at(at, i)
 		c := m.links[lane].current()
-		if c == nil {
+		if c == nil || c == except {
 			continue
 		}
 		switch c.State() {

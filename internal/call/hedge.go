@@ -20,8 +20,9 @@ import (
 //
 // A read whose connection is quiet (see transport) is early, and hedged within a budget
 // if another connection is not: each read that is answered in time earns a fiftieth of a
-// hedge. Config.HedgeAfter hedges after a fixed time as well, for a tenth. A read without
-// budget or without a second member keeps waiting and becomes late like any other.
+// hedge. Config.HedgeAfter hedges after a fixed time as well, for a tenth. A hedge waits for
+// the second member to be connected. A read without budget or without a second member keeps
+// waiting and becomes late like any other.
 type hedges struct {
 	early  time.Duration // 0: only quiet and late reads
 	never  bool
@@ -90,7 +91,7 @@ func (s sending) late(ctx context.Context, p transport.Pending) ([]byte, *Error)
 			s.e.Set.SetAside(s.conn)
 			s.e.Set.Doubt(s.conn)
 		}
-		if h.applies(&s.r) && s.e.Set.Elsewhere(s.conn, s.r.Method.Lane) && (!early || h.spend()) {
+		if h.applies(&s.r) && s.e.Set.ElsewhereSoon(s.conn, s.r.Method.Lane) && (!early || h.spend()) {
 			reply, err, over := s.hedge(ctx, p)
 			if over {
 				return reply, err.After(said)
@@ -191,16 +192,15 @@ func (s sending) sendElsewhere(ctx context.Context) (_ *hedged, cancel func()) {
 	return h, func() { stop(); <-h.done }
 }
 
-// other returns a connection to another fit member and connects if necessary.
+// other returns a connection to another fit member. If necessary it connects, and waits
+// until ctx ends: the first connection of a client may be to the member that is silent, and
+// those to the others come up only now.
 func (s sending) other(ctx context.Context) (balance.Picked, *Error) {
-	if conn, ok := s.e.Set.Other(s.conn, s.r.Method.Lane); ok {
-		return conn, nil
-	}
-	conn, err := s.e.pick(ctx, &s.r, s.bound)
+	conn, err := s.e.Set.PickOther(ctx, s.r.Method.Lane, s.conn)
 	if err != nil {
 		return conn, unpicked(ctx, s.r.Method, err)
 	}
-	if conn.Same(s.conn) || conn.Aside() {
+	if conn.Aside() {
 		return conn, &Error{Op: s.r.Method.Op, Outcome: OutcomeNotSent, Message: "no better member is available", Transient: true}
 	}
 	return conn, nil

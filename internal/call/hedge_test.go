@@ -1,9 +1,11 @@
 package call
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,6 +184,44 @@ func TestQuietMemberIsHedged(t *testing.T) {
 		}
 		if got(members[0]) == before {
 			t.Error("no call goes to the member that is back")
+		}
+	})
+}
+
+// The first reads of a client have only the connection to a member that turns quiet. They
+// wait for the dial of another member, which answers them; they used to wait until they were
+// late, since a second member was not up when the hedge was due.
+func TestQuietFirstMemberIsHedged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const quiet, others = 150 * time.Millisecond, 200 * time.Millisecond
+		cluster := peertest.NewCluster("a:1", "b:1", "c:1")
+		var up atomic.Pointer[peertest.Member]
+		began := time.Now()
+		for _, m := range cluster.Members() {
+			m.Handle(peertest.Script(ok), rpc.Identify.Path)
+			m.OnDial(func(ctx context.Context) error {
+				if up.CompareAndSwap(nil, m) {
+					m.Answer(silence)
+					return nil
+				}
+				m.Answer(ok)
+				return peertest.Sleep(ctx, time.Until(began.Add(others)))
+			})
+		}
+		e := newEngine(t, cluster, usual)
+		var calls sync.WaitGroup
+		for range 8 {
+			calls.Go(func() {
+				if d, err := took(func() error { return tryGet(e) }); err != nil || d != others {
+					t.Errorf("%v after %v", err, d)
+				}
+			})
+		}
+		time.Sleep(quiet)
+		up.Load().LastConn().TurnQuiet()
+		calls.Wait()
+		if n := counted(e).hedges; n != 8 {
+			t.Errorf("%d of 8 reads were hedged", n)
 		}
 	})
 }
