@@ -231,10 +231,12 @@ func (w *Watcher) hasBegun() bool {
 	return w.life.begun
 }
 
-func (w *Watcher) hasEnded() bool {
+func (w *Watcher) hasEnded() bool { return w.phaseNow() == phaseEnded }
+
+func (w *Watcher) phaseNow() phase {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.life.phase == phaseEnded
+	return w.life.phase
 }
 
 // deliver takes a response with events off the stream.

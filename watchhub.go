@@ -508,15 +508,25 @@ func (h *watchHub) endAll(watchers []*Watcher) {
 func (h *watchHub) count() (watches, streams, unserved int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, w := range slices.Concat(h.waiting, h.inHand) {
-		if !w.hasEnded() {
-			watches++
+	all := make(map[*Watcher]struct{}) // one that moves may be in two places
+	add := func(watchers []*Watcher) {
+		for _, w := range watchers {
+			all[w] = struct{}{}
 		}
 	}
-	unserved = watches
+	add(h.waiting)
+	add(h.inHand)
 	for s := range h.streams {
-		all, waiting := s.count()
-		watches, unserved = watches+all, unserved+waiting
+		add(s.toCount())
+	}
+	for w := range all {
+		switch w.phaseNow() {
+		case phaseEnded:
+		case phaseServed:
+			watches++
+		default:
+			watches, unserved = watches+1, unserved+1
+		}
 	}
 	return watches, len(h.streams), unserved
 }

@@ -193,6 +193,39 @@ func TestWatchUnservedSince(t *testing.T) {
 	})
 }
 
+// Stats counts a watch once wherever it is. Between the end of its stream and the list of
+// those that wait it was in neither place, and not counted.
+func TestCountOfAWatchThatMoves(t *testing.T) {
+	h := &watchHub{observer: new(observer)}
+	s := &watchStream{Stream: new(call.Stream), hub: h, room: 1, sending: true}
+	h.streams = map[*watchStream]struct{}{s: {}}
+	counts := func(when string, watches, unserved int) {
+		t.Helper()
+		if n, _, waiting := h.count(); n != watches || waiting != unserved {
+			t.Errorf("%s: %d watches, %d unserved, not %d and %d", when, n, waiting, watches, unserved)
+		}
+	}
+	w := &Watcher{maxBuffer: 1000, hub: h}
+	s.kind = w.kindLocked()
+	h.waiting = []*Watcher{w}
+	counts("waiting", 1, 1)
+	h.waiting, h.inHand = nil, []*Watcher{w}
+	counts("in the opener's hand", 1, 1)
+	s.attach(w)
+	counts("placed, before the opener knows", 1, 1)
+	h.inHand = nil
+	w.confirm(s, 7, ResponseHeader{Revision: 100})
+	counts("served", 1, 0)
+	orphans := s.release(&call.Error{Op: "Watch", Code: transport.Unavailable, Message: "the reason"})
+	counts("released", 1, 1)
+	h.waiting = orphans
+	counts("released and waiting", 1, 1)
+	delete(h.streams, s)
+	counts("waiting again", 1, 1)
+	w.end(errWatchClosed)
+	counts("ended", 0, 0)
+}
+
 // What a watch remembers of its life, and what each transition forgets.
 func TestWatchLife(t *testing.T) {
 	first, second := &watchStream{Stream: new(call.Stream)}, &watchStream{Stream: new(call.Stream)}

@@ -52,6 +52,7 @@ type watchStream struct {
 	// others, by the server's ID.
 	creating  []*Watcher
 	confirmed map[int64]*Watcher
+	released  []*Watcher // that it had when it ended, until the hub has them
 	outbox    []watchRequest
 	// progressOpen counts requests for progress without an answer; there need
 	// never be one.
@@ -155,6 +156,14 @@ func (s *watchStream) all() []*Watcher {
 	return s.allLocked()
 }
 
+// toCount are its watchers and, after its end, those that it has had until then. Other
+// streams or the hub may have some of them.
+func (s *watchStream) toCount() []*Watcher {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(s.allLocked(), s.released...)
+}
+
 // forget drops a watcher that has left the stream, and has the server cancel it. The
 // last one takes the stream with it.
 func (s *watchStream) forget(w *Watcher) {
@@ -198,25 +207,12 @@ func (s *watchStream) release(reason *call.Error) []*Watcher {
 	s.mu.Lock()
 	all := s.allLocked()
 	s.ended, s.creating, s.confirmed = true, nil, nil
+	s.released = slices.Clone(all)
 	s.again.Stop()
 	s.mu.Unlock()
 	all = slices.DeleteFunc(all, func(w *Watcher) bool { return !w.leaveEnded(s, reason) })
 	slices.SortFunc(all, func(a, b *Watcher) int { return cmp.Compare(a.life.seat, b.life.seat) })
 	return all
-}
-
-// count is how many watches the stream has, and how many of them its member does not
-// serve yet.
-func (s *watchStream) count() (all, unserved int) {
-	for _, w := range s.all() {
-		w.mu.Lock()
-		if w.life.phase != phaseServed {
-			unserved++
-		}
-		w.mu.Unlock()
-		all++
-	}
-	return all, unserved
 }
 
 func (s *watchStream) requestProgress() {
