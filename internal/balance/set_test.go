@@ -108,21 +108,29 @@ func TestEveryMemberRefuses(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		c.Member("a").Down(true)
+		var mu sync.Mutex        // guards gaps and last
+		var gaps []time.Duration // a pick may see two dials: the one it starts in passing, and its own
+		var last time.Time
+		c.Member("a").OnDial(func(ctx context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if !last.IsZero() {
+				gaps = append(gaps, time.Since(last))
+			}
+			last = time.Now()
+			return peertest.Refuse("a")(ctx)
+		})
 		s := c.of(t, "a")
-		var gaps []time.Duration
-		last := time.Now()
-		for seen := 0; len(gaps) < 60; {
+		for over := false; !over; {
 			if _, err := pick(s, Unary); err == nil {
 				t.Fatal("a member that refuses is picked")
 			}
-			if n := c.dialed("a"); n != seen {
-				gaps = append(gaps, time.Since(last))
-				seen, last = n, time.Now()
-			}
 			time.Sleep(time.Millisecond)
+			mu.Lock()
+			over = len(gaps) >= 60
+			mu.Unlock()
 		}
-		for i, gap := range gaps[1:] {
+		for i, gap := range gaps {
 			span := redial.Span(i)
 			if gap > span+2*time.Millisecond {
 				t.Errorf("gap %d is %v, its span %v", i, gap, span)
@@ -132,7 +140,7 @@ func TestBackoff(t *testing.T) {
 		for _, gap := range gaps[20:] {
 			sum += gap
 		}
-		if mean := sum / 40; mean < redial.Cap/4 || mean > redial.Cap*3/4 {
+		if mean := sum / time.Duration(len(gaps)-20); mean < redial.Cap/4 || mean > redial.Cap*3/4 {
 			t.Errorf("mean of the later gaps is %v, want about a second", mean)
 		}
 		// Back at last: within the cap.
