@@ -174,6 +174,7 @@ func (f *frameReader) statusLine() []byte {
 // dialError converts err to an *Error. The context's end takes precedence over the
 // I/O error that it caused.
 func dialError(ctx context.Context, err error) *Error {
+	awaitDeadline(ctx, err)
 	if ctx.Err() == nil {
 		code := Unavailable
 		var answer *httpAnswer
@@ -190,4 +191,19 @@ func dialError(ctx context.Context, err error) *Error {
 		out.Message = err.Error()
 	}
 	return out
+}
+
+// awaitDeadline waits for the end of ctx if err is of its deadline. Package net has its own
+// timer for that, which may go off a moment before that of the context.
+func awaitDeadline(ctx context.Context, err error) {
+	const moment = time.Second // a context of the user may have a deadline and not end
+	deadline, ok := ctx.Deadline()
+	var timeout net.Error
+	if !ok || time.Now().Before(deadline) || !errors.As(err, &timeout) || !timeout.Timeout() {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(moment):
+	}
 }

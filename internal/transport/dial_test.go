@@ -10,9 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -289,6 +291,36 @@ func TestDialEndsWithItsContext(t *testing.T) {
 			want{code: Unavailable, outcome: NotSent, cause: limit}.check(t, err)
 		})
 	}
+}
+
+// slowContext ends a moment after its deadline.
+type slowContext struct {
+	context.Context
+	deadline time.Time
+}
+
+func (c slowContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// Package net may give up at the deadline before the context has ended. That used to be
+// called unavailable, without the reason.
+func TestDialTimesOutBeforeItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, limit := range map[string]error{"the caller's": nil, "another's": errors.New("the limit of this attempt")} {
+			began := time.Now()
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, limit)
+			defer cancel()
+			_, err := Dial(slowContext{ctx, began}, Target{}, Options{
+				DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, os.ErrDeadlineExceeded },
+			})
+			expected := want{code: DeadlineExceeded, outcome: NotSent, cause: context.DeadlineExceeded}
+			if limit != nil {
+				expected = want{code: Unavailable, outcome: NotSent, cause: limit}
+			}
+			if expected.check(t, err); time.Since(began) != 10*time.Millisecond {
+				t.Errorf("%s: after %v", name, time.Since(began))
+			}
+		}
+	})
 }
 
 func TestDialContextFails(t *testing.T) {
