@@ -412,7 +412,7 @@ func TestManyLeases(t *testing.T) {
 	}
 	// Longer than a lease lives without renewals. What the client holds once counts for each
 	// lease, so fewer leases look more expensive.
-	n, length, most := 3000, 8*time.Second, 650.0
+	n, length, most := 3000, 8*time.Second, 700.0
 	if *slow {
 		n, length, most = 5000, 15*time.Second, 600
 	}
