@@ -192,11 +192,13 @@ func (s sending) sendElsewhere(ctx context.Context) (_ *hedged, cancel func()) {
 	return h, func() { stop(); <-h.done }
 }
 
-// other returns a connection to another fit member. If necessary it connects, and waits
-// until ctx ends: the first connection of a client may be to the member that is silent, and
-// those to the others come up only now.
+// other returns a connection to another fit member. If necessary it connects, within the
+// bound: the first connection of a client may be to the member that is silent, and those to
+// the others come up only now.
 func (s sending) other(ctx context.Context) (balance.Picked, *Error) {
-	conn, err := s.e.Set.PickOther(ctx, s.r.Method.Lane, s.conn)
+	conn, err := s.bound.within(ctx, func(ctx context.Context) (balance.Picked, error) {
+		return s.e.Set.PickOther(ctx, s.r.Method.Lane, s.conn)
+	})
 	if err != nil {
 		return conn, unpicked(ctx, s.r.Method, err)
 	}

@@ -226,6 +226,33 @@ func TestQuietFirstMemberIsHedged(t *testing.T) {
 	})
 }
 
+// A hedge that waits for a dial ends when its read does: with the context or with
+// Config.Timeout.
+func TestHedgeEndsWithItsRead(t *testing.T) {
+	const limit = 300 * time.Millisecond
+	for name, byContext := range map[string]bool{"context": true, "Timeout": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				config := once
+				config.Timeout = limit
+				e, members := many(t, config, silence, silence)
+				members[1].OnDial(peertest.Ignore)
+				members[1].Cut(nil)
+				time.AfterFunc(150*time.Millisecond, func() { members[0].LastConn().TurnQuiet() })
+				ctx := t.Context()
+				if byContext {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, limit)
+					defer cancel()
+				}
+				if d, err := took(func() error { return do(ctx, e, rpc.Get) }); err == nil || d != limit {
+					t.Errorf("%v after %v", err, d)
+				}
+			})
+		})
+	}
+}
+
 // When all connections are quiet, the fault is the client's own network, or the cluster is
 // slow as a whole: nothing is hedged.
 func TestAllQuietIsNotHedged(t *testing.T) {

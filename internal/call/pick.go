@@ -21,13 +21,18 @@ func (e *Engine) pick(ctx context.Context, r *Request, b Bound) (balance.Picked,
 			return p, nil
 		}
 	}
+	return b.within(ctx, func(ctx context.Context) (balance.Picked, error) { return e.choose(ctx, r) })
+}
+
+// within calls choose, which connects if necessary, and has it end within b.
+func (b Bound) within(ctx context.Context, choose func(context.Context) (balance.Picked, error)) (balance.Picked, error) {
 	t := b.Timeout()
 	if t == 0 {
-		return e.choose(ctx, r)
+		return choose(ctx)
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, t, transport.ErrTimeout)
 	defer cancel()
-	p, err := e.choose(bounded, r)
+	p, err := choose(bounded)
 	if err != nil && context.Cause(bounded) == transport.ErrTimeout { //nolint:errorlint // the bound ended it, not ctx
 		err = timedOut(err)
 	}
