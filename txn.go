@@ -273,6 +273,9 @@ func (c Compare) checkOperands() error {
 	return nil
 }
 
+// ops is how many operations etcd counts in it, without those of nested transactions.
+func (w *txnRequest) ops() int { return max(len(w.Compare), len(w.Success), len(w.Failure)) }
+
 // readOnly: no branch writes. A nested transaction counts as a write, as it
 // does for etcd, which takes it through raft.
 func (w *txnRequest) readOnly() bool {

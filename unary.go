@@ -113,7 +113,7 @@ func (c *Client) shareTxn(ctx context.Context, m *rpc.Method, req *txnRequest, r
 	if footprint == nil || c.coalescer.MayOverflow(true) || !c.engine.SharesRetries(ctx, m) {
 		return c.request(ctx, m, nil, req, reqErr, resp)
 	}
-	w := c.coalescer.BeginTxn(ctx, c.space.prefix, footprint)
+	w := c.coalescer.BeginTxn(ctx, c.space.prefix, footprint, req.ops())
 	w.Message = req.appendWire(w.Message)
 	answer, err := c.coalescer.Do(ctx, coalesce.Txn, w)
 	if err != nil {

@@ -17,6 +17,7 @@ type batch struct {
 	index   map[uint64]int // the parts of reads by the hash of their keys
 	size    int            // bytes of the parts' requests
 	claims  claims         // of transactions
+	inside  int            // operations in the largest of the transactions
 	limits  Limits
 	old     bool // a part reads a given revision
 	left    int  // number of waiters that gave up; guarded by queue.mu
@@ -57,7 +58,7 @@ func (b *batch) add(w *Waiter) bool {
 		w.index = i
 		b.parts[i].waiters++
 	} else {
-		if len(b.parts) > 0 && (len(b.parts) >= b.limits.Parts || b.size+len(w.Message) > b.limits.Bytes) {
+		if len(b.parts) > 0 && (b.opsWith(w) > b.limits.Parts || b.size+len(w.Message) > b.limits.Bytes) {
 			return false
 		}
 		w.index = len(b.parts)
@@ -66,6 +67,7 @@ func (b *batch) add(w *Waiter) bool {
 	}
 	if b.op.txns {
 		b.claim(w)
+		b.inside = max(b.inside, w.ops)
 	}
 	b.old = b.old || w.old
 	w.batch = b
@@ -73,9 +75,13 @@ func (b *batch) add(w *Waiter) bool {
 	return true
 }
 
+// opsWith is the number of operations, as etcd counts them, of the batch with w: those of the
+// largest transaction inside count on top of the parts.
+func (b *batch) opsWith(w *Waiter) int { return len(b.parts) + 1 + max(b.inside, w.ops) }
+
 // refill reduces the batch to these writes, which are a part of it.
 func (b *batch) refill(writes []*Waiter) {
-	b.waiters, b.parts, b.size, b.left = b.waiters[:0], b.parts[:0], 0, 0
+	b.waiters, b.parts, b.size, b.inside, b.left = b.waiters[:0], b.parts[:0], 0, 0, 0
 	for _, w := range writes {
 		b.add(w)
 	}

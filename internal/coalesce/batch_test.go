@@ -10,6 +10,7 @@ import (
 
 func TestBatchTakes(t *testing.T) {
 	read := func(key uint64, msg string) *Waiter { return &Waiter{key: key, Message: []byte(msg)} }
+	txn := func(key uint64, ops int) *Waiter { return &Waiter{key: key, Message: []byte("t"), ops: ops} }
 	solo := func(w *Waiter) *Waiter { w.solo = true; return w }
 	for _, c := range []struct {
 		name    string
@@ -25,6 +26,8 @@ func TestBatchTakes(t *testing.T) {
 		{"the same write", Put, Limits{9, 99}, []*Waiter{read(1, "a"), read(1, "a")}, 2, []int{0, 1}},
 		{"operations", Get, Limits{2, 99}, []*Waiter{read(1, "a"), read(2, "b"), read(3, "c")}, 2, []int{0, 1}},
 		{"the same read beyond them", Get, Limits{2, 99}, []*Waiter{read(1, "a"), read(2, "b"), read(1, "a")}, 3, []int{0, 1, 0}},
+		{"operations of transactions", Txn, Limits{5, 99}, []*Waiter{txn(1, 3), txn(2, 1), txn(3, 1)}, 2, []int{0, 1}},
+		{"a transaction of many", Txn, Limits{5, 99}, []*Waiter{txn(1, 1), txn(2, 4), txn(3, 1)}, 1, []int{0}},
 		{"bytes", Get, Limits{9, 3}, []*Waiter{read(1, "aa"), read(2, "bb")}, 1, []int{0}},
 		{"one that is too large", Get, Limits{9, 3}, []*Waiter{read(1, "aaaa"), read(2, "b")}, 1, []int{0}},
 		{"one that goes alone, first", Get, Limits{9, 99}, []*Waiter{solo(read(1, "a")), read(2, "b")}, 1, []int{0}},

@@ -30,9 +30,11 @@ func FootprintOf(ctx context.Context) *Footprint {
 // touches is a footprint as hashes. Keys of one hash count as one key.
 type touches struct{ reads, writes []uint64 }
 
-// BeginTxn returns a waiter for a transaction, as Begin does for a call of one key.
-func (c *Coalescer) BeginTxn(ctx context.Context, space string, f *Footprint) *Waiter {
+// BeginTxn returns a waiter for a transaction, as Begin does for a call of one key. ops is the
+// number of operations that etcd counts in it.
+func (c *Coalescer) BeginTxn(ctx context.Context, space string, f *Footprint, ops int) *Waiter {
 	w := c.begin(ctx)
+	w.ops = ops
 	for _, key := range f.Reads {
 		w.touches.reads = append(w.touches.reads, c.hash(space, key))
 	}

@@ -15,7 +15,7 @@ import (
 func (c *Coalescer) startTxn(ctx context.Context, name string, f Footprint) <-chan ended {
 	done := make(chan ended, 1)
 	go func() {
-		w := c.BeginTxn(ctx, "", &f)
+		w := c.BeginTxn(ctx, "", &f, 1)
 		w.Message = append(w.Message, putMessage(name, "")...)
 		answer, err := c.Do(ctx, Txn, w)
 		if err != nil {
@@ -43,7 +43,7 @@ func TestIndependent(t *testing.T) {
 		{"write skew", Footprint{[]string{"b"}, []string{"a"}}, Footprint{[]string{"a"}, []string{"b"}}, false},
 	} {
 		b := newBatch(Txn, Limits{9, 99}, nil)
-		first, second := c.BeginTxn(t.Context(), "", &test.first), c.BeginTxn(t.Context(), "", &test.second)
+		first, second := c.BeginTxn(t.Context(), "", &test.first, 1), c.BeginTxn(t.Context(), "", &test.second, 1)
 		if b.claims.clash(&first.touches) || !b.add(first) {
 			t.Errorf("%s: the first is refused", test.name)
 		}
@@ -52,7 +52,7 @@ func TestIndependent(t *testing.T) {
 		}
 	}
 	same := Footprint{nil, []string{"a"}}
-	if inside, outside := c.BeginTxn(t.Context(), "ns/", &same), c.BeginTxn(t.Context(), "", &same); inside.key == outside.key {
+	if inside, outside := c.BeginTxn(t.Context(), "ns/", &same, 1), c.BeginTxn(t.Context(), "", &same, 1); inside.key == outside.key {
 		t.Error("a key is the same inside a namespace and outside")
 	}
 }

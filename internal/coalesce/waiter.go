@@ -20,6 +20,7 @@ type Waiter struct {
 	key      uint64          // the hash of its key
 	old      bool            // it reads a given revision
 	touches  touches         // of a transaction
+	ops      int             // of a transaction, as etcd counts them
 	deadline time.Time
 
 	// solo: it must not share. batch is the batch that took it out of the queue,
