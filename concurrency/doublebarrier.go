@@ -39,8 +39,9 @@ func (co *Coordinator) DoubleBarrier(name string, n int) *DoubleBarrier {
 }
 
 // Enter waits until n participants have entered, and returns their round. Participants
-// beyond n wait for the next round. If ctx ends first, the others go on waiting. See
-// [Mutex.Lock] for what it survives and for errors.
+// beyond n wait for the next round. If ctx ends first, the others go on waiting: this
+// participant counts until its key is deleted, which the client tries until it succeeds or the
+// lease ends. See [Mutex.Lock] for what it survives and for errors.
 //
 // etcd: KV/Txn, KV/Range, Watch/Watch (since 3.0)
 func (b *DoubleBarrier) Enter(ctx context.Context) (*Round, error) {

@@ -277,10 +277,11 @@ func TestLeavings(t *testing.T) {
 		put := func(revision, at int64, key, value string, created, version int64) {
 			r.Truth = append(r.Truth, history.Event{Revision: revision, Key: key, Value: value, Created: created, Version: version, At: at * ms})
 		}
-		put(13, 2, "lock/d/a", "", 13, 1)
-		put(14, 5, "lock/d/b", "", 14, 1)
-		put(15, 5, "lock/d/a", "14", 13, 2)
-		put(15, 5, "lock/d/b", "14", 14, 2)
+		for i, key := range []string{"a", "b", "c", "d"} {
+			put(13+int64(i), 5, "lock/d/"+key, "", 13+int64(i), 1)
+		}
+		put(17, 5, "lock/d/a", "14", 13, 2)
+		put(17, 5, "lock/d/b", "14", 14, 2)
 		a, b := &r.Locks[12], &r.Locks[13]
 		a.Key, b.Key = "lock/d/a", "lock/d/b"
 		a.Freed, b.Freed = 23*ms, 23*ms
@@ -301,7 +302,24 @@ func TestLeavings(t *testing.T) {
 			b.Gone, b.Released, r.Hands = 40*ms, 40*ms, []history.Hand{{At: 22 * ms, Key: b.Key}}
 		}},
 		"another round": {"", func(r *history.Run, a, b *history.Lock) {
-			b.Gone, b.Released, r.Truth[len(r.Truth)-1].Value = 40*ms, 40*ms, "15"
+			b.Gone, b.Released = 40*ms, 40*ms
+			last := r.Truth[len(r.Truth)-1]
+			mark := func(revision int64, key, value string, created int64) {
+				last.Revision, last.Key, last.Value, last.Created = revision, key, value, created
+				r.Truth = append(r.Truth, last)
+			}
+			r.Truth = r.Truth[:len(r.Truth)-1]
+			mark(17, "lock/d/c", "14", 15)
+			mark(18, "lock/d/b", "15", 14)
+			mark(18, "lock/d/d", "15", 16)
+		}},
+		"one alone in its round": {"passed when 1 of 2 were there", func(r *history.Run, a, b *history.Lock) {
+			r.Truth = r.Truth[:len(r.Truth)-1]
+		}},
+		"with one that gave up before and left its key": {"", func(r *history.Run, a, b *history.Lock) {
+			a.Asked = 4 * ms
+			b.Key, b.Asked, b.Refused = "", 2*ms, 3*ms
+			b.Granted, b.Gone, b.Released, b.Freed = 0, 0, 0, 0
 		}},
 		"more than the round allows": {"must have 1", func(_ *history.Run, a, b *history.Lock) { a.Limit, b.Limit = 1, 1 }},
 	} {

@@ -13,7 +13,7 @@ func shares(r *history.Run, t *truth, f *Finding) {
 	for _, of := range holdings(r, history.WriteLock, history.ReadLock, history.Semaphore) {
 		together(r, of, f)
 	}
-	rounds(r, f)
+	rounds(r, t, f)
 	leavings(r, t, f)
 }
 
@@ -39,9 +39,11 @@ func together(r *history.Run, of []holding, f *Finding) {
 	}
 }
 
-// rounds checks double barriers: nobody passes before as many are there as a round has. Who
+// rounds checks double barriers: nobody passes before as many are there as a round has. The
+// keys that have got the round's mark with its own say it exactly: also a participant that has
+// given up counts, until its key is deleted. Where there is no mark the calls say it: one that
 // has left is there until the others of its round have.
-func rounds(r *history.Run, f *Finding) {
+func rounds(r *history.Run, t *truth, f *Finding) {
 	by := make(map[string][]*history.Lock)
 	for i := range r.Locks {
 		if l := &r.Locks[i]; l.Recipe == history.Round && l.Granted != 0 {
@@ -51,18 +53,47 @@ func rounds(r *history.Run, f *Finding) {
 	for _, of := range by {
 		for _, l := range of {
 			f.Checked++
-			inside := waiting(r, l)
-			for _, other := range of {
-				there := other.Freed == 0 || other.Freed >= l.Granted || other.ReleaseError != "" && other.Released >= l.Asked
-				if other.Asked <= l.Granted && there {
-					inside++
-				}
+			inside := marked(t, l)
+			if inside == 0 {
+				inside = callsInside(r, l, of)
 			}
 			if inside < l.Limit {
 				f.broken(l.Granted, "%q: process %d passed when %d of %d were there", l.Name, l.Process, inside, l.Limit)
 			}
 		}
 	}
+}
+
+// callsInside is how many calls may have been in the barrier when l passed it; of are those
+// that passed.
+func callsInside(r *history.Run, l *history.Lock, of []*history.Lock) int {
+	n := waiting(r, l)
+	for _, other := range of {
+		there := other.Freed == 0 || other.Freed >= l.Granted || other.ReleaseError != "" && other.Released >= l.Asked
+		if other.Asked <= l.Granted && there {
+			n++
+		}
+	}
+	return n
+}
+
+// marked is how many keys have got the mark of l's round with its own; 0 if the oracles saw no
+// mark.
+func marked(t *truth, l *history.Lock) (n int) {
+	mark := markOf(t, l)
+	if mark == "" {
+		return 0
+	}
+	for _, i := range t.keys[l.Key] {
+		if e := &t.events[i]; e.Version == 2 && e.Value == mark {
+			for j := t.writes[e.Revision]; j < len(t.events) && t.events[j].Revision == e.Revision; j++ {
+				if t.events[j].Value == mark {
+					n++
+				}
+			}
+		}
+	}
+	return n
 }
 
 // leavings checks that those of a round are as many as it has at most, and that nobody has left
