@@ -96,13 +96,15 @@ func TestUpInOneLaneIsBackInAll(t *testing.T) {
 // slowDial is what a dial takes of members that have just come back.
 const slowDial = 400 * time.Millisecond
 
-// outage has calls of both lanes fail for so long, and brings the members back.
+// outage has calls of both lanes fail for so long, and until both have a backoff. Then it
+// brings the members back.
 func (c cluster) outage(t *testing.T, s *Set, long time.Duration) {
 	t.Helper()
 	for _, m := range c.Members() {
 		m.Down(true)
 	}
-	for began := time.Now(); time.Since(began) < long; time.Sleep(20 * time.Millisecond) {
+	due := func() bool { return time.Until(s.NextTry(Unary)) <= 0 || time.Until(s.NextTry(Watch)) <= 0 }
+	for began := time.Now(); time.Since(began) < long || due(); time.Sleep(20 * time.Millisecond) {
 		for _, lane := range []Lane{Unary, Watch} {
 			if _, ok := s.Up(lane); ok {
 				t.Fatal("a member is up")
