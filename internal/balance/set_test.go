@@ -85,7 +85,7 @@ func TestEveryMemberRefuses(t *testing.T) {
 		}
 		s := c.of(t, "a", "b", "c")
 		began := time.Now()
-		_, err := pick(s, Unary)
+		_, err := s.Pick(t.Context(), Unary)
 		if d := time.Since(began); d > 0 {
 			t.Errorf("took %v", d)
 		}
