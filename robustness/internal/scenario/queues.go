@@ -162,13 +162,19 @@ func (x *worker) work(job store.Job) {
 		x.waiting.Add(1) // about: it is free again, or acknowledged nevertheless
 	}
 	x.w.rec.Change(func(r *history.Run) { r.Claimed = append(r.Claimed, c) })
-	if err != nil && !errors.Is(err, store.ErrLost) && c.Fate == history.NotApplied {
-		x.again(job, c)
+	for holds(err, c.Fate) && x.w.ctx.Err() == nil {
+		c.Fate, err = x.again(job, c)
 	}
 }
 
+// holds reports whether a claim whose settling has failed with err is as it was: a worker that
+// left it so would keep the item from the others for as long as its session lives.
+func holds(err error, fate history.Fate) bool {
+	return err != nil && !errors.Is(err, store.ErrLost) && fate == history.NotApplied
+}
+
 // again settles a claim that a failure has left as it was.
-func (x *worker) again(job store.Job, c history.Claimed) {
+func (x *worker) again(job store.Job, c history.Claimed) (history.Fate, error) {
 	ctx, cancel := context.WithTimeout(x.w.ctx, patience)
 	defer cancel()
 	c.Effect, c.Back, c.Error = x.w.value(), false, ""
@@ -180,6 +186,7 @@ func (x *worker) again(job store.Job, c history.Claimed) {
 		c.Error = err.Error()
 	}
 	x.w.rec.Change(func(r *history.Run) { r.Claimed = append(r.Claimed, c) })
+	return c.Fate, err
 }
 
 func effectKey(c *history.Claimed) string { return history.Effects + c.Queue + "/" + c.ID }
