@@ -189,15 +189,15 @@ func (s *Set) elsewhere(p Picked, lane Lane, soon bool) bool {
 		}
 		l := &m.links[lane]
 		c, due := l.current(), time.Duration(l.due.Load())
-		dialed := s.now() >= due || due == notDue // another can be had, or is under way
+		dialable, dialing := s.now() >= due, due == notDue
 		switch {
 		case c != nil && c != p.Conn && c.State() == transport.Ready && !c.Quiet():
 			return true
 		case m != p.member:
-			if c == nil && (s.now() >= due || soon && dialed) {
+			if c == nil && (dialable || soon && dialing) {
 				return true
 			}
-		case (c == nil || c.State() != transport.Ready) && dialed:
+		case (c == nil || c.State() != transport.Ready) && (dialable || dialing):
 			return true
 		}
 	}

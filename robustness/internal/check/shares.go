@@ -80,17 +80,13 @@ func callsInside(r *history.Run, l *history.Lock, of []*history.Lock) int {
 // marked is how many keys have got the mark of l's round with its own; 0 if the oracles saw no
 // mark.
 func marked(t *truth, l *history.Lock) (n int) {
-	mark := markOf(t, l)
+	mark, revision := markOf(t, l)
 	if mark == "" {
 		return 0
 	}
-	for _, i := range t.keys[l.Key] {
-		if e := &t.events[i]; e.Version == 2 && e.Value == mark {
-			for j := t.writes[e.Revision]; j < len(t.events) && t.events[j].Revision == e.Revision; j++ {
-				if t.events[j].Value == mark {
-					n++
-				}
-			}
+	for i := t.writes[revision]; i < len(t.events) && t.events[i].Revision == revision; i++ {
+		if t.events[i].Value == mark {
+			n++
 		}
 	}
 	return n
@@ -106,7 +102,7 @@ func leavings(r *history.Run, t *truth, f *Finding) {
 		if l.Recipe != history.Round || l.Granted == 0 || l.Key == "" {
 			continue
 		}
-		if mark := markOf(t, l); mark != "" {
+		if mark, _ := markOf(t, l); mark != "" {
 			by[l.Name+" "+mark] = append(by[l.Name+" "+mark], l)
 		}
 	}
@@ -131,20 +127,20 @@ func leavings(r *history.Run, t *truth, f *Finding) {
 	}
 }
 
-// markOf is the value that was put to a participant's key when its round began; "" if the
-// oracles do not tell which of the key's lives was this participant's.
-func markOf(t *truth, l *history.Lock) string {
-	created, mark := int64(0), ""
+// markOf is the value that was put to a participant's key when its round began, and at which
+// revision; "" if the oracles do not tell which of the key's lives was this participant's.
+func markOf(t *truth, l *history.Lock) (mark string, revision int64) {
+	created := int64(0)
 	for _, i := range t.keys[l.Key] {
 		switch e := &t.events[i]; {
 		case e.Delete:
 		case e.Version == 1 && e.At >= l.Asked && e.At <= l.Granted:
 			created, mark = e.Created, ""
 		case e.Version == 2 && e.Created == created:
-			mark = e.Value
+			mark, revision = e.Value, e.Revision
 		}
 	}
-	return mark
+	return mark, revision
 }
 
 // waiting counts the attempts to enter that had not been answered when l passed, or that

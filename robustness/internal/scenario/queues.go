@@ -163,6 +163,7 @@ func (x *worker) work(job store.Job) {
 	}
 	x.w.rec.Change(func(r *history.Run) { r.Claimed = append(r.Claimed, c) })
 	for holds(err, c.Fate) && x.w.ctx.Err() == nil {
+		x.w.sleepFully(x.w.ctx, x.upTo(short)) // a refusal may come at once
 		c.Fate, err = x.again(job, c)
 	}
 }
