@@ -18,7 +18,7 @@ type conn struct {
 	onFull   func(Limited)  // may be nil, see Target
 	address  string         // of errors: where it goes; empty if errors need not name it
 	spared   bool           // the peer has complained of PINGs, see Target.PingSpacing
-	inPlace  *inPlaceWriter // nil unless a caller may write in place
+	inPlace  *nonblockConn  // nc, nil unless a caller may write in place
 	writer   func()         // writeAll, so that starting it allocates nothing
 	done     chan struct{}  // closed by fail
 	routines sync.WaitGroup // goroutines, and alarms that are set
@@ -111,9 +111,7 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 	c.watch, c.short = alarm.Of(&c.routines, c.onTick), alarm.Of(&c.routines, c.onShortTick)
 	c.pong.alarm = alarm.Of(&c.routines, c.onPong)
 	c.pool.New = func() any { return newStream() }
-	if target.TLS == nil {
-		c.inPlace = newInPlaceWriter(nc)
-	}
+	c.inPlace, _ = nc.(*nonblockConn)
 	return c
 }
 

@@ -20,10 +20,11 @@ func Dial(ctx context.Context, target Target, opts Options) (Conn, error) {
 		opts.PingSpacing = target.PingSpacing
 	}
 	opts = opts.withDefaults()
-	socket, err := dialSocket(ctx, target, opts)
+	plain, err := dialSocket(ctx, target, opts)
 	if err != nil {
 		return nil, dialError(ctx, err)
 	}
+	socket := nonblocking(plain)
 	// The handshakes below take no context. Its end expires their I/O, or closes
 	// the socket if that supports no deadlines, like an SSH tunnel's.
 	stop := context.AfterFunc(ctx, func() {

@@ -63,9 +63,13 @@
 //   - When nothing is unread, the stream window is extended by the rest of the message
 //     (creditStreamLocked). Otherwise a message larger than the window would never
 //     complete.
-//   - In-place writes are only for the concrete socket types. A wrapper that embeds
-//     *net.TCPConn also has its SyscallConn, and the wrapper's Write would be
+//   - In-place writes are only for the concrete socket types, which [nonblocking] wraps. A
+//     type that embeds *net.TCPConn also has its SyscallConn, and its Write would be
 //     bypassed.
+//   - On Linux, plain sockets and those below TLS make their system calls without a word to
+//     the scheduler (nonblock_linux.go): with one operation at a time that was a third of
+//     the client's CPU. With -race they are those of package syscall, which the race
+//     detector knows; make test runs this package's tests with and without.
 //   - Late is a property of a call, suspect one of a connection. A member may answer PINGs
 //     and nothing else (a stuck disk, a defragmentation), so the watchdog checks how long
 //     each call has waited: after seven ticks it is late, and Call returns a [Pending].

@@ -47,7 +47,7 @@ func (c *conn) writeInPlace() {
 		}
 		chunk := c.chunk
 		c.mu.Unlock()
-		n, err := c.inPlace.write(chunk)
+		n, err := c.inPlace.tryWrite(chunk)
 		if err != nil {
 			c.writeFailed(len(chunk)-n, err)
 			return

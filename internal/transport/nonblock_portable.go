@@ -1,0 +1,9 @@
+//go:build unix && (!linux || race)
+
+package transport
+
+import "syscall"
+
+func readNow(fd uintptr, b []byte) (int, syscall.Errno) { return readCall(fd, b) }
+
+func writeNow(fd uintptr, b []byte) (int, syscall.Errno) { return writeCall(fd, b) }
