@@ -34,6 +34,32 @@ type headerDecoder struct {
 	cur  responseHeader
 	size uint32
 	err  error
+
+	// known are blocks that were decoded before, and the table has not changed since: a
+	// server sends the same two with each answer. next is the one to be replaced.
+	known [2]knownBlock
+	next  int
+}
+
+// knownBlock is a block with what it says. Its bytes are those of an indexedBlock; 0: none.
+type knownBlock struct {
+	bytes  uint64
+	header responseHeader
+}
+
+// indexedBlock returns the bytes of a block that consists only of a few indices into
+// HPACK's table, and so leaves the table as it is; 0 for any other block.
+func indexedBlock(block []byte) (bytes uint64) {
+	if len(block) > 8 {
+		return 0
+	}
+	for _, b := range block {
+		if b <= 0x80 || b == 0xff { // no index, index 0, or the beginning of a longer one
+			return 0
+		}
+		bytes = bytes<<8 | uint64(b)
+	}
+	return bytes
 }
 
 func newHeaderDecoder() *headerDecoder {
@@ -46,6 +72,15 @@ func newHeaderDecoder() *headerDecoder {
 // decode decodes a complete block. Every block must pass through here, even those
 // of forgotten streams, because HPACK's table depends on it.
 func (d *headerDecoder) decode(block []byte) (responseHeader, error) {
+	bytes := indexedBlock(block)
+	if bytes == 0 {
+		d.known = [2]knownBlock{}
+	}
+	for i := range d.known {
+		if bytes != 0 && d.known[i].bytes == bytes {
+			return d.known[i].header, nil
+		}
+	}
 	d.cur = responseHeader{grpcStatus: -1}
 	d.size, d.err = 0, nil
 	if _, err := d.dec.Write(block); err != nil {
@@ -53,6 +88,10 @@ func (d *headerDecoder) decode(block []byte) (responseHeader, error) {
 	}
 	if err := d.dec.Close(); err != nil {
 		return d.cur, protocolError(codeCompressionError, "%v", err)
+	}
+	if bytes != 0 && d.err == nil {
+		d.known[d.next] = knownBlock{bytes, d.cur}
+		d.next = 1 - d.next
 	}
 	return d.cur, d.err
 }

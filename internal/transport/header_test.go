@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math"
@@ -174,6 +175,83 @@ func TestHeaderDecoderBounds(t *testing.T) {
 	}
 	if h.status() == nil {
 		t.Error("no status counts as OK")
+	}
+}
+
+// Known or not, every block says what the server has put into it, whatever came before.
+func TestHeaderDecoderAgainstAnEncoder(t *testing.T) {
+	known := 0
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		var block bytes.Buffer
+		e := hpack.NewEncoder(&block)
+		d := newHeaderDecoder()
+		messages := []string{"", "a", "b"}
+		for i := range 500 {
+			switch rng.IntN(30) {
+			case 0:
+				messages[rng.IntN(3)] = strings.Repeat("m", rng.IntN(2000)) + strconv.Itoa(i)
+			case 1:
+				if i%5 == 0 {
+					e.SetMaxDynamicTableSize([]uint32{0, 64, 300, 4096}[rng.IntN(4)])
+				}
+			}
+			want := responseHeader{grpcStatus: -1}
+			field := func(name, value string) {
+				f := hpack.HeaderField{Name: name, Value: value, Sensitive: rng.IntN(100) == 0}
+				if err := e.WriteField(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if rng.IntN(2) == 0 {
+				want.httpStatus, want.contentType = []int{200, 404, 503}[rng.IntN(3)], "application/grpc"
+				field(":status", strconv.Itoa(want.httpStatus))
+				field("content-type", want.contentType)
+			}
+			if rng.IntN(2) == 0 {
+				want.grpcStatus, want.message = rng.IntN(4), messages[rng.IntN(3)]
+				field("grpc-status", strconv.Itoa(want.grpcStatus))
+				field("grpc-message", want.message)
+			}
+			if b := indexedBlock(block.Bytes()); b != 0 && (d.known[0].bytes == b || d.known[1].bytes == b) {
+				known++
+			}
+			got, err := d.decode(block.Bytes())
+			if err != nil || got != want {
+				t.Fatalf("seed %d, block %d: %+v, %v; want %+v", seed, i, got, err, want)
+			}
+			block.Reset()
+		}
+	}
+	if known < 100 {
+		t.Errorf("%d blocks were known", known)
+	}
+}
+
+// The blocks of ordinary answers are decoded once.
+func TestOrdinaryAnswersAreKnown(t *testing.T) {
+	var block bytes.Buffer
+	e := hpack.NewEncoder(&block)
+	d := newHeaderDecoder()
+	for i := range 4 {
+		for _, fields := range [][]hpack.HeaderField{
+			{{Name: ":status", Value: "200"}, {Name: "content-type", Value: "application/grpc"}},
+			{{Name: "grpc-status", Value: "0"}, {Name: "grpc-message", Value: ""}},
+		} {
+			block.Reset()
+			for _, f := range fields {
+				if err := e.WriteField(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b := indexedBlock(block.Bytes())
+			if is := b != 0 && (d.known[0].bytes == b || d.known[1].bytes == b); is != (i >= 2) {
+				t.Errorf("answer %d: block %x is known: %v", i, block.Bytes(), is)
+			}
+			if _, err := d.decode(block.Bytes()); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
