@@ -45,6 +45,7 @@ type hub struct {
 	watch   *etcd.Watcher // nil: it is to be opened at start
 	reading bool          // one of its members, or the goroutine for holders, reads the watch
 	members []*member
+	first   [1]*member // room for one, in which members begins
 	idle    *time.Timer
 	holders int                // members that are watched without waiting
 	stop    context.CancelFunc // of the goroutine that reads for holders; nil: there is none
@@ -66,6 +67,7 @@ func (hs *hubs) come(of hubKey, own string, s *Session) *member {
 	h := hs.all[of]
 	if h == nil {
 		h = &hub{hubKey: of, of: hs}
+		h.members = h.first[:0]
 		if hs.all == nil {
 			hs.all = make(map[hubKey]*hub)
 		}

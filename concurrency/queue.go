@@ -238,24 +238,38 @@ func (p *place) lost(err error) error {
 	return err
 }
 
+// putRequest is what a request to put a key consists of, in one allocation.
+type putRequest struct {
+	compares  [3]etcd.Compare
+	put       etcd.PutRequest
+	own       etcd.GetRequest // the key, if the compares fail
+	session   etcd.GetRequest // and that of the session
+	others    etcd.GetRequest // contenders, in either branch
+	then, els [3]etcd.Op
+}
+
 // request puts the key unless it is there, or with try unless any is there.
 func (p *place) request(epoch int64, try bool) etcd.TxnRequest {
-	put := etcd.PutRequest{Key: p.key, Value: p.value, Lease: p.lease}
-	req := etcd.TxnRequest{
-		If:   []etcd.Compare{etcd.Missing(p.key), p.s.inEpoch(epoch)},
-		Else: []etcd.Op{etcd.GetRequest{Key: p.key}, etcd.GetRequest{Key: p.s.key}},
+	r := &putRequest{
+		put:     etcd.PutRequest{Key: p.key, Value: p.value, Lease: p.lease},
+		own:     etcd.GetRequest{Key: p.key},
+		session: etcd.GetRequest{Key: p.s.key},
 	}
-	if try {
+	req := etcd.TxnRequest{
+		If:   append(r.compares[:0], etcd.Missing(p.key), p.s.inEpoch(epoch)),
+		Then: append(r.then[:0], &r.put),
+		Else: append(r.els[:0], &r.own, &r.session),
+	}
+	switch {
+	case try:
 		empty := etcd.Missing(p.q.root)
 		empty.Prefix = true
+		r.others = p.q.first(firstFew)
 		req.If = append(req.If, empty)
-		req.Then = []etcd.Op{put}
-		req.Else = append(req.Else, p.q.first(firstFew))
-		return req
-	}
-	req.Then = []etcd.Op{put}
-	if p.q.kinds != nil {
-		req.Then = append(req.Then, p.q.newest(near+2, 0))
+		req.Else = append(req.Else, &r.others)
+	case p.q.kinds != nil:
+		r.others = p.q.newest(near+2, 0)
+		req.Then = append(req.Then, &r.others)
 	}
 	return req
 }
