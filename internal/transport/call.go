@@ -19,12 +19,19 @@ func (c *conn) Call(ctx context.Context, req Request) ([]byte, error) {
 	s.deadline = Deadline(ctx)
 
 	c.mu.Lock()
+	borrowed := c.borrowLocked(s)
 	if err := c.refusalLocked(&s.req); err != nil {
+		if borrowed {
+			c.giveBackLocked()
+		}
 		c.mu.Unlock()
 		return nil, err
 	}
 	c.enqueueLocked(s)
 	c.flush()
+	if borrowed {
+		c.readFor(s)
+	}
 	return c.wait(ctx, s, &req)
 }
 

@@ -19,6 +19,7 @@ type conn struct {
 	address  string         // of errors: where it goes; empty if errors need not name it
 	spared   bool           // the peer has complained of PINGs, see Target.PingSpacing
 	inPlace  *nonblockConn  // nc, nil unless a caller may write in place
+	reader   *reader        // owned by the holder of the read side, see lend.go
 	writer   func()         // writeAll, so that starting it allocates nothing
 	done     chan struct{}  // closed by fail
 	routines sync.WaitGroup // goroutines, and alarms that are set
@@ -57,6 +58,8 @@ type conn struct {
 	waiting int           // unary calls with NotifyLate
 	napping bool          // the reader sleeps; hurry wakes it, see nap.go
 	hurry   chan struct{} // capacity 1: ends the nap; nil until there was one
+
+	lending lending // the read side
 
 	// writing: a goroutine holds the write side and with it chunk and rest.
 	writing   bool
@@ -103,6 +106,7 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 		recvWindow: connWindow,
 		headers:    newHeaderEncoder(scheme, target.Authority, opts.UserAgent),
 		heard:      true,
+		lending:    lending{tick: lendTick},
 	}
 	if target.Resolved {
 		c.address = target.Address
@@ -119,7 +123,8 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 // once these hold.
 func (c *conn) start(r *frameReader) (greeted <-chan struct{}) {
 	holds := make(chan struct{})
-	c.routines.Go(func() { c.read(r, holds) })
+	c.reader = newReader(c, r)
+	c.routines.Go(func() { c.reader.run(holds) })
 	return holds
 }
 

@@ -12,7 +12,8 @@
 // whoever needs a writer starts it:
 //
 //   - the reader owns the read side of the socket and parses frames. It never
-//     blocks on a write.
+//     blocks on a write. On a plain socket it lends the read side to calls that come
+//     one by one (lend.go, with the states of the read side).
 //   - the writer owns the write side from its start until it has sent everything,
 //     and ends. On a plain socket a caller that finds the write side free claims
 //     it and writes in place, without blocking; the writer sends what the socket

@@ -76,7 +76,7 @@ func FuzzConnection(f *testing.F) {
 	seed(255, appendGoAway(nil, 1, codeEnhanceYourCalm), rawFrame(frameHeaders, 0, 1), rawFrame(frameContinuation, flagEndHeaders, 1, 0x88))
 	f.Fuzz(func(t *testing.T, step uint8, input []byte) {
 		c, in, streams := fuzzConn(input, int(step)+1)
-		c.read(in, nil)
+		newReader(c, in).run(nil)
 		err := c.Err()
 		if err == nil {
 			t.Fatal("the connection does not end")

@@ -10,4 +10,6 @@ type nonblockConn struct{ net.Conn }
 
 func nonblocking(nc net.Conn) net.Conn { return nc }
 
+func (*nonblockConn) tryRead([]byte) (int, error) { return 0, nil }
+
 func (*nonblockConn) tryWrite([]byte) (int, error) { return 0, nil }

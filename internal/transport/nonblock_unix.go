@@ -25,6 +25,7 @@ type transfer struct {
 	buf []byte
 	n   int
 	err syscall.Errno
+	dry bool // nothing has arrived
 	// The runtime calls these, again after each wait, until they return true. They are
 	// methods of this transfer, kept so that no call allocates one.
 	wait, now func(fd uintptr) bool
@@ -48,7 +49,7 @@ func nonblocking(nc net.Conn) net.Conn {
 		return nc
 	}
 	c := &nonblockConn{Conn: nc, raw: raw}
-	c.in.op, c.in.wait = "read", c.in.read
+	c.in.op, c.in.wait, c.in.now = "read", c.in.read, c.in.tryRead
 	c.out.op, c.out.wait, c.out.now = "write", c.out.write, c.out.tryWrite
 	return c
 }
@@ -60,6 +61,15 @@ func (c *nonblockConn) Read(b []byte) (int, error) {
 	}
 	n, err := c.do(&c.in, c.raw.Read, c.in.wait, b)
 	if n == 0 && err == nil {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// tryRead reads what has arrived, and returns 0 if that is nothing.
+func (c *nonblockConn) tryRead(b []byte) (int, error) {
+	n, err := c.do(&c.in, c.raw.Read, c.in.now, b)
+	if n == 0 && err == nil && !c.in.dry {
 		return 0, io.EOF
 	}
 	return n, err
@@ -98,6 +108,11 @@ func (t *transfer) read(fd uintptr) (done bool) {
 		return false
 	}
 	t.n, t.err = n, err
+	return true
+}
+
+func (t *transfer) tryRead(fd uintptr) (done bool) {
+	t.dry = !t.read(fd)
 	return true
 }
 

@@ -34,16 +34,7 @@ func newFrameReader(nc io.Reader) *frameReader {
 
 // fill reads once and appends to the unread data.
 func (f *frameReader) fill() error {
-	switch {
-	case f.bulk && len(f.buf) < bulkBufferSize:
-		f.moveTo(make([]byte, bulkBufferSize))
-	case f.full() && len(f.buf) < nextBufferSize:
-		f.moveTo(make([]byte, nextBufferSize))
-	case f.full() && len(f.buf) < readBufferSize:
-		f.moveTo(make([]byte, readBufferSize))
-	case f.r == f.w || len(f.buf)-f.w < frameHeaderLen+defaultMaxFrameSize:
-		f.moveTo(f.buf)
-	}
+	f.makeRoom()
 	for range maxEmptyReads {
 		n, err := f.nc.Read(f.buf[f.w:])
 		f.w += n
@@ -55,6 +46,29 @@ func (f *frameReader) fill() error {
 		}
 	}
 	return io.ErrNoProgress
+}
+
+// fillNow is fill from the socket that nc is, without waiting. It returns 0 if nothing has
+// arrived.
+func (f *frameReader) fillNow(socket *nonblockConn) (int, error) {
+	f.makeRoom()
+	n, err := socket.tryRead(f.buf[f.w:])
+	f.w += n
+	return n, err
+}
+
+// makeRoom makes room in buf for a read.
+func (f *frameReader) makeRoom() {
+	switch {
+	case f.bulk && len(f.buf) < bulkBufferSize:
+		f.moveTo(make([]byte, bulkBufferSize))
+	case f.full() && len(f.buf) < nextBufferSize:
+		f.moveTo(make([]byte, nextBufferSize))
+	case f.full() && len(f.buf) < readBufferSize:
+		f.moveTo(make([]byte, readBufferSize))
+	case f.r == f.w || len(f.buf)-f.w < frameHeaderLen+defaultMaxFrameSize:
+		f.moveTo(f.buf)
+	}
 }
 
 // maxEmptyReads is how many consecutive reads may return neither bytes nor an
@@ -90,8 +104,8 @@ func (f *frameReader) next() (h frameHeader, payload []byte, ok bool, err error)
 	return h, have[frameHeaderLen:end], true, nil
 }
 
-// reader is the state of the reader goroutine. Its methods ending in Locked run
-// with conn.mu held.
+// reader is the state of the read side, which the reader goroutine has, or a caller that has
+// borrowed it (lend.go). Its methods ending in Locked run with conn.mu held.
 type reader struct {
 	c   *conn
 	in  *frameReader
@@ -108,47 +122,87 @@ type reader struct {
 	hasty bool      // at least one of them is not Patient
 	naps  napper
 
+	next   step
+	lone   int // calls in a row that were alone, see lend.go
+	enough int // so many make the reader lend
+
 	shared []byte // the rest of an allocation for small messages
 }
 
-// read is the reader goroutine. It takes the lock once for all the frames of one
-// read, and closes greeted after the first.
-func (c *conn) read(in *frameReader, greeted chan<- struct{}) {
-	r := &reader{c: c, in: in, dec: newHeaderDecoder()}
-	for {
-		c.mu.Lock()
-		c.heardLocked()
-		err := r.framesLocked()
-		over := c.err != nil
-		if !over && c.draining && len(c.streams) == 0 && c.opening.head == nil && err == nil {
-			err = ErrDraining
-		}
-		output, mayNap := c.hasOutputLocked(), r.mayNapLocked()
-		c.mu.Unlock()
-		r.signal()
-		if err != nil && !over {
-			c.readFailed(err)
-			return
-		}
-		if over {
-			return
-		}
+func newReader(c *conn, in *frameReader) *reader {
+	return &reader{c: c, in: in, dec: newHeaderDecoder(), enough: leastLone}
+}
+
+// run is the reader goroutine. It closes greeted after the first round.
+func (r *reader) run(greeted chan<- struct{}) {
+	for r.round() {
 		if greeted != nil {
 			close(greeted)
 			greeted = nil
 		}
-		if output {
-			c.mu.Lock()
-			c.flush()
-		}
-		if mayNap {
+		switch r.next {
+		case readNext:
+		case napNext:
 			r.nap()
+		case lendNext:
+			if !r.lend() {
+				return
+			}
 		}
-		if err := in.fill(); err != nil {
-			c.readFailed(err)
+		if err := r.in.fill(); err != nil {
+			r.c.readFailed(err)
 			return
 		}
 	}
+}
+
+// step is what the reader goroutine does after a round.
+type step uint8
+
+const (
+	readNext step = iota
+	napNext       // and then read
+	lendNext      // the read side, and then read
+)
+
+func (r *reader) nextLocked() step {
+	switch {
+	case r.mayNapLocked():
+		return napNext
+	case r.mayLendLocked():
+		return lendNext
+	}
+	return readNext
+}
+
+// round handles what a read has brought. It takes the lock once for all frames, and returns
+// false when the connection is over.
+func (r *reader) round() (goOn bool) {
+	c := r.c
+	c.mu.Lock()
+	c.heardLocked()
+	err := r.framesLocked()
+	over := c.err != nil
+	if !over && c.draining && c.idleLocked() && err == nil {
+		err = ErrDraining
+	}
+	output := c.hasOutputLocked()
+	if c.lending.side == readSideHeld {
+		r.next = r.nextLocked()
+	}
+	c.mu.Unlock()
+	r.signal()
+	if err != nil && !over {
+		c.readFailed(err)
+	}
+	if err != nil || over {
+		return false
+	}
+	if output {
+		c.mu.Lock()
+		c.flush()
+	}
+	return true
 }
 
 func (r *reader) signal() {
