@@ -9,9 +9,9 @@ import (
 // A call that is alone on its connection costs mostly wake-ups: the answer wakes the reader,
 // and the reader wakes the caller. So when calls have come one by one, the reader lends the
 // read side of a plain socket to the callers: each reads its own answer, and the runtime
-// wakes nothing else. The reader takes the read side back when another stream is open, when
-// a tick has passed without a call, and when a call has waited for a whole tick, because a
-// caller that reads sees neither the end of its context nor its time limits.
+// wakes nothing else. The reader gets the read side back for any other stream, when a tick
+// has passed without a call, and when a call has waited for a whole tick, because a caller
+// that reads sees neither the end of its context nor its time limits.
 //
 // The states of the read side, which conn.mu guards. Its holder owns conn.reader, too.
 //
@@ -19,7 +19,8 @@ import (
 //	free     -> borrowed  a call begins and is alone (borrowLocked)
 //	borrowed -> free      its answer has come, and nothing else waits (giveBackLocked)
 //	borrowed -> held      something else waits, or the reader wants it back (giveBackLocked)
-//	free     -> held      there was no call for a tick (lookAfter)
+//	free     -> held      a stream begins that does not read (enqueueLocked), or no call has
+//	                      come for a tick (lookAfter)
 //
 // While it is free nobody reads. A call that borrows it first handles what has arrived
 // meanwhile, so that no request is sent on a connection that the server has ended.

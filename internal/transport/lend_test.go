@@ -163,20 +163,54 @@ func TestCallThatReadsIsGivenUp(t *testing.T) {
 	}
 }
 
-// A call whose limit is short does not read: it ends on time.
+// A call whose limit is short does not read, so that it ends on time; the reader reads for it.
 func TestShortLimitDoesNotRead(t *testing.T) {
-	c, p := lent(t, time.Minute)
-	req := simple
-	req.Timeout = shortLimit - 1
-	call := start(c, req)
-	p.until(frameRSTStream)
-	want{code: DeadlineExceeded, outcome: MaybeSent, cause: ErrTimeout}.check(t, call.wait(t).err)
-	ctx, cancel := context.WithTimeout(context.Background(), shortLimit-1)
-	defer cancel()
-	call = startContext(ctx, c, simple)
-	p.until(frameRSTStream)
-	want{code: DeadlineExceeded, outcome: MaybeSent, cause: context.DeadlineExceeded}.check(t, call.wait(t).err)
-	p.roundTrip(c)
+	t.Run("Timeout", func(t *testing.T) {
+		c, p := lent(t, time.Minute)
+		req := simple
+		req.Timeout = shortLimit - 1
+		call := start(c, req)
+		p.until(frameRSTStream)
+		want{code: DeadlineExceeded, outcome: MaybeSent, cause: ErrTimeout}.check(t, call.wait(t).err)
+		p.roundTrip(c)
+	})
+	t.Run("deadline", func(t *testing.T) {
+		c, p := lent(t, time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), shortLimit-1)
+		defer cancel()
+		call := startContext(ctx, c, simple)
+		p.until(frameRSTStream)
+		want{code: DeadlineExceeded, outcome: MaybeSent, cause: context.DeadlineExceeded}.check(t, call.wait(t).err)
+		p.roundTrip(c)
+	})
+}
+
+// While nobody reads, streams and calls that do not read have the reader read at once.
+func TestReaderReadsForOthers(t *testing.T) {
+	t.Run("stream", func(t *testing.T) {
+		c, p := lent(t, time.Minute)
+		s, err := c.Open(context.Background(), simple)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		id := p.until(frameHeaders).streamID
+		p.responseHeaders(id)
+		p.data(id, "message")
+		if got, err := s.Recv(context.Background()); err != nil || string(got) != "message" {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+	t.Run("call", func(t *testing.T) {
+		c, p := lent(t, time.Minute)
+		req := simple
+		req.Timeout = shortLimit - 1
+		call := start(c, req)
+		p.until(frameHeaders)
+		waitFor(t, func() bool { return c.side() == readSideHeld })
+		p.until(frameRSTStream)
+		call.wait(t)
+	})
 }
 
 // What the server has said while nobody read comes before the next request: none is sent on
