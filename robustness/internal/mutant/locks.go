@@ -7,8 +7,8 @@ var lockMutants = []Mutant{
 	{
 		Name: "late-copy", Fault: "the compare that voids late copies of a request that queues is left out",
 		File:     "concurrency/queue.go",
-		Old:      "If:   []etcd.Compare{etcd.Missing(p.key), p.s.inEpoch(epoch)},",
-		New:      "If:   []etcd.Compare{etcd.Missing(p.key)},",
+		Old:      "If:   append(r.compares[:0], etcd.Missing(p.key), p.s.inEpoch(epoch)),",
+		New:      "If:   append(r.compares[:0], etcd.Missing(p.key)),",
 		Scenario: "lock-late-copies", Time: 12 * time.Second, Invariant: "L5",
 	},
 	{
