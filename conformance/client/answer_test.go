@@ -220,21 +220,38 @@ func TestAnswersAreComplete(t *testing.T) {
 	}
 }
 
-// failingKV answers every call with the same error.
+// failingKV answers every call with the same error. It counts those of one key: on a busy
+// machine requests of earlier calls, which were given up, may still come.
 type failingKV struct {
 	pb.UnimplementedKVServer
-	err   error
+	err   atomic.Pointer[status.Status]
+	keys  int          // so far
+	key   atomic.Value // string
 	calls atomic.Int64
 }
 
-func (s *failingKV) Put(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
-	s.calls.Add(1)
-	return nil, s.err
+func (s *failingKV) Put(_ context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
+	return nil, s.fail(r.Key)
 }
 
-func (s *failingKV) Range(context.Context, *pb.RangeRequest) (*pb.RangeResponse, error) {
-	s.calls.Add(1)
-	return nil, s.err
+func (s *failingKV) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	return nil, s.fail(r.Key)
+}
+
+func (s *failingKV) fail(key []byte) error {
+	if string(key) == s.key.Load() {
+		s.calls.Add(1)
+	}
+	return s.err.Load().Err()
+}
+
+// expect has the server count the requests of a new key, which expect returns.
+func (s *failingKV) expect() (key string) {
+	s.keys++
+	key = strconv.Itoa(s.keys)
+	s.key.Store(key)
+	s.calls.Store(0)
+	return key
 }
 
 // The error for each of the texts, and whether the call is retried.
@@ -261,14 +278,14 @@ func TestAnswers(t *testing.T) {
 		}},
 	})
 	for text, a := range answers {
-		server.err = status.Error(a.code, text)
+		server.err.Store(status.New(a.code, text))
 		for _, call := range []struct {
 			op    string
 			again bool
-			do    func() error
+			do    func(key string) error
 		}{
-			{"Put", a.put, func() error { _, err := c.Put(t.Context(), etcd.PutRequest{Key: "k"}); return err }},
-			{"Get", a.get, func() error { _, err := c.Get(t.Context(), etcd.GetRequest{Key: "k"}); return err }},
+			{"Put", a.put, func(key string) error { _, err := c.Put(t.Context(), etcd.PutRequest{Key: key}); return err }},
+			{"Get", a.get, func(key string) error { _, err := c.Get(t.Context(), etcd.GetRequest{Key: key}); return err }},
 		} {
 			// Requests that fail because of an election are repeated within
 			// Timeout. If Timeout ends a call rather than the pause after it, the
@@ -276,9 +293,8 @@ func TestAnswers(t *testing.T) {
 			// not to be repeated may be, after such an attempt.
 			var err error
 			for tries, lost := 0, true; lost && tries < 20; tries++ {
-				server.calls.Store(0)
 				late.Store(0)
-				err = call.do()
+				err = call.do(server.expect())
 				var e *etcd.Error
 				lost = errors.As(err, &e) && (errors.Is(err, etcd.ErrTimeout) || a.outcome == etcd.OutcomeRejected && e.Outcome == etcd.OutcomeUnknown && e.Attempts > 1) || !call.again && late.Load() > 0
 			}
