@@ -160,10 +160,11 @@ func (c *conn) borrowLocked(s *stream) (borrowed bool) {
 	return true
 }
 
-// hurried: its time limit is short.
+// hurried: one of its time limits is short.
 func (s *stream) hurried() bool {
-	timeout := s.req.Timeout
-	return timeout > 0 && timeout < shortLimit || !s.deadline.IsZero() && time.Until(s.deadline) < shortLimit
+	short := func(limit time.Duration) bool { return limit > 0 && limit < shortLimit }
+	return short(s.req.Timeout) || short(s.req.LateAfter) ||
+		!s.deadline.IsZero() && time.Until(s.deadline) < shortLimit
 }
 
 // catchUp handles what arrived while the read side was free.

@@ -174,6 +174,21 @@ func TestShortLimitDoesNotRead(t *testing.T) {
 		want{code: DeadlineExceeded, outcome: MaybeSent, cause: ErrTimeout}.check(t, call.wait(t).err)
 		p.roundTrip(c)
 	})
+	t.Run("LateAfter", func(t *testing.T) {
+		c, p := lent(t, time.Minute)
+		req := simple
+		req.LateAfter = shortLimit - 1
+		call := start(c, req)
+		id := p.request().id
+		late, ok := call.wait(t).err.(Pending)
+		if !ok {
+			t.Fatal("the call is not late")
+		}
+		p.reply(id, "reply")
+		if reply, err := late.Wait(context.Background(), nil); err != nil || string(reply) != "reply" {
+			t.Errorf("%q, %v", reply, err)
+		}
+	})
 	t.Run("deadline", func(t *testing.T) {
 		c, p := lent(t, time.Minute)
 		ctx, cancel := context.WithTimeout(context.Background(), shortLimit-1)

@@ -1,4 +1,4 @@
-//go:build linux && !race
+//go:build linux && !race && !msan && !asan
 
 package transport
 
@@ -11,7 +11,8 @@ import (
 // one after a time in which no goroutine ran also wakes the runtime's monitor thread; with
 // one operation at a time that was a third of the client's CPU. Calls on a socket do not
 // block, so these tell nothing. Meanwhile no other goroutine has the processor, so long
-// transfers are left to package syscall.
+// transfers are left to package syscall. So are all of programs that a sanitizer watches,
+// which knows package syscall.
 
 // mostRaw is the longest transfer of such a call, some 40 µs.
 const mostRaw = 256 << 10
