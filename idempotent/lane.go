@@ -89,7 +89,7 @@ func (w *Writer) open(ctx context.Context) (*lane, error) {
 	key := w.name + strconv.Itoa(w.opened)
 	w.mu.Unlock()
 	for failures := 0; ; failures++ {
-		l, err := w.tryOpen(ctx, key)
+		l, err := w.tryOpen(ctx, key, failures)
 		switch {
 		case err == nil:
 			return l, nil
@@ -105,13 +105,13 @@ func (w *Writer) open(ctx context.Context) (*lane, error) {
 	}
 }
 
-// tryOpen makes a lane on a session that lives now.
-func (w *Writer) tryOpen(ctx context.Context, key string) (*lane, error) {
+// tryOpen makes a lane on a session that lives now. copies are the attempts before.
+func (w *Writer) tryOpen(ctx context.Context, key string, copies int) (*lane, error) {
 	session, err := w.co.Session(ctx)
 	if err != nil {
 		return nil, err
 	}
-	at, err := w.create(ctx, key, session.Lease().ID)
+	at, err := w.create(ofCopy(ctx, copies), key, session.Lease().ID)
 	if errors.Is(err, etcd.ErrLeaseNotFound) {
 		// The session learns that its lease is gone, and the coordinator grants another.
 		_, _ = w.client.KeepAliveOnce(ctx, etcd.KeepAliveRequest{ID: session.Lease().ID})
@@ -124,7 +124,7 @@ func (w *Writer) tryOpen(ctx context.Context, key string) (*lane, error) {
 
 // create puts the key of a lane unless an earlier copy has done so.
 func (w *Writer) create(ctx context.Context, key string, lease etcd.LeaseID) (at int64, err error) {
-	resp, err := w.client.Txn(etcd.WithRetryWrites(ctx, etcd.SafeOnly), etcd.TxnRequest{
+	resp, err := w.client.Txn(ctx, etcd.TxnRequest{
 		If:   []etcd.Compare{etcd.Missing(key)},
 		Then: []etcd.Op{etcd.PutRequest{Key: key, Lease: lease}},
 		Else: []etcd.Op{etcd.GetRequest{Key: key}},

@@ -59,7 +59,7 @@ func (m *markerLeases) take(ctx context.Context, w *Writer) (etcd.LeaseID, error
 func (w *Writer) grantMarkers(ctx context.Context) (*etcd.Lease, error) {
 	req := etcd.GrantRequest{TTL: w.config.Keep + slack(w.config.Keep), NoKeepAlive: true}
 	for failures := 0; ; failures++ {
-		lease, err := w.client.Grant(ctx, req)
+		lease, err := w.client.Grant(call.WithCopies(ctx, failures), req)
 		if !etcd.MaybeApplied(err) {
 			return lease, err
 		}
