@@ -142,7 +142,7 @@ func (g *guard) put(ctx context.Context, ops []etcd.Op, next checkpoint) error {
 	g.wait.begin()
 	defer g.wait.end()
 	for failures := 0; ; failures++ {
-		resp, err := g.target.Txn(ctx, req)
+		resp, err := g.target.Txn(call.WithCopies(ctx, failures), req)
 		switch {
 		case err == nil && resp.Succeeded:
 			g.checkpoint, g.mod = next, resp.Header.Revision

@@ -31,7 +31,7 @@ func (q *Queue) burial(it *item) []etcd.Op {
 // somebody else was faster.
 func (q *Queue) bury(ctx context.Context, it *item) error {
 	for failures := 0; ; failures++ {
-		resp, err := q.client.Txn(etcd.WithRetryWrites(ctx, etcd.SafeOnly), etcd.TxnRequest{
+		resp, err := q.client.Txn(ofCopy(ctx, failures), etcd.TxnRequest{
 			If: []etcd.Compare{
 				etcd.CompareModRevision(it.key, etcd.Equal, it.mod),
 				etcd.Missing(q.root + claimed + it.id),

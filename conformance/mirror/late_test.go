@@ -6,6 +6,8 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
+	"silly.store/etcd/etcdtest"
 )
 
 // Whatever becomes of a Txn at the target, its change is applied once, and a late copy undoes
@@ -46,4 +48,27 @@ func TestTxnFaults(t *testing.T) {
 			s.stopped(end)
 		})
 	}
+}
+
+// A member takes a Txn and never answers it, as one does whose leader dies with the request,
+// while its connection is up. The mirror makes it again with another member, before
+// Config.Timeout of the client has passed.
+func TestTxnThatIsNeverAnswered(t *testing.T) {
+	t.Parallel()
+	s := between(t)
+	p := etcdtest.StartProxy(t, target.Endpoints()[0])
+	f := onefault.New(t)
+	const timeout = 10 * time.Second
+	s.dst = testbed.Connect(t, etcd.Config{Endpoints: []string{target.Endpoints()[0], p.Endpoint()}, DialContext: f.Dial, Timeout: timeout})
+	m, end := s.begin()
+	s.reaches(m, s.put("a", "0"))
+	hit := f.Arm(onefault.Stall, s.config.DestPrefix+"a")
+	began := time.Now()
+	change := s.put("a", "1")
+	<-hit
+	s.wantHas(m, change, "a=1")
+	if d := time.Since(began); d > timeout*3/4 { // the first copy waits for 3 s
+		t.Errorf("it took %v", d)
+	}
+	s.stopped(end)
 }
