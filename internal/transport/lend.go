@@ -33,16 +33,16 @@ const (
 )
 
 const (
-	// lendTick is how often the reader looks after what it has lent. A call that is given
-	// up ends up to two ticks later.
+	// lendTick is how often the reader looks after what it has lent. A call that is
+	// cancelled returns up to two ticks later.
 	lendTick = 2 * time.Millisecond
 	// leastLone is how many calls in a row must have been alone before the reader lends;
 	// while lending does not pay, that grows up to mostLone.
 	leastLone = 8
 	mostLone  = 4096
-	// pays is for how many calls lending pays.
+	// pays is the number of calls from which on lending was worth it.
 	pays = 16
-	// shortLimit is the time limit up to which a call does not read, lest it be late.
+	// shortLimit is the time limit below which a call does not read, so that it is not late.
 	shortLimit = 50 * time.Millisecond
 )
 
