@@ -25,12 +25,14 @@ func productionRows() []row {
 		name: "watch-fanout-tls", about: "watch-fanout over TLS", callers: []int{1}, quick: []int{},
 		server: overTLS, run: runFanOut,
 	}
-	quickly := gets("get-tls", "get over TLS", etcd.CoalesceOff, overTLS)
-	quickly.quick = []int{256}
+	getTLS := gets("get-tls", "get over TLS", etcd.CoalesceOff, overTLS)
+	getTLS.callers, getTLS.quick = []int{1, 256}, []int{256}
+	putTLS := puts("put-tls", "put over TLS", etcd.CoalesceOff, overTLS)
+	putTLS.callers = []int{1, 256}
 	return []row{
-		quickly,
+		getTLS,
 		gets("get-mtls", "get over TLS, with client certificates", etcd.CoalesceOff, serverOptions{tls: etcdtest.MutualTLS}),
-		puts("put-tls", "put over TLS", etcd.CoalesceOff, overTLS),
+		putTLS,
 		gets("get-coalesced-tls", "get over TLS, ours at its default", etcd.CoalesceReads, overTLS),
 		puts("put-coalesced-tls", "put over TLS, ours with CoalesceAll", etcd.CoalesceAll, overTLS),
 		fanOut,

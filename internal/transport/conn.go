@@ -18,7 +18,8 @@ type conn struct {
 	onFull   func(Limited)  // may be nil, see Target
 	address  string         // of errors: where it goes; empty if errors need not name it
 	spared   bool           // the peer has complained of PINGs, see Target.PingSpacing
-	inPlace  *nonblockConn  // nc, nil unless a caller may write in place
+	kernel   *nonblockConn  // socket; nil if it is another kind
+	plain    bool           // nc is kernel
 	reader   *reader        // owned by the holder of the read side, see lend.go
 	writer   func()         // writeAll, so that starting it allocates nothing
 	done     chan struct{}  // closed by fail
@@ -115,7 +116,8 @@ func newConn(nc, socket net.Conn, target Target, opts Options) *conn {
 	c.watch, c.short = alarm.Of(&c.routines, c.onTick), alarm.Of(&c.routines, c.onShortTick)
 	c.pong.alarm = alarm.Of(&c.routines, c.onPong)
 	c.pool.New = func() any { return newStream() }
-	c.inPlace, _ = nc.(*nonblockConn)
+	c.kernel, _ = socket.(*nonblockConn)
+	c.plain = c.kernel != nil && target.TLS == nil
 	return c
 }
 

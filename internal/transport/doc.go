@@ -12,12 +12,13 @@
 // whoever needs a writer starts it:
 //
 //   - the reader owns the read side of the socket and parses frames. It never
-//     blocks on a write. On a plain socket it lends the read side to calls that come
-//     one by one (lend.go, with the states of the read side).
+//     blocks on a write. It lends the read side to calls that come one by one
+//     (lend.go, with the states of the read side).
 //   - the writer owns the write side from its start until it has sent everything,
 //     and ends. On a plain socket a caller that finds the write side free claims
 //     it and writes in place, without blocking; the writer sends what the socket
-//     does not take.
+//     does not take. Over TLS a caller does so with little, and only if the peer has
+//     received all that came before: a record must be written to its end.
 //
 // The watchdog finds a silent peer. It has no goroutine: its ticks, while streams are open,
 // are alarms (package alarm), which conn.mu guards. Each tick runs in its own goroutine for

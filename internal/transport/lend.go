@@ -8,7 +8,7 @@ import (
 
 // A call that is alone on its connection costs mostly wake-ups: the answer wakes the reader,
 // and the reader wakes the caller. So when calls have come one by one, the reader lends the
-// read side of a plain socket to the callers: each reads its own answer, and the runtime
+// read side to the callers: each reads its own answer, and the runtime
 // wakes nothing else. The reader gets the read side back for any other stream, when a tick
 // has passed without a call, and when a call has waited for a whole tick, because a caller
 // that reads sees neither the end of its context nor its time limits.
@@ -60,7 +60,7 @@ type lending struct {
 func (r *reader) mayLendLocked() bool {
 	c := r.c
 	switch {
-	case c.inPlace == nil || c.err != nil || c.draining || len(r.woken) == 0:
+	case c.kernel == nil || c.err != nil || c.draining || len(r.woken) == 0:
 		return false
 	case !c.idleLocked():
 		r.lone = 0
@@ -170,12 +170,12 @@ func (s *stream) hurried() bool {
 // catchUp handles what arrived while the read side was free.
 func (c *conn) catchUp() {
 	for {
-		n, err := c.reader.in.fillNow(c.inPlace)
+		arrived, err := c.reader.in.fillNow(c.kernel)
 		switch {
 		case err != nil:
 			c.readFailed(err)
 			return
-		case n == 0:
+		case !arrived:
 			return
 		}
 		if !c.reader.round() {

@@ -4,6 +4,7 @@ package transport
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -179,6 +180,9 @@ func TestNonblockingErrors(t *testing.T) {
 
 // reset closes c with a TCP reset.
 func reset(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
 	_ = c.(*net.TCPConn).SetLinger(0)
 	_ = c.Close()
 }

@@ -15,8 +15,13 @@ import (
 // another one write.
 type nonblockConn struct {
 	net.Conn
-	raw     syscall.RawConn
-	in, out transfer
+	raw       syscall.RawConn
+	in, out   transfer
+	impatient bool // Read does not wait; set by whoever reads
+
+	// Of drained.
+	probe  func(fd uintptr)
+	unsent int32
 }
 
 // transfer is one direction of a nonblockConn, and the state of its system calls.
@@ -54,25 +59,24 @@ func nonblocking(nc net.Conn) net.Conn {
 	return c
 }
 
-// Read waits until there is something to read.
+// Read waits until there is something to read, unless c is impatient: then its error is
+// errDry if there is nothing.
 func (c *nonblockConn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	n, err := c.do(&c.in, c.raw.Read, c.in.wait, b)
-	if n == 0 && err == nil {
-		return 0, io.EOF
+	attempt := c.in.wait
+	if c.impatient {
+		attempt = c.in.now
 	}
-	return n, err
-}
-
-// tryRead reads what has arrived, and returns 0 if that is nothing.
-func (c *nonblockConn) tryRead(b []byte) (int, error) {
-	n, err := c.do(&c.in, c.raw.Read, c.in.now, b)
-	if n == 0 && err == nil && !c.in.dry {
-		return 0, io.EOF
+	n, err := c.do(&c.in, c.raw.Read, attempt, b)
+	switch {
+	case n > 0 || err != nil:
+		return n, err
+	case c.impatient && c.in.dry:
+		return 0, errDry
 	}
-	return n, err
+	return 0, io.EOF
 }
 
 // Write waits until all of b is written.

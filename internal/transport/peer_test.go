@@ -3,13 +3,20 @@ package transport
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,13 +60,15 @@ type link struct {
 	name  string
 	pipe  bool // net.Pipe, else TCP on loopback
 	slice int  // how many bytes of the peer's travel at a time; 0: any
+	tls   bool // TLS over TCP
 }
 
 var (
 	tcpLink    = link{name: "tcp"}
+	tlsLink    = link{name: "tls", tls: true}
 	pipeLink   = link{name: "pipe", pipe: true}
 	slicedLink = link{name: "sliced", pipe: true, slice: 1}
-	allLinks   = []link{tcpLink, pipeLink, slicedLink}
+	allLinks   = []link{tcpLink, tlsLink, pipeLink, slicedLink}
 )
 
 // overLinks runs f once for each kind of link.
@@ -108,6 +117,11 @@ func newPeer(t testing.TB, l link, nc net.Conn) *peer {
 func connect(t testing.TB, l link, opts Options, settings ...setting) (*conn, *peer) {
 	t.Helper()
 	client, server := l.join(t)
+	target := Target{Network: "tcp", Address: "peer", Authority: "peer:1"}
+	if l.tls {
+		server = tls.Server(server, peerTLS())
+		target.TLS = &tls.Config{InsecureSkipVerify: true}
+	}
 	p := newPeer(t, l, server)
 	opts.DialContext = dialTo(client)
 	greeted := make(chan error, 1)
@@ -116,7 +130,7 @@ func connect(t testing.TB, l link, opts Options, settings ...setting) (*conn, *p
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := Dial(ctx, Target{Network: "tcp", Address: "peer", Authority: "peer:1"}, opts)
+	c, err := Dial(ctx, target, opts)
 	if err != nil {
 		t.Fatalf("Dial: %v", err)
 	}
@@ -126,6 +140,20 @@ func connect(t testing.TB, l link, opts Options, settings ...setting) (*conn, *p
 	}
 	return c.(*conn), p
 }
+
+// peerTLS is the configuration of peers over TLS.
+var peerTLS = sync.OnceValue(func() *tls.Config {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: []string{"h2"}}
+})
 
 // dialTo is a user's DialContext that hands out nc.
 func dialTo(nc net.Conn) DialFunc {

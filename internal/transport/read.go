@@ -48,13 +48,18 @@ func (f *frameReader) fill() error {
 	return io.ErrNoProgress
 }
 
-// fillNow is fill from the socket that nc is, without waiting. It returns 0 if nothing has
+// fillNow is fill without waiting; socket is that of nc. It returns false if nothing has
 // arrived.
-func (f *frameReader) fillNow(socket *nonblockConn) (int, error) {
+func (f *frameReader) fillNow(socket *nonblockConn) (bool, error) {
 	f.makeRoom()
-	n, err := socket.tryRead(f.buf[f.w:])
+	socket.impatient = true
+	n, err := f.nc.Read(f.buf[f.w:])
+	socket.impatient = false
 	f.w += n
-	return n, err
+	if errors.Is(err, errDry) {
+		err = nil
+	}
+	return n > 0, err
 }
 
 // makeRoom makes room in buf for a read.

@@ -23,7 +23,7 @@ func (c *conn) flush() {
 		return
 	}
 	c.writing = true
-	if c.inPlace == nil {
+	if !c.mayWriteInPlaceLocked() {
 		c.startWriter()
 		return
 	}
@@ -47,7 +47,7 @@ func (c *conn) writeInPlace() {
 		}
 		chunk := c.chunk
 		c.mu.Unlock()
-		n, err := c.inPlace.tryWrite(chunk)
+		n, err := c.writeNow(chunk)
 		if err != nil {
 			c.writeFailed(len(chunk)-n, err)
 			return
@@ -64,6 +64,35 @@ func (c *conn) writeInPlace() {
 		return
 	}
 	c.startWriter()
+}
+
+// mayWriteInPlaceLocked reports whether the caller of flush may write. Over TLS that is little
+// at a time: a call that is alone, or control frames.
+func (c *conn) mayWriteInPlaceLocked() bool {
+	switch first := c.opening.head; {
+	case c.plain || c.kernel == nil:
+		return c.plain
+	case first == nil:
+		return c.ready.head == nil
+	default:
+		return first.next == nil && len(c.streams) == 0
+	}
+}
+
+// maxSealed is the size of the largest chunk that a caller writes over TLS.
+const maxSealed = 4 << 10
+
+// writeNow writes what the socket takes at once. Over TLS that is all or nothing: a record
+// must be written to its end, which never waits for room if the socket has room for all.
+func (c *conn) writeNow(chunk []byte) (int, error) {
+	switch {
+	case c.plain:
+		return c.kernel.tryWrite(chunk)
+	case len(chunk) > maxSealed || !c.kernel.drained():
+		return 0, nil
+	}
+	_, err := c.nc.Write(chunk)
+	return len(chunk), err // TLS does not report how much was sent
 }
 
 // startWriter hands the write side to the writer. Called with mu held, returns with it
