@@ -19,20 +19,34 @@ func (c *conn) Call(ctx context.Context, req Request) ([]byte, error) {
 	s.deadline = Deadline(ctx)
 
 	c.mu.Lock()
-	borrowed := c.borrowLocked(s)
+	borrowed, err := c.beginLocked(s)
+	if err != nil {
+		c.mu.Unlock()
+		return nil, err
+	}
+	reads := borrowed && !s.hurried()
+	if borrowed && !reads {
+		c.giveBackLocked()
+	}
+	c.flush()
+	if reads {
+		c.readFor(s)
+	}
+	return c.wait(ctx, s, &req)
+}
+
+// beginLocked queues s if the connection takes it. borrowed: the read side was free, and the
+// caller has it. It may release mu for a moment.
+func (c *conn) beginLocked(s *stream) (borrowed bool, err error) {
+	borrowed = c.borrowLocked()
 	if err := c.refusalLocked(&s.req); err != nil {
 		if borrowed {
 			c.giveBackLocked()
 		}
-		c.mu.Unlock()
-		return nil, err
+		return false, err
 	}
 	c.enqueueLocked(s)
-	c.flush()
-	if borrowed {
-		c.readFor(s)
-	}
-	return c.wait(ctx, s, &req)
+	return borrowed, nil
 }
 
 // init readies a new or pooled stream for req.
@@ -139,11 +153,14 @@ func (c *conn) Open(ctx context.Context, req Request) (Stream, error) {
 	s.closeSend = req.CloseSend
 
 	c.mu.Lock()
-	if err := c.refusalLocked(&s.req); err != nil {
+	borrowed, err := c.beginLocked(s)
+	if err != nil {
 		c.mu.Unlock()
 		return nil, err
 	}
-	c.enqueueLocked(s)
+	if borrowed {
+		c.giveBackLocked()
+	}
 	c.flush()
 	return s, nil
 }

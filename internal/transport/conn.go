@@ -265,9 +265,6 @@ func (c *conn) refusalLocked(req *Request) error {
 // enqueueLocked queues a new stream and sees that the peer is watched.
 func (c *conn) enqueueLocked(s *stream) {
 	c.opening.push(s)
-	if c.lending.side == readSideFree {
-		c.giveBackLocked()
-	}
 	c.enteredLocked(s)
 	s.readsBefore, s.ticksBefore = c.reads, c.ticks
 	c.watchLocked()

@@ -83,7 +83,7 @@
 //     etcd closes a connection on the third PING that arrives within 5 s without HEADERS
 //     or DATA from etcd in between; the client leaves 6 s, and asks with empty SETTINGS
 //     frames meanwhile. So an idle watch too notices a silent member in less than 2 s.
-//   - A PING of the server is acknowledged up to 10 ms later: a gRPC server sends one per
+//   - A PING of the server is acknowledged some 10 ms later: a gRPC server sends one per
 //     acknowledgement, and at once would cost as many writes and reads as small calls do.
 //     See pong.go for when the acknowledgement does not wait.
 //   - The client sends the context's deadline to the server, but not Config.Timeout: a

@@ -16,13 +16,13 @@ import (
 // The states of the read side, which conn.mu guards. Its holder owns conn.reader, too.
 //
 //	held     -> free      the reader lends it (lend)
-//	free     -> borrowed  a call begins and is alone (borrowLocked)
-//	borrowed -> free      its answer has come, and nothing else waits (giveBackLocked)
-//	borrowed -> held      something else waits, or the reader wants it back (giveBackLocked)
-//	free     -> held      a stream begins that does not read (enqueueLocked), or no call has
-//	                      come for a tick (lookAfter)
+//	free     -> borrowed  a call or stream begins (borrowLocked)
+//	borrowed -> free      the call's answer has come, and nothing else waits (giveBackLocked)
+//	borrowed -> held      something waits that does not read, or the reader wants it back
+//	                      (giveBackLocked)
+//	free     -> held      no call has come for a tick (lookAfter)
 //
-// While it is free nobody reads. A call that borrows it first handles what has arrived
+// While it is free nobody reads. Whatever borrows it first handles what has arrived
 // meanwhile, so that no request is sent on a connection that the server has ended.
 type readSide uint8
 
@@ -144,11 +144,11 @@ func (r *reader) heldAgain() {
 	}
 }
 
-// borrowLocked takes the read side for s, if it is free and s is not in a hurry. It releases
-// mu to handle what has arrived meanwhile.
-func (c *conn) borrowLocked(s *stream) (borrowed bool) {
+// borrowLocked takes the read side if it is free. It releases mu to handle what has arrived
+// meanwhile.
+func (c *conn) borrowLocked() (borrowed bool) {
 	l := &c.lending
-	if l.side != readSideFree || c.err != nil || s.hurried() {
+	if l.side != readSideFree || c.err != nil {
 		return false
 	}
 	l.side = readSideBorrowed
@@ -160,7 +160,7 @@ func (c *conn) borrowLocked(s *stream) (borrowed bool) {
 	return true
 }
 
-// hurried: one of its time limits is short.
+// hurried: one of its time limits is so short that it must not read.
 func (s *stream) hurried() bool {
 	short := func(limit time.Duration) bool { return limit > 0 && limit < shortLimit }
 	return short(s.req.Timeout) || short(s.req.LateAfter) ||
@@ -172,6 +172,8 @@ func (c *conn) catchUp() {
 	for {
 		arrived, err := c.reader.in.fillNow(c.kernel)
 		switch {
+		case c.recalling(err):
+			return // readFor or beginLocked's caller gives it back
 		case err != nil:
 			c.readFailed(err)
 			return
@@ -194,10 +196,14 @@ func (c *conn) readFor(s *stream) {
 			return
 		}
 		c.mu.Unlock()
-		if err := c.reader.in.fill(); err != nil {
-			if !errors.Is(err, os.ErrDeadlineExceeded) || !c.recalled() {
-				c.readFailed(err)
-			}
+		switch err := c.reader.in.fill(); {
+		case c.recalling(err):
+			c.mu.Lock()
+			c.giveBackLocked()
+			c.mu.Unlock()
+			return
+		case err != nil:
+			c.readFailed(err)
 			return
 		}
 		if !c.reader.round() {
@@ -206,13 +212,14 @@ func (c *conn) readFor(s *stream) {
 	}
 }
 
-// recalled gives the read side back if the reader wants it.
-func (c *conn) recalled() bool {
+// recalling reports whether a read has failed with err because the reader wants the read side
+// back.
+func (c *conn) recalling(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lending.wanted {
-		c.giveBackLocked()
-	}
 	return c.lending.wanted
 }
 

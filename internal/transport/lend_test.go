@@ -250,35 +250,87 @@ func TestReaderReadsForOthers(t *testing.T) {
 // What the server has said while nobody read comes before the next request: none is sent on
 // a connection that has ended.
 func TestEndWhileNobodyReads(t *testing.T) {
-	overSockets(t, func(t *testing.T, l link) {
-		for _, end := range []struct {
-			name string
-			by   func(p *peer)
-			want want
-		}{
-			{"closed", func(p *peer) { _ = p.nc.Close() }, want{code: Unavailable, outcome: NotSent, cause: io.EOF}},
-			{"reset", func(p *peer) { reset(p.nc) }, want{code: Unavailable, outcome: NotSent}}, // awaitInput takes its cause
-			{"GOAWAY", func(p *peer) { p.goAway(1<<31-1, codeNoError, "") }, want{code: Unavailable, outcome: NotSent, cause: ErrDraining}},
-			{"nonsense", func(p *peer) { p.send(frameData, 0, 0, 1) }, want{code: Internal, outcome: NotSent}},
-		} {
-			t.Run(end.name, func(t *testing.T) {
-				c, p := lent(t, l, time.Minute)
-				end.by(p)
-				awaitInput(t, c)
-				_, err := c.Call(context.Background(), simple)
-				end.want.check(t, err)
+	hurried := simple
+	hurried.Timeout = shortLimit - 1
+	begin := map[string]func(c *conn) error{
+		"call":         func(c *conn) error { return second(c.Call(context.Background(), simple)) },
+		"hurried call": func(c *conn) error { return second(c.Call(context.Background(), hurried)) },
+		"stream":       func(c *conn) error { return second(c.Open(context.Background(), simple)) },
+	}
+	for _, end := range []struct {
+		name string
+		by   func(p *peer)
+		want want
+	}{
+		{"closed", func(p *peer) { _ = p.nc.Close() }, want{code: Unavailable, outcome: NotSent, cause: io.EOF}},
+		{"reset", func(p *peer) { reset(p.nc) }, want{code: Unavailable, outcome: NotSent}}, // awaitInput takes its cause
+		{"GOAWAY", func(p *peer) { p.goAway(1<<31-1, codeNoError, "") }, want{code: Unavailable, outcome: NotSent, cause: ErrDraining}},
+		{"nonsense", func(p *peer) { p.send(frameData, 0, 0, 1) }, want{code: Internal, outcome: NotSent}},
+	} {
+		for what, begin := range begin {
+			t.Run(end.name+", "+what, func(t *testing.T) {
+				overSockets(t, func(t *testing.T, l link) {
+					c, p := lent(t, l, time.Minute)
+					end.by(p)
+					awaitInput(t, c)
+					end.want.check(t, begin(c))
+				})
 			})
 		}
+	}
+}
+
+// second is the error of a call with a result.
+func second[T any](_ T, err error) error { return err }
+
+// A GOAWAY that comes with the end of the connection says why it has ended. Over TLS 1.2 one
+// read brings both.
+func TestGoAwayWithTheEnd(t *testing.T) {
+	for _, l := range []link{tcpLink, {name: "tls", tls: true, oldTLS: true}} {
+		t.Run(l.name, func(t *testing.T) {
+			c, p := lent(t, l, time.Minute)
+			p.goAway(1<<31-1, codeEnhanceYourCalm, "too_many_pings")
+			_ = p.nc.(interface{ CloseWrite() error }).CloseWrite()
+			both := 1
+			if l.tls {
+				both = 70 // the record of GOAWAY has at most 60 bytes
+			}
+			awaitBytes(t, c, both)
+			want{code: Unavailable, outcome: NotSent, cause: ErrTooManyPings}.check(t, second(c.Call(context.Background(), simple)))
+		})
+	}
+}
+
+// A caller that is slow to catch up may find that the reader wants the read side back. The
+// connection goes on.
+func TestRecallWhileCatchingUp(t *testing.T) {
+	overSockets(t, func(t *testing.T, l link) {
+		c, p := lent(t, l, time.Minute)
+		c.mu.Lock()
+		c.lending.side, c.lending.calls = readSideBorrowed, 0 // and a tick has passed since
+		c.mu.Unlock()
+		c.lookAfter()
+		c.catchUp()
+		c.mu.Lock()
+		c.giveBackLocked()
+		c.mu.Unlock()
+		p.roundTrip(c)
 	})
 }
 
 // awaitInput waits until there is something to read on the socket of c, or it has ended.
 func awaitInput(t *testing.T, c *conn) {
 	t.Helper()
+	awaitBytes(t, c, 0)
+}
+
+// awaitBytes is awaitInput for at least so many bytes.
+func awaitBytes(t *testing.T, c *conn, least int) {
+	t.Helper()
 	waitFor(t, func() (arrived bool) {
 		_ = c.kernel.raw.Control(func(fd uintptr) {
-			_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-			arrived = err != syscall.EAGAIN
+			n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1000), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			arrived = err != syscall.EAGAIN && n >= least
 		})
 		return arrived
 	})

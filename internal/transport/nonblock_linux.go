@@ -1,4 +1,4 @@
-//go:build linux && !race && !msan && !asan
+//go:build linux && !race && !msan && !asan && !386 && !s390x
 
 package transport
 
@@ -10,9 +10,11 @@ import (
 // Package syscall tells the scheduler before each call that the call may block. The first
 // one after a time in which no goroutine ran also wakes the runtime's monitor thread; with
 // one operation at a time that was a third of the client's CPU. Calls on a socket do not
-// block, so these tell nothing. Meanwhile no other goroutine has the processor, so long
-// transfers are left to package syscall. So are all of programs that a sanitizer watches,
-// which knows package syscall.
+// block, so these tell nothing; MSG_DONTWAIT sees to it even if a user's code has put the
+// socket into blocking mode. Meanwhile no other goroutine has the processor, and no garbage
+// collection begins, so long transfers are left to package syscall. So are all of programs
+// that a sanitizer watches, which knows package syscall, and those of architectures on which
+// package syscall has no numbers for these calls.
 
 // mostRaw is the longest transfer of such a call, some 40 µs.
 const mostRaw = 256 << 10
@@ -21,19 +23,19 @@ func readNow(fd uintptr, b []byte) (int, syscall.Errno) {
 	if len(b) > mostRaw {
 		return readCall(fd, b)
 	}
-	return rawCall(syscall.SYS_READ, fd, b)
+	return rawCall(syscall.SYS_RECVFROM, fd, b)
 }
 
 func writeNow(fd uintptr, b []byte) (int, syscall.Errno) {
 	if len(b) > mostRaw {
 		return writeCall(fd, b)
 	}
-	return rawCall(syscall.SYS_WRITE, fd, b)
+	return rawCall(syscall.SYS_SENDTO, fd, b)
 }
 
 func rawCall(number, fd uintptr, b []byte) (int, syscall.Errno) {
 	for {
-		n, _, err := syscall.RawSyscall(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		n, _, err := syscall.RawSyscall6(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
 		switch err {
 		case 0:
 			return int(n), 0

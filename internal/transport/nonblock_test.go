@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -185,6 +186,38 @@ func reset(c net.Conn) {
 	}
 	_ = c.(*net.TCPConn).SetLinger(0)
 	_ = c.Close()
+}
+
+// The user's code may put a socket into blocking mode, when it makes it and afterwards. A read
+// must not keep the garbage collector waiting then.
+func TestSocketInBlockingMode(t *testing.T) {
+	plain, peer := socketPair(t, "tcp")
+	block := func() {
+		f, err := plain.(*net.TCPConn).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Fd()
+		_ = f.Close()
+	}
+	block()
+	c := nonblocking(plain)
+	block()
+	const bytes = 20
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.ReadFull(c, make([]byte, bytes))
+		read <- err
+	}()
+	for range bytes {
+		if _, err := peer.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+	}
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
 }
 
 // A call costs no allocation.

@@ -53,10 +53,21 @@ func nonblocking(nc net.Conn) net.Conn {
 	if err != nil {
 		return nc
 	}
+	if !setNonblock(raw) {
+		return nc
+	}
 	c := &nonblockConn{Conn: nc, raw: raw}
 	c.in.op, c.in.wait, c.in.now = "read", c.in.read, c.in.tryRead
 	c.out.op, c.out.wait, c.out.now = "write", c.out.write, c.out.tryWrite
 	return c
+}
+
+// setNonblock undoes what File and Fd of a connection do to its socket: they leave it in
+// blocking mode. A user's DialContext may have used them to set an option.
+func setNonblock(raw syscall.RawConn) bool {
+	var failed error
+	err := raw.Control(func(fd uintptr) { failed = syscall.SetNonblock(int(fd), true) })
+	return err == nil && failed == nil
 }
 
 // Read waits until there is something to read, unless c is impatient: then its error is

@@ -61,6 +61,8 @@ type link struct {
 	pipe  bool // net.Pipe, else TCP on loopback
 	slice int  // how many bytes of the peer's travel at a time; 0: any
 	tls   bool // TLS over TCP
+	// oldTLS: TLS 1.2, which reads the end of a connection together with what came before.
+	oldTLS bool
 }
 
 var (
@@ -121,6 +123,9 @@ func connect(t testing.TB, l link, opts Options, settings ...setting) (*conn, *p
 	if l.tls {
 		server = tls.Server(server, peerTLS())
 		target.TLS = &tls.Config{InsecureSkipVerify: true}
+		if l.oldTLS {
+			target.TLS.MaxVersion = tls.VersionTLS12
+		}
 	}
 	p := newPeer(t, l, server)
 	opts.DialContext = dialTo(client)

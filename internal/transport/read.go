@@ -56,8 +56,8 @@ func (f *frameReader) fillNow(socket *nonblockConn) (bool, error) {
 	n, err := f.nc.Read(f.buf[f.w:])
 	socket.impatient = false
 	f.w += n
-	if errors.Is(err, errDry) {
-		err = nil
+	if n > 0 || errors.Is(err, errDry) {
+		err = nil // with bytes, another error comes again
 	}
 	return n > 0, err
 }
