@@ -9,9 +9,9 @@ import (
 // A call that is alone on its connection costs mostly wake-ups: the answer wakes the reader,
 // and the reader wakes the caller. So when calls have come one by one, the reader lends the
 // read side to the callers: each reads its own answer, and the runtime
-// wakes nothing else. The reader gets the read side back for any other stream, when a tick
-// has passed without a call, and when a call has waited for a whole tick, because a caller
-// that reads sees neither the end of its context nor its time limits.
+// wakes nothing else. The reader gets the read side back when a stream begins that does not
+// read, when a tick has passed without a call, and when a call has waited for a whole tick,
+// because a caller that reads sees neither the end of its context nor its time limits.
 //
 // The states of the read side, which conn.mu guards. Its holder owns conn.reader, too.
 //
@@ -40,7 +40,7 @@ const (
 	// while lending does not pay, that grows up to mostLone.
 	leastLone = 8
 	mostLone  = 4096
-	// pays is the number of calls from which on lending was worth it.
+	// pays is how many calls must borrow the read side for the lending to be worth it.
 	pays = 16
 	// shortLimit is the time limit below which a call does not read, so that it is not late.
 	shortLimit = 50 * time.Millisecond
@@ -223,7 +223,7 @@ func (c *conn) recalling(err error) bool {
 	return c.lending.wanted
 }
 
-// giveBackLocked gives the read side back, to the reader if that has something to read for.
+// giveBackLocked gives the read side back, to the reader if it wants it or a stream waits.
 func (c *conn) giveBackLocked() {
 	l := &c.lending
 	if !l.wanted && c.idleLocked() {

@@ -1,7 +1,7 @@
 package transport
 
-// errDry is the error of a Read that does not wait, when nothing has arrived. It looks like a
-// deadline, after which package tls reads on.
+// errDry is the error of a Read that does not wait, when nothing has arrived. Package tls takes
+// it for a deadline that has passed, and can read on.
 var errDry error = dry{}
 
 type dry struct{}

@@ -10,8 +10,8 @@ import (
 // Package syscall tells the scheduler before each call that the call may block. The first
 // one after a time in which no goroutine ran also wakes the runtime's monitor thread; with
 // one operation at a time that was a third of the client's CPU. Calls on a socket do not
-// block, so these tell nothing; MSG_DONTWAIT sees to it even if a user's code has put the
-// socket into blocking mode. Meanwhile no other goroutine has the processor, and no garbage
+// block, so RawSyscall tells the scheduler nothing. MSG_DONTWAIT is for sockets that a user's
+// code has put into blocking mode. Meanwhile no other goroutine has the processor, and no garbage
 // collection begins, so long transfers are left to package syscall. So are all of programs
 // that a sanitizer watches, which knows package syscall, and those of architectures on which
 // package syscall has no numbers for these calls.

@@ -127,9 +127,9 @@ type reader struct {
 	hasty bool      // at least one of them is not Patient
 	naps  napper
 
-	next   step
-	lone   int // calls in a row that were alone, see lend.go
-	enough int // so many make the reader lend
+	next   step // of the reader goroutine; set while it has the read side
+	lone   int  // calls in a row that were alone, see lend.go
+	enough int  // so many make the reader lend
 
 	shared []byte // the rest of an allocation for small messages
 }
@@ -170,6 +170,7 @@ const (
 	lendNext      // the read side, and then read
 )
 
+// nextLocked chooses the step after a round.
 func (r *reader) nextLocked() step {
 	switch {
 	case r.mayNapLocked():
