@@ -15,12 +15,12 @@ func exampleResults() []*result {
 		{
 			name: "get", callers: 256,
 			ours: []figures{
-				{figOps: 39_000, figClientCPU: 8, figServerCPU: 24, figP50: 6000, figP99: 9000, figAllocs: 5, figBytes: 900, figIOCalls: 0.1},
-				{figOps: 40_000, figClientCPU: 9, figServerCPU: 22, figP50: 6200, figP99: 9100, figAllocs: 5, figBytes: 900, figIOCalls: 0.1},
-				{figOps: 41_000, figClientCPU: 10, figServerCPU: 23, figP50: 6100, figP99: 8000, figAllocs: 5, figBytes: 900, figIOCalls: 0.1},
+				{figOps: 39_000, figClientCPU: 8, figServerCPU: 24, figP50: 6000, figP99: 9000, figAllocs: 5, figBytes: 900},
+				{figOps: 40_000, figClientCPU: 9, figServerCPU: 22, figP50: 6200, figP99: 9100, figAllocs: 5, figBytes: 900},
+				{figOps: 41_000, figClientCPU: 10, figServerCPU: 23, figP50: 6100, figP99: 8000, figAllocs: 5, figBytes: 900},
 			},
 			peer: []figures{
-				{figOps: 20_000, figClientCPU: 36, figServerCPU: 46, figP50: 12_200, figP99: 18_000, figAllocs: 100, figBytes: 8000, figIOCalls: 0.2},
+				{figOps: 20_000, figClientCPU: 36, figServerCPU: 46, figP50: 12_200, figP99: 18_000, figAllocs: 100, figBytes: 8000},
 			},
 		},
 		{

@@ -152,14 +152,11 @@ func (r *round) measure(f func() (int64, error)) (figures, error) {
 // readUsage reads the running totals of both sides, in the units of the figures
 // that they become.
 func (r *round) readUsage() (figures, error) {
-	out := make(figures, 5)
+	out := make(figures, 4)
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	out[figAllocs] = float64(mem.Mallocs)
 	out[figBytes] = float64(mem.TotalAlloc)
-	if n, ok := ioCalls(); ok {
-		out[figIOCalls] = float64(n)
-	}
 	if len(r.serverPID) > 0 {
 		var sum time.Duration
 		var err error

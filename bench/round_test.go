@@ -120,9 +120,6 @@ func TestMeasureDividesByOperations(t *testing.T) {
 	if ours < 200 || server < 0.8*ours || server > 1.5*ours+100 {
 		t.Errorf("CPU per operation: %v µs by getrusage, %v µs by the process's clock", ours, server)
 	}
-	if _, ok := f[figIOCalls]; !ok {
-		t.Error("system calls were not counted")
-	}
 }
 
 func TestMeasureRefusesNothing(t *testing.T) {

@@ -267,7 +267,7 @@ func runResume(ctx context.Context, r *round) (figures, error) {
 		return nil, err
 	}
 	// The client's process adds the delay.
-	for _, name := range []string{figClientCPU, figAllocs, figBytes, figIOCalls} {
+	for _, name := range []string{figClientCPU, figAllocs, figBytes} {
 		delete(out, name)
 	}
 	out[figResume] = took.Seconds()

@@ -20,7 +20,6 @@ const (
 	figP99       = "p99"        // µs
 	figAllocs    = "allocs"     // allocations per operation
 	figBytes     = "bytes"      // bytes allocated per operation
-	figIOCalls   = "io_calls"   // read and write system calls of the client per operation
 	// figLimit is the share of all cores that the server uses: of what the machine could do
 	// if the client cost nothing.
 	figLimit = "limit"
@@ -34,7 +33,7 @@ func (f figures) addLimit() {
 }
 
 var commonFigures = []string{
-	figOps, figClientCPU, figServerCPU, figP50, figP99, figAllocs, figBytes, figIOCalls, figLimit,
+	figOps, figClientCPU, figServerCPU, figP50, figP99, figAllocs, figBytes, figLimit,
 }
 
 // median returns the median of the values: the mean of the middle two if their

@@ -17,7 +17,6 @@ var columns = []struct{ figure, title, unit string }{
 	{figP99, "p99", "µs"},
 	{figAllocs, "allocs/op", ""},
 	{figBytes, "B/op", ""},
-	{figIOCalls, "r+w calls/op", ""},
 	{figLimit, "of limit", ""},
 }
 

@@ -74,7 +74,7 @@ func summed(all []figures) figures {
 	for _, f := range all {
 		out[figOps] += f[figOps]
 	}
-	for _, name := range []string{figClientCPU, figServerCPU, figAllocs, figBytes, figIOCalls} {
+	for _, name := range []string{figClientCPU, figServerCPU, figAllocs, figBytes} {
 		if _, ok := out[name]; !ok {
 			continue
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -35,29 +34,6 @@ func processCPU(pid int) (time.Duration, error) {
 		return 0, fmt.Errorf("CPU time of process %d: %w", pid, errno)
 	}
 	return time.Duration(ts.Nano()), nil
-}
-
-// ioCalls counts the read and write system calls of this process so far.
-func ioCalls() (int64, bool) {
-	text, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		return 0, false
-	}
-	var sum int64
-	found := 0
-	for line := range bytes.Lines(text) {
-		name, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte(": "))
-		if string(name) != "syscr" && string(name) != "syscw" {
-			continue
-		}
-		n, err := strconv.ParseInt(string(value), 10, 64)
-		if err != nil {
-			return 0, false
-		}
-		sum += n
-		found++
-	}
-	return sum, found == 2
 }
 
 // inMemory reports whether a folder is on a file system without a disk, where an

@@ -7,13 +7,11 @@ import (
 	"time"
 )
 
-// On systems other than Linux the CPU and system call figures are left out.
+// On systems other than Linux the CPU figures are left out.
 
 func clientCPU() (time.Duration, bool) { return 0, false }
 
 func processCPU(int) (time.Duration, error) { return 0, errors.ErrUnsupported }
-
-func ioCalls() (int64, bool) { return 0, false }
 
 func inMemory(string) bool { return false }
 
