@@ -111,7 +111,7 @@ func (w *Writer) tryOpen(ctx context.Context, key string, copies int) (*lane, er
 	if err != nil {
 		return nil, err
 	}
-	at, err := w.create(ofCopy(ctx, copies), key, session.Lease().ID)
+	at, err := w.create(call.WithSafeCopies(ctx, copies), key, session.Lease().ID)
 	if errors.Is(err, etcd.ErrLeaseNotFound) {
 		// The session learns that its lease is gone, and the coordinator grants another.
 		_, _ = w.client.KeepAliveOnce(ctx, etcd.KeepAliveRequest{ID: session.Lease().ID})

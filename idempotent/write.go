@@ -40,12 +40,6 @@ type Result struct {
 // pauses spaces copies.
 var pauses = backoff.Backoff{First: 10 * time.Millisecond, Cap: time.Second}
 
-// ofCopy is the context of a request that its caller sends again when the outcome is unknown,
-// and of which n copies have been sent before: it is not waited for as long as ctx allows.
-func ofCopy(ctx context.Context, n int) context.Context {
-	return call.WithCopies(etcd.WithRetryWrites(ctx, etcd.SafeOnly), n)
-}
-
 // errMoved means that the write was not applied and never will be, although etcd has not
 // refused it: the key is gone, or another write has put it. The write may be made again.
 var errMoved = errors.New("the writer's key has changed")
@@ -68,7 +62,7 @@ type write struct {
 func (w *write) do(ctx context.Context) (*Result, error) {
 	req := w.request()
 	for failures := 0; ; failures++ {
-		resp, err := w.client.Txn(ofCopy(ctx, failures), req)
+		resp, err := w.client.Txn(call.WithSafeCopies(ctx, failures), req)
 		switch {
 		case err == nil && resp.Succeeded:
 			return w.applied(resp), nil
@@ -100,7 +94,7 @@ func (w *write) settle(ctx context.Context, refusal error) (*Result, error) {
 		Else: []etcd.Op{etcd.GetRequest{Key: w.key}},
 	}
 	for failures := 0; ; failures++ {
-		resp, err := w.client.Txn(ofCopy(ctx, failures), req)
+		resp, err := w.client.Txn(call.WithSafeCopies(ctx, failures), req)
 		switch {
 		case err == nil && resp.Succeeded:
 			w.at, w.unknown = resp.Header.Revision, nil

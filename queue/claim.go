@@ -299,7 +299,7 @@ func (cl *Claim) Nack(ctx context.Context, delay time.Duration) error {
 	req := etcd.TxnRequest{If: cl.guards(), Then: cl.back(delay)}
 	var unknown error // of the last copy of unknown outcome
 	for failures := 0; ; failures++ {
-		resp, err := cl.q.client.Txn(ofCopy(ctx, failures), req)
+		resp, err := cl.q.client.Txn(call.WithSafeCopies(ctx, failures), req)
 		if err == nil {
 			done := resp.Succeeded || unknown != nil // an earlier copy, or it was lost: it is free either way
 			if done {

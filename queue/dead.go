@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/call"
 )
 
 // DeadLetter is an item that was given to Config.MaxAttempts workers, none of whom
@@ -31,7 +32,7 @@ func (q *Queue) burial(it *item) []etcd.Op {
 // somebody else was faster.
 func (q *Queue) bury(ctx context.Context, it *item) error {
 	for failures := 0; ; failures++ {
-		resp, err := q.client.Txn(ofCopy(ctx, failures), etcd.TxnRequest{
+		resp, err := q.client.Txn(call.WithSafeCopies(ctx, failures), etcd.TxnRequest{
 			If: []etcd.Compare{
 				etcd.CompareModRevision(it.key, etcd.Equal, it.mod),
 				etcd.Missing(q.root + claimed + it.id),

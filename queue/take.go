@@ -20,12 +20,6 @@ func pause(ctx context.Context, failures int) bool {
 	return call.Sleep(ctx, pauses.Jittered(failures))
 }
 
-// ofCopy is the context of a request that its caller sends again when the outcome is unknown,
-// and of which n copies have been sent before: it is not waited for as long as ctx allows.
-func ofCopy(ctx context.Context, n int) context.Context {
-	return call.WithCopies(etcd.WithRetryWrites(ctx, etcd.SafeOnly), n)
-}
-
 // retriable reports whether the same request may succeed later, when it is safe to repeat.
 func retriable(err error) bool { return etcd.Temporary(err) || etcd.MaybeApplied(err) }
 
@@ -93,7 +87,7 @@ func (a *attempt) key() string { return a.q.root + claimed + a.it.id }
 func (q *Queue) claim(ctx context.Context, s *concurrency.Session, it *item) (*Claim, error) {
 	a := &attempt{q: q, s: s, it: it, nonce: []byte(rand.Text())}
 	for failures := 0; ; failures++ {
-		resp, err := q.client.Txn(ofCopy(ctx, failures), a.request())
+		resp, err := q.client.Txn(call.WithSafeCopies(ctx, failures), a.request())
 		switch {
 		case err == nil:
 			return a.settle(ctx, resp)

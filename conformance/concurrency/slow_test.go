@@ -5,11 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/onefault"
 	"silly.store/etcd/conformance/internal/testbed"
-	"silly.store/etcd/etcdtest"
 )
 
 // A member takes a request and never answers it, as one does whose leader dies with the
@@ -17,7 +15,6 @@ import (
 // made again long before, with another member.
 func TestRequestsThatAreNeverAnswered(t *testing.T) {
 	t.Parallel()
-	p := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	const soon = 5 * time.Second
 	for what, try := range map[string]func(ctx context.Context, m *concurrency.Mutex, stall func()) error{
 		"Lock": func(ctx context.Context, m *concurrency.Mutex, stall func()) error {
@@ -46,7 +43,7 @@ func TestRequestsThatAreNeverAnswered(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			c, f := testbed.Faulty(t, etcd.Config{Endpoints: []string{testbed.Shared.Endpoints()[0], p.Endpoint()}})
+			c, f := testbed.FaultyDetour(t)
 			co, name := testbed.Coordinate(t, c, concurrency.Config{}), testbed.OwnName(t)
 			m, ctx := co.Mutex(name, concurrency.MutexConfig{}), testbed.Within(t, time.Minute)
 			unlock(t, must[*concurrency.Lock](t)(m.Lock(ctx))) // there is a session

@@ -4,10 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"silly.store/etcd"
 	"silly.store/etcd/conformance/internal/onefault"
 	"silly.store/etcd/conformance/internal/testbed"
-	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/idempotent"
 )
 
@@ -16,7 +14,6 @@ import (
 // request is made again long before, with another member.
 func TestRequestsThatAreNeverAnswered(t *testing.T) {
 	t.Parallel()
-	p := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	const soon = 5 * time.Second
 	for what, text := range map[string]func(name, key string) string{
 		"the making of a lane": func(name, _ string) string { return name },
@@ -24,7 +21,7 @@ func TestRequestsThatAreNeverAnswered(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			c, f := testbed.Faulty(t, etcd.Config{Endpoints: []string{testbed.Shared.Endpoints()[0], p.Endpoint()}})
+			c, f := testbed.FaultyDetour(t)
 			name, key := "writer/"+t.Name(), testbed.OwnName(t)
 			w, co := open(t, c, idempotent.Config{Name: name})
 			if _, err := co.Session(t.Context()); err != nil {

@@ -5,11 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/onefault"
 	"silly.store/etcd/conformance/internal/testbed"
-	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/queue"
 )
 
@@ -18,7 +16,6 @@ import (
 // request is made again long before, with another member.
 func TestRequestsThatAreNeverAnswered(t *testing.T) {
 	t.Parallel()
-	p := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
 	const soon = 5 * time.Second
 	for what, try := range map[string]func(ctx context.Context, q *queue.Queue, stall func()) error{
 		"Take": func(ctx context.Context, q *queue.Queue, stall func()) error {
@@ -45,7 +42,7 @@ func TestRequestsThatAreNeverAnswered(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			c, f := testbed.Faulty(t, etcd.Config{Endpoints: []string{testbed.Shared.Endpoints()[0], p.Endpoint()}})
+			c, f := testbed.FaultyDetour(t)
 			name := testbed.OwnName(t)
 			q := open(t, testbed.Coordinate(t, c, concurrency.Config{}), queue.Config{Name: name})
 			add(t, q, named("warm up")...)

@@ -24,6 +24,12 @@ func WithCopies(ctx context.Context, n int) context.Context {
 	return context.WithValue(ctx, copiesKey{}, n)
 }
 
+// WithSafeCopies is WithCopies for a request of which the client itself sends no second copy,
+// whatever its configuration: only the caller knows what the copies amount to.
+func WithSafeCopies(ctx context.Context, n int) context.Context {
+	return WithCopies(WithAtLeastOnce(ctx, false), n)
+}
+
 const (
 	// answerDue is how long the first copy waits, where Config.Timeout is
 	// usualTimeout or there is none.

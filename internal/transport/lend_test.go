@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// side is who has the read side.
+// side returns the state of the read side.
 func (c *conn) side() readSide {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -41,6 +41,26 @@ func lent(t *testing.T, l link, tick time.Duration) (*conn, *peer) {
 		return c.side() == readSideFree
 	})
 	return c, p
+}
+
+// openStream opens a stream, which is closed with the test. Each call of recv has the peer
+// send a message, and receives it.
+func openStream(t *testing.T, c *conn, p *peer) (recv func(message string)) {
+	t.Helper()
+	s, err := c.Open(context.Background(), simple)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	id := p.until(frameHeaders).streamID
+	p.responseHeaders(id)
+	return func(want string) {
+		t.Helper()
+		p.data(id, want)
+		if got, err := s.Recv(context.Background()); err != nil || string(got) != want {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
 }
 
 // Calls that come one by one read their own answers.
@@ -101,20 +121,7 @@ func TestStreamBesideACallThatReads(t *testing.T) {
 		c, p := lent(t, l, time.Minute)
 		call := start(c, simple)
 		id := p.request().id
-		s, err := c.Open(context.Background(), simple)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		stream := p.until(frameHeaders).streamID
-		p.responseHeaders(stream)
-		recv := func(want string) {
-			t.Helper()
-			p.data(stream, want)
-			if got, err := s.Recv(context.Background()); err != nil || string(got) != want {
-				t.Fatalf("%q, %v", got, err)
-			}
-		}
+		recv := openStream(t, c, p)
 		recv("beside the call")
 		p.reply(id, "reply")
 		if got := call.wait(t); got.err != nil {
@@ -222,17 +229,7 @@ func TestReaderReadsForOthers(t *testing.T) {
 	overSockets(t, func(t *testing.T, l link) {
 		t.Run("stream", func(t *testing.T) {
 			c, p := lent(t, l, time.Minute)
-			s, err := c.Open(context.Background(), simple)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			id := p.until(frameHeaders).streamID
-			p.responseHeaders(id)
-			p.data(id, "message")
-			if got, err := s.Recv(context.Background()); err != nil || string(got) != "message" {
-				t.Errorf("%q, %v", got, err)
-			}
+			openStream(t, c, p)("message")
 		})
 		t.Run("call", func(t *testing.T) {
 			c, p := lent(t, l, time.Minute)

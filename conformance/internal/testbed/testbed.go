@@ -90,6 +90,14 @@ func Faulty(t testing.TB, config etcd.Config) (*etcd.Client, *onefault.Faults) {
 	return Connect(t, config), f
 }
 
+// FaultyDetour is Faulty with two ways to the shared server, one of them through a proxy: a
+// request whose answer never comes can be made again on the other.
+func FaultyDetour(t testing.TB) (*etcd.Client, *onefault.Faults) {
+	t.Helper()
+	server := Shared.Endpoints()[0]
+	return Faulty(t, etcd.Config{Endpoints: []string{server, etcdtest.StartProxy(t, server).Endpoint()}})
+}
+
 // Private starts a quick server for one test, and a client for it.
 func Private(t testing.TB) (*etcdtest.Server, *etcd.Client) {
 	t.Helper()
