@@ -83,6 +83,9 @@ func (m *AlarmsResponse) decodeWire(b []byte) error {
 				n := 1 + wire.Count(b, i, 2)
 				m.Alarms = wire.Grow(m.Alarms, n)
 			}
+			if len(m.Alarms)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
+			}
 			m.Alarms = m.Alarms[:len(m.Alarms)+1]
 			if err := m.Alarms[len(m.Alarms)-1].decodeWire(v); err != nil {
 				return err
@@ -316,6 +319,9 @@ func (m *DeleteResponse) decodeIn(b []byte, a *arena) error {
 				n := 1 + wire.Count(b, i, 3)
 				m.PrevKVs = a.slabKeyValue.Grow(m.PrevKVs, n)
 			}
+			if len(m.PrevKVs)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
+			}
 			m.PrevKVs = m.PrevKVs[:len(m.PrevKVs)+1]
 			if err := m.PrevKVs[len(m.PrevKVs)-1].decodeWire(v); err != nil {
 				return err
@@ -475,6 +481,9 @@ func (m *GetResponse) decodeIn(b []byte, a *arena) error {
 			if len(m.KVs) == cap(m.KVs) {
 				n := 1 + wire.Count(b, i, 2)
 				m.KVs = a.slabKeyValue.Grow(m.KVs, n)
+			}
+			if len(m.KVs)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
 			}
 			m.KVs = m.KVs[:len(m.KVs)+1]
 			if err := m.KVs[len(m.KVs)-1].decodeWire(v); err != nil {
@@ -755,6 +764,9 @@ func (m *MemberAddResponse) decodeWire(b []byte) error {
 				n := 1 + wire.Count(b, i, 3)
 				m.Members = wire.Grow(m.Members, n)
 			}
+			if len(m.Members)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
+			}
 			m.Members = m.Members[:len(m.Members)+1]
 			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
 				return err
@@ -793,6 +805,9 @@ func (m *MemberListResponse) decodeWire(b []byte) error {
 			if len(m.Members) == cap(m.Members) {
 				n := 1 + wire.Count(b, i, 2)
 				m.Members = wire.Grow(m.Members, n)
+			}
+			if len(m.Members)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
 			}
 			m.Members = m.Members[:len(m.Members)+1]
 			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
@@ -833,6 +848,9 @@ func (m *MemberPromoteResponse) decodeWire(b []byte) error {
 				n := 1 + wire.Count(b, i, 2)
 				m.Members = wire.Grow(m.Members, n)
 			}
+			if len(m.Members)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
+			}
 			m.Members = m.Members[:len(m.Members)+1]
 			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
 				return err
@@ -872,6 +890,9 @@ func (m *MemberRemoveResponse) decodeWire(b []byte) error {
 				n := 1 + wire.Count(b, i, 2)
 				m.Members = wire.Grow(m.Members, n)
 			}
+			if len(m.Members)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
+			}
 			m.Members = m.Members[:len(m.Members)+1]
 			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
 				return err
@@ -910,6 +931,9 @@ func (m *MemberUpdateResponse) decodeWire(b []byte) error {
 			if len(m.Members) == cap(m.Members) {
 				n := 1 + wire.Count(b, i, 2)
 				m.Members = wire.Grow(m.Members, n)
+			}
+			if len(m.Members)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
 			}
 			m.Members = m.Members[:len(m.Members)+1]
 			if err := m.Members[len(m.Members)-1].decodeWire(v); err != nil {
@@ -1273,6 +1297,9 @@ func (m *RoleGetResponse) decodeWire(b []byte) error {
 				n := 1 + wire.Count(b, i, 2)
 				m.Permissions = wire.Grow(m.Permissions, n)
 			}
+			if len(m.Permissions)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
+			}
 			m.Permissions = m.Permissions[:len(m.Permissions)+1]
 			if err := m.Permissions[len(m.Permissions)-1].decodeWire(v); err != nil {
 				return err
@@ -1551,6 +1578,9 @@ func (m *TxnResponse) decodeIn(b []byte, a *arena) error {
 				a.slabTxnResponse.Expect(sub[4])
 				a.slabOpResponse.Expect(sub[4])
 				m.Responses = a.slabOpResponse.Grow(m.Responses, n)
+			}
+			if len(m.Responses)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
 			}
 			m.Responses = m.Responses[:len(m.Responses)+1]
 			if err := m.Responses[len(m.Responses)-1].decodeIn(v, a); err != nil {
@@ -2402,6 +2432,9 @@ func (m *leaseLeasesResponse) decodeWire(b []byte) error {
 				n := 1 + wire.Count(b, i, 2)
 				m.Leases = wire.Grow(m.Leases, n)
 			}
+			if len(m.Leases)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
+			}
 			m.Leases = m.Leases[:len(m.Leases)+1]
 			if err := m.Leases[len(m.Leases)-1].decodeWire(v); err != nil {
 				return err
@@ -3174,6 +3207,9 @@ func (m *watchResponse) decodeIn(b []byte, a *arena) error {
 				n := wire.CountNested(v, b, i, 11, sub[:])
 				a.slabKeyValue.Expect(sub[3])
 				m.Events = a.slabEvent.Grow(m.Events, n)
+			}
+			if len(m.Events)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
 			}
 			m.Events = m.Events[:len(m.Events)+1]
 			if err := m.Events[len(m.Events)-1].decodeIn(v, a); err != nil {

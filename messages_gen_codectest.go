@@ -2695,6 +2695,9 @@ func (m *txnRequest) decodeIn(b []byte, a *testArena) error {
 				n := 1 + wire.Count(b, i, 1)
 				m.Compare = a.slabCompare.Grow(m.Compare, n)
 			}
+			if len(m.Compare)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
+			}
 			m.Compare = m.Compare[:len(m.Compare)+1]
 			if err := m.Compare[len(m.Compare)-1].decodeWire(v); err != nil {
 				return err
@@ -2716,6 +2719,9 @@ func (m *txnRequest) decodeIn(b []byte, a *testArena) error {
 				a.slabRequestOp.Expect(sub[4])
 				m.Success = a.slabRequestOp.Grow(m.Success, n)
 			}
+			if len(m.Success)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
+			}
 			m.Success = m.Success[:len(m.Success)+1]
 			if err := m.Success[len(m.Success)-1].decodeIn(v, a); err != nil {
 				return err
@@ -2736,6 +2742,9 @@ func (m *txnRequest) decodeIn(b []byte, a *testArena) error {
 				a.slabRequestOp.Expect(sub[4])
 				a.slabRequestOp.Expect(sub[4])
 				m.Failure = a.slabRequestOp.Grow(m.Failure, n)
+			}
+			if len(m.Failure)%wire.AheadEvery == 0 {
+				_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))
 			}
 			m.Failure = m.Failure[:len(m.Failure)+1]
 			if err := m.Failure[len(m.Failure)-1].decodeIn(v, a); err != nil {

@@ -163,6 +163,22 @@ func TestCount(t *testing.T) {
 	}
 }
 
+// TestAhead has lists that end before, at and after the elements that Ahead loads.
+func TestAhead(t *testing.T) {
+	for n := range 3 * AheadEvery {
+		b := bytes.Repeat([]byte("\x01x"), n)
+		for i := 0; i <= len(b); i += 2 {
+			want := byte(0)
+			if i+2*AheadEvery < len(b) {
+				want = 1
+			}
+			if got := Ahead(b, i, 2); got != want {
+				t.Fatalf("Ahead at %d of %d bytes = %d, want %d", i, len(b), got, want)
+			}
+		}
+	}
+}
+
 func TestCountNested(t *testing.T) {
 	elem := func(inner string) string { return "\x12" + string(rune(len(inner))) + inner }
 	rest := elem("\x0a\x01a\x1a\x00") + "\x08\x05" + elem("") + elem("\x1a\x00\x1a\x00\x22\x00") + "\x1a\x00"

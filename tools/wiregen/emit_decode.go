@@ -69,6 +69,7 @@ func (e *emitter) decodeField(m *message, f *field) {
 		e.printf("%[1]s = append(%[1]s, wire.String(v))\n", dst)
 	case f.shape == list:
 		e.grow(m, f, dst)
+		e.printf("if len(%s)%%wire.AheadEvery == 0 {\n_ = wire.Ahead(b, i, 1+wire.SizeBytes(len(v)))\n}\n", dst)
 		e.printf("%[1]s = %[1]s[:len(%[1]s)+1]\n", dst)
 		e.decodeMessage(f, fmt.Sprintf("%[1]s[len(%[1]s)-1]", dst))
 	case f.shape == pointer:
