@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"math/bits"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,12 +16,10 @@ const (
 	histBuckets = (histMaxBits - histSubBits + 1) * histSub
 )
 
-// histogram counts latencies in buckets of constant relative width. It is
-// allocated before a round begins; record neither allocates nor locks, and each
-// caller has its own histogram. Not safe for concurrent use.
+// histogram counts latencies in buckets of constant relative width. It is allocated before a
+// round begins; record neither allocates nor locks. Safe for concurrent use, apart from reset.
 type histogram struct {
-	counts [histBuckets]uint32
-	total  int64
+	counts [histBuckets]atomic.Uint32
 }
 
 func histIndex(ns int64) int {
@@ -48,30 +47,36 @@ func histValue(index int) float64 {
 	return float64(low) + float64(uint64(1)<<shift)/2
 }
 
-func (h *histogram) record(d time.Duration) {
-	h.counts[histIndex(int64(d))]++
-	h.total++
-}
+func (h *histogram) record(d time.Duration) { h.counts[histIndex(int64(d))].Add(1) }
 
 func (h *histogram) add(o *histogram) {
-	for i, n := range o.counts {
-		h.counts[i] += n
+	for i := range o.counts {
+		h.counts[i].Add(o.counts[i].Load())
 	}
-	h.total += o.total
 }
 
 func (h *histogram) reset() { *h = histogram{} }
 
+// total returns how many latencies were recorded.
+func (h *histogram) total() int64 {
+	var sum int64
+	for i := range h.counts {
+		sum += int64(h.counts[i].Load())
+	}
+	return sum
+}
+
 // quantile returns the q-th quantile (0 to 1, nearest rank) in nanoseconds; 0 when
 // nothing was recorded.
 func (h *histogram) quantile(q float64) float64 {
-	if h.total == 0 {
+	total := h.total()
+	if total == 0 {
 		return 0
 	}
-	rank := max(int64(math.Ceil(q*float64(h.total))), 1)
+	rank := max(int64(math.Ceil(q*float64(total))), 1)
 	var seen int64
-	for i, n := range h.counts {
-		seen += int64(n)
+	for i := range h.counts {
+		seen += int64(h.counts[i].Load())
 		if seen >= rank {
 			return histValue(i)
 		}

@@ -50,7 +50,7 @@ func TestHistogramQuantiles(t *testing.T) {
 		}
 	}
 	a.reset()
-	if a.total != 0 || a.quantile(0.5) != 0 {
-		t.Errorf("after reset: %d recorded, median %v", a.total, a.quantile(0.5))
+	if a.total() != 0 || a.quantile(0.5) != 0 {
+		t.Errorf("after reset: %d recorded, median %v", a.total(), a.quantile(0.5))
 	}
 }
