@@ -135,14 +135,31 @@ func (c *Client) Put(ctx context.Context, req PutRequest) (*PutResponse, error) 
 //
 // etcd: KV/Range (since 3.0; the revision filters 3.1)
 func (c *Client) Get(ctx context.Context, req GetRequest) (*GetResponse, error) {
-	resp := new(GetResponse)
 	wire, err := req.wire()
 	wire.enter(&c.space)
+	resp := wire.newResponse()
 	if err := c.doShared(ctx, getOperation(&wire), getMethod(&wire), wire.Key, &wire, err, resp); err != nil {
 		return nil, err
 	}
+	if len(resp.KVs) == 0 {
+		resp.KVs = nil
+	}
 	resp.leave(&c.space)
 	return resp, nil
+}
+
+// newResponse makes what the answer is decoded into. That of a single key has room for its
+// pair, in the same allocation.
+func (w *rangeRequest) newResponse() *GetResponse {
+	if w.RangeEnd != "" {
+		return new(GetResponse)
+	}
+	var one struct {
+		GetResponse
+		pair [1]KeyValue
+	}
+	one.KVs = one.pair[:0]
+	return &one.GetResponse
 }
 
 // getMethod is how a range that is not paged is read.

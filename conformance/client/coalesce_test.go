@@ -9,7 +9,7 @@ import (
 )
 
 // TestCoalescedReads: many callers that read at once get what each would have read
-// alone, and no two share memory.
+// alone, no two share memory, and what they got stays as it is.
 func TestCoalescedReads(t *testing.T) {
 	t.Parallel()
 	c := connect(t, etcd.Config{})
@@ -21,6 +21,7 @@ func TestCoalescedReads(t *testing.T) {
 	var wg sync.WaitGroup
 	for caller := range callers {
 		wg.Go(func() {
+			kept := make(map[int]etcd.KeyValue)
 			for round := range rounds {
 				i := (caller*7 + round) % (keys + 1) // the last one does not exist
 				key := fmt.Sprint(p, i)
@@ -36,7 +37,16 @@ func TestCoalescedReads(t *testing.T) {
 				if found != (i < keys) || found && (kv.Key != key || string(kv.Value) != fmt.Sprint("value ", i)) {
 					t.Errorf("%s: %+v", key, resp.KVs)
 				}
-				clear(kv.Value) // it is ours
+				if round%2 == 0 {
+					clear(kv.Value) // it is ours
+				} else if found {
+					kept[i] = kv
+				}
+			}
+			for i, kv := range kept {
+				if kv.Key != fmt.Sprint(p, i) || string(kv.Value) != fmt.Sprint("value ", i) {
+					t.Errorf("%d has become %q, %q", i, kv.Key, kv.Value)
+				}
 			}
 		})
 	}

@@ -127,7 +127,7 @@ func Signal(c chan struct{}) {
 // common.
 func (r *Request) transport(token *token) transport.Request {
 	return transport.Request{
-		Path: r.Method.Path, Message: r.Message, Tail: r.Tail, Token: token.value(), RequireLeader: !r.Method.Local,
+		Path: r.Method.Path, Message: r.Message, Tail: r.Tail, Buffer: r.Buffer, Token: token.value(), RequireLeader: !r.Method.Local,
 	}
 }
 

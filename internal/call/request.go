@@ -3,6 +3,7 @@ package call
 import (
 	"silly.store/etcd/internal/balance"
 	"silly.store/etcd/internal/rpc"
+	"silly.store/etcd/internal/transport"
 )
 
 // Request is one request: a method, which is constant, and the fields that differ
@@ -14,6 +15,8 @@ type Request struct {
 	Tail []byte
 	// Member is the only member that may get the request; nil means any.
 	Member *balance.Endpoint
+	// Buffer is that of transport.Request.
+	Buffer *transport.Buffer
 	// Progress tracks a request that several calls share; nil means that the
 	// request belongs to one caller.
 	Progress *Progress

@@ -23,6 +23,8 @@ type batch struct {
 	left    int  // number of waiters that gave up; guarded by queue.mu
 	era     int  // stalls.era when it was sent
 
+	memory *memory // of the answer
+
 	ctx      context.Context // lasts as long as the most patient call
 	cancel   context.CancelFunc
 	progress call.Progress
@@ -151,21 +153,26 @@ func (b *batch) method() *rpc.Method {
 func (b *batch) split(m *rpc.Method, reply []byte) *call.Error {
 	if len(b.parts) == 1 {
 		b.parts[0].answer = reply
-		b.answered(call.Header{}, len(reply))
+		b.answered(call.Header{}, reply)
 		return nil
 	}
 	if err := splitTxn(reply, b.op.field, b.parts); err != nil {
 		return call.Undecodable(m, err)
 	}
-	b.answered(call.PeekHeader(reply), len(reply))
+	b.answered(call.PeekHeader(reply), reply)
 	return nil
 }
 
-func (b *batch) answered(h call.Header, size int) {
+func (b *batch) answered(h call.Header, reply []byte) {
+	kept := false
 	for _, w := range b.waiters {
 		p := &b.parts[w.index]
 		w.reply, w.header = p.answer, h
-		w.mine = p.waiters == 1 && 2*len(p.answer) >= size
+		w.mine = p.waiters == 1 && 2*len(p.answer) >= cap(reply)
+		kept = kept || w.mine
+	}
+	if !kept {
+		b.memory.bytes = reply
 	}
 }
 
@@ -175,6 +182,7 @@ func (b *batch) settle(err *call.Error) {
 	for _, w := range b.waiters {
 		w.err, w.alone, w.settled = err, alone, true
 	}
+	b.memory.unread.Store(int32(len(b.waiters) - b.left))
 }
 
 // notify lets the calls return. Afterwards only the calls may use their waiters.

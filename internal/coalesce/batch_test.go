@@ -3,6 +3,7 @@ package coalesce
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"silly.store/etcd/internal/call"
@@ -48,18 +49,44 @@ func TestBatchTakes(t *testing.T) {
 	}
 }
 
-// TestWhatKeepsTheWholeAnswer: an answer that makes up most of a batch's answer is
-// not copied. Any other is.
+// TestWhatKeepsTheWholeAnswer: an answer that makes up most of the memory of its batch's
+// answer is not copied. Any other is, and the last copy leaves the memory to another batch.
 func TestWhatKeepsTheWholeAnswer(t *testing.T) {
-	large := bytes.Repeat([]byte("x"), 1000)
-	b := newBatch(Get, Limits{9, 99}, nil)
-	ws := []*Waiter{{key: 1, Message: []byte("large")}, {key: 2, Message: []byte("small")}}
-	for _, w := range ws {
-		b.add(w)
-	}
-	b.parts[0].answer, b.parts[1].answer = getReply(inHeader, string(large)), getReply(inHeader, "s")
-	b.answered(call.Header{}, len(b.parts[0].answer)+len(b.parts[1].answer))
-	if !ws[0].mine || ws[1].mine {
-		t.Errorf("not copied: %v, %v", ws[0].mine, ws[1].mine)
+	for _, c := range []struct {
+		name         string
+		first, spare int // bytes of the first of two answers, and of memory behind both
+		kept         bool
+	}{
+		{"a large answer", 1000, 0, true},
+		{"a large answer in larger memory", 1000, 2000, false},
+		{"a small answer", 1, 10, false},
+	} {
+		co := New(Config{})
+		b := newBatch(Get, Limits{9, 99}, nil)
+		b.memory = co.memory()
+		ws := []*Waiter{{key: 1, Message: []byte("first")}, {key: 2, Message: []byte("second")}}
+		for _, w := range ws {
+			b.add(w)
+		}
+		first, second := getReply(inHeader, strings.Repeat("x", c.first)), getReply(inHeader, "s")
+		whole := append(make([]byte, 0, len(first)+len(second)+c.spare), first...)
+		whole = append(whole, second...)
+		b.parts[0].answer, b.parts[1].answer = whole[:len(first):len(first)], whole[len(first):]
+		b.answered(call.Header{}, whole)
+		b.settle(nil)
+		if ws[0].mine != c.kept || ws[1].mine {
+			t.Errorf("%s: not copied: %v, %v", c.name, ws[0].mine, ws[1].mine)
+		}
+		for i, w := range ws {
+			if b.memory.unread.Load() == 0 {
+				t.Errorf("%s: the memory was given away before call %d had its part", c.name, i)
+			}
+			if got, err := w.answer(); err != nil || !bytes.Equal(got.Reply, [][]byte{first, second}[i]) {
+				t.Errorf("%s: answer %d is %q, %v", c.name, i, got.Reply, err)
+			}
+		}
+		if given := b.memory.unread.Load() == 0 && b.memory.bytes != nil; given == c.kept {
+			t.Errorf("%s: the memory was given away: %v", c.name, given)
+		}
 	}
 }

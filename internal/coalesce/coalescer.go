@@ -61,6 +61,7 @@ type Coalescer struct {
 	config   Config
 	seed     maphash.Seed
 	waiters  sync.Pool // of *Waiter; one pool per Coalescer, see doc.go
+	memories sync.Pool // of *memory
 	routines sync.WaitGroup
 
 	// Without and with a deadline, by Operation.queues. They are read without a lock and

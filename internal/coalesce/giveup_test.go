@@ -200,6 +200,7 @@ func TestAnsweredWhileGivingUp(t *testing.T) {
 	b := newBatch(Put, Limits{9, 99}, nil)
 	w := new(Waiter)
 	b.add(w)
+	b.memory = q.c.memory()
 	b.settle(nil)
 	if err := q.giveUp(ctx, w); err != nil {
 		t.Error(err)

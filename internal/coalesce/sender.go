@@ -22,7 +22,9 @@ func (s *sender) send(c *Coalescer, b *batch) *call.Error {
 		b.progress.Contexts = b.contexts()
 	}
 	s.encode(b)
-	reply, err := c.config.Send(b.ctx, call.Request{Method: method, Message: s.msg, Progress: &b.progress})
+	b.memory = c.memory()
+	r := call.Request{Method: method, Message: s.msg, Progress: &b.progress, Buffer: b.memory.lend()}
+	reply, err := c.config.Send(b.ctx, r)
 	if err != nil {
 		return err
 	}

@@ -79,6 +79,7 @@ func (w *Waiter) answer() (Answer, *call.Error) {
 	reply := w.reply
 	if !w.mine {
 		reply = bytes.Clone(reply)
+		w.batch.memory.copied()
 	}
 	return Answer{reply, w.header}, nil
 }

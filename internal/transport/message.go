@@ -126,6 +126,10 @@ func (r *reader) growLocked(s *stream) bool {
 		s.in = r.shareRoom(s.inNeed)
 		return true
 	}
+	if room := s.req.Buffer.take(s.inNeed); room != nil {
+		s.in = append(room, s.in...)
+		return true
+	}
 	id := s.id
 	room := r.makeRoomLocked(min(s.inNeed, max(growthFactor*len(s.in), maxEagerAlloc)))
 	if r.c.streams[id] != s {

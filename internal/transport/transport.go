@@ -87,6 +87,8 @@ type Request struct {
 	// Tail follows Message as part of the same message of a Call: a large value that need
 	// not be copied for it. It is used as long as Message.
 	Tail []byte
+	// Buffer is memory for the answer to a Call; nil: the answer gets its own.
+	Buffer *Buffer
 	// Token is sent as etcd's auth token when not empty.
 	Token string
 	// Headers are sent besides those that each request has. They differ from request to
