@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"silly.store/etcd/internal/rpc"
@@ -18,11 +19,19 @@ type electionLimitKey struct{}
 // most d. 0 does not wait at all: to have no leader is an ordinary failed attempt. Either
 // way only a read is attempted again after that.
 func WithElectionLimit(ctx context.Context, d time.Duration) context.Context {
+	electionLimits.Store(true)
 	return context.WithValue(ctx, electionLimitKey{}, d)
 }
 
+// electionLimits says that the program has made a context with a limit. Few programs do, and
+// each call would search all of its context for one.
+var electionLimits atomic.Bool
+
 // electionLimit returns the limit of ctx; false means none.
 func electionLimit(ctx context.Context) (time.Duration, bool) {
+	if !electionLimits.Load() {
+		return 0, false
+	}
 	d, ok := ctx.Value(electionLimitKey{}).(time.Duration)
 	return d, ok
 }
