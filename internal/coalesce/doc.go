@@ -7,8 +7,9 @@
 // stay out of them.
 //
 // The calls of one request are a batch (batch.go). sender.go sends it as a transaction,
-// and split.go finds each call's part of the answer. call.Progress records what is
-// known about a request for callers that give up.
+// and split.go finds each call's part of the answer, of which the call makes a copy;
+// memory.go uses the memory of the whole again. call.Progress records what is known about a
+// request for callers that give up.
 //
 // The client's Batch needs no queue: together.go makes its requests.
 //
