@@ -161,7 +161,8 @@ type Config struct {
 	// over the returned connection. Its context ends when connecting takes too long, and with
 	// Close. Several calls may run at once. A call that goes on after that is abandoned, and
 	// its connection closed; with 64 abandoned calls, DialContext is not called until one
-	// returns. A panic of it, or of the connection's methods, is an error.
+	// returns. A panic of it, or of the connection's methods, is an error. The client sets
+	// read deadlines of the connection, and so replaces those that DialContext may have set.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 

@@ -62,7 +62,7 @@ func (r *Registration) run() {
 func (r *Registration) keep() error {
 	pauses := backoff.Backoff{First: 50 * time.Millisecond, Cap: min(r.co.TTL()/2, 5*time.Second)}
 	for failures := 0; r.life.Err() == nil; {
-		err := r.once()
+		err := r.once(failures)
 		switch {
 		case err == nil:
 			failures = 0
@@ -79,20 +79,21 @@ func (r *Registration) keep() error {
 	return nil
 }
 
-// once puts what is wanted, and follows the key until it has to be put again.
-func (r *Registration) once() error {
+// once puts what is wanted, and follows the key until it has to be put again. failures is how
+// often in a row that has failed.
+func (r *Registration) once(failures int) error {
 	s, err := r.co.Session(r.life)
 	if err != nil {
 		return err
 	}
-	if err := r.putWanted(s); err != nil {
+	if err := r.putWanted(s, failures); err != nil {
 		return err
 	}
 	return r.follow(s)
 }
 
 // putWanted puts the key, on the session's lease.
-func (r *Registration) putWanted(s *concurrency.Session) error {
+func (r *Registration) putWanted(s *concurrency.Session, failures int) error {
 	k := &r.keeper
 	if k.unknown && k.session != s {
 		k.unknown = false // its lease is revoked, and etcd refuses a late copy
@@ -106,7 +107,7 @@ func (r *Registration) putWanted(s *concurrency.Session) error {
 		r.mu.Lock()
 		w := r.wanted
 		r.mu.Unlock()
-		mod, err := r.tryPut(s, w)
+		mod, err := r.tryPut(s, w, failures)
 		if err != nil {
 			return err
 		}
@@ -140,10 +141,10 @@ func (k *keeper) settle(ctx context.Context) error {
 
 // tryPut makes one Txn. It returns the mod revision of the key when that says what is
 // wanted, and 0 when there is to be another Txn, with what was learned.
-func (r *Registration) tryPut(s *concurrency.Session, w wanted) (int64, error) {
+func (r *Registration) tryPut(s *concurrency.Session, w wanted, failures int) (int64, error) {
 	k := &r.keeper
 	epoch, goesOn := s.Epoch()
-	resp, err := r.co.Client().Txn(r.life, etcd.TxnRequest{
+	resp, err := r.co.Client().Txn(call.WithSafeCopies(r.life, failures), etcd.TxnRequest{
 		If:   []etcd.Compare{goesOn, etcd.CompareModRevision(r.key, etcd.Equal, k.known)},
 		Then: []etcd.Op{etcd.PutRequest{Key: r.key, Value: w.value, Lease: s.Lease().ID}},
 		Else: []etcd.Op{etcd.GetRequest{Key: r.key}},
@@ -275,7 +276,7 @@ func (r *Registration) takeBack() {
 	ctx, cancel := k.session.Context(context.Background())
 	defer cancel()
 	for failures := 0; ctx.Err() == nil; failures++ {
-		done, err := r.tryDelete(ctx)
+		done, err := r.tryDelete(ctx, failures)
 		if done || errors.Is(err, etcd.ErrClosed) {
 			return
 		}
@@ -287,12 +288,12 @@ func (r *Registration) takeBack() {
 }
 
 // tryDelete makes one attempt. done: the key is not this registration's any more, for good.
-func (r *Registration) tryDelete(ctx context.Context) (done bool, err error) {
+func (r *Registration) tryDelete(ctx context.Context, failures int) (done bool, err error) {
 	k := &r.keeper
 	if err := k.settle(ctx); err != nil {
 		return false, err
 	}
-	resp, err := r.co.Client().Txn(ctx, etcd.TxnRequest{
+	resp, err := r.co.Client().Txn(call.WithSafeCopies(ctx, failures), etcd.TxnRequest{
 		If: []etcd.Compare{
 			etcd.CompareModRevision(r.key, etcd.Equal, k.known),
 			etcd.CompareLease(r.key, etcd.Equal, k.session.Lease().ID),
