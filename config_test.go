@@ -82,13 +82,14 @@ func TestConfigTLS(t *testing.T) {
 
 func TestConfigLimits(t *testing.T) {
 	one := []string{"localhost:2379"}
+	tooLarge := int64(math.MaxInt32) + 1 // as an int of 32 bits it is negative
 	for _, config := range []Config{
 		{Endpoints: one, RetrySleep: -1},
 		{Endpoints: one, DialTimeout: -1},
 		{Endpoints: one, RetryWrites: AtLeastOnce + 1},
 		{Endpoints: one, Coalesce: CoalesceOff + 1},
 		{Endpoints: one, MaxResponseBytes: -1},
-		{Endpoints: one, MaxResponseBytes: math.MaxInt32 + 1},
+		{Endpoints: one, MaxResponseBytes: int(tooLarge)},
 	} {
 		if _, err := config.validate(); err == nil {
 			t.Errorf("%+v is accepted", config)

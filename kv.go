@@ -312,7 +312,7 @@ const largeRange = 1 << 20
 // keys in the range. That is how many pairs there are if all have about the size of the
 // first one and no limit has cut them; otherwise the decoder counts them.
 func (r *GetResponse) reserve(b []byte) {
-	if len(b) < largeRange {
+	if len(b) < largeRange || cap(r.KVs) > 0 {
 		return
 	}
 	if n, size := lastCount(b), firstPair(b); size > 0 && n > 0 && n < len(b) {

@@ -27,6 +27,9 @@ type keeper struct {
 	// unknown: a request that compared the epoch has had no answer.
 	unknown bool
 	epoch   int64
+	// copies is how many requests without an answer the next one follows. It stays after an
+	// answer that was slow, so that a slow cluster has time for each.
+	copies int
 
 	follower *follow.Follower
 	seen     int // the follower's epoch
@@ -62,7 +65,7 @@ func (r *Registration) run() {
 func (r *Registration) keep() error {
 	pauses := backoff.Backoff{First: 50 * time.Millisecond, Cap: min(r.co.TTL()/2, 5*time.Second)}
 	for failures := 0; r.life.Err() == nil; {
-		err := r.once(failures)
+		err := r.once()
 		switch {
 		case err == nil:
 			failures = 0
@@ -79,21 +82,20 @@ func (r *Registration) keep() error {
 	return nil
 }
 
-// once puts what is wanted, and follows the key until it has to be put again. failures is how
-// often in a row that has failed.
-func (r *Registration) once(failures int) error {
+// once puts what is wanted, and follows the key until it has to be put again.
+func (r *Registration) once() error {
 	s, err := r.co.Session(r.life)
 	if err != nil {
 		return err
 	}
-	if err := r.putWanted(s, failures); err != nil {
+	if err := r.putWanted(s); err != nil {
 		return err
 	}
 	return r.follow(s)
 }
 
 // putWanted puts the key, on the session's lease.
-func (r *Registration) putWanted(s *concurrency.Session, failures int) error {
+func (r *Registration) putWanted(s *concurrency.Session) error {
 	k := &r.keeper
 	if k.unknown && k.session != s {
 		k.unknown = false // its lease is revoked, and etcd refuses a late copy
@@ -107,7 +109,7 @@ func (r *Registration) putWanted(s *concurrency.Session, failures int) error {
 		r.mu.Lock()
 		w := r.wanted
 		r.mu.Unlock()
-		mod, err := r.tryPut(s, w, failures)
+		mod, err := r.tryPut(s, w)
 		if err != nil {
 			return err
 		}
@@ -141,10 +143,10 @@ func (k *keeper) settle(ctx context.Context) error {
 
 // tryPut makes one Txn. It returns the mod revision of the key when that says what is
 // wanted, and 0 when there is to be another Txn, with what was learned.
-func (r *Registration) tryPut(s *concurrency.Session, w wanted, failures int) (int64, error) {
+func (r *Registration) tryPut(s *concurrency.Session, w wanted) (int64, error) {
 	k := &r.keeper
 	epoch, goesOn := s.Epoch()
-	resp, err := r.co.Client().Txn(call.WithSafeCopies(r.life, failures), etcd.TxnRequest{
+	resp, err := k.txn(r.life, r.co.Client(), etcd.TxnRequest{
 		If:   []etcd.Compare{goesOn, etcd.CompareModRevision(r.key, etcd.Equal, k.known)},
 		Then: []etcd.Op{etcd.PutRequest{Key: r.key, Value: w.value, Lease: s.Lease().ID}},
 		Else: []etcd.Op{etcd.GetRequest{Key: r.key}},
@@ -167,6 +169,23 @@ func (r *Registration) tryPut(s *concurrency.Session, w wanted, failures int) (i
 		return kv.ModRevision, nil
 	}
 	return 0, r.mayOverwrite(&kv)
+}
+
+// promptAnswer is how long an answer takes at most after which the next request is not waited
+// for any longer than a first one.
+const promptAnswer = time.Second
+
+// txn makes a request that is made again if no answer comes.
+func (k *keeper) txn(ctx context.Context, c *etcd.Client, req etcd.TxnRequest) (*etcd.TxnResponse, error) {
+	began := time.Now()
+	resp, err := c.Txn(call.WithSafeCopies(ctx, k.copies), req)
+	switch {
+	case etcd.MaybeApplied(err):
+		k.copies++
+	case err == nil && time.Since(began) < promptAnswer:
+		k.copies = 0
+	}
+	return resp, err
 }
 
 // mayOverwrite says whether a pair that was found at the key may be replaced. The zero pair
@@ -276,7 +295,7 @@ func (r *Registration) takeBack() {
 	ctx, cancel := k.session.Context(context.Background())
 	defer cancel()
 	for failures := 0; ctx.Err() == nil; failures++ {
-		done, err := r.tryDelete(ctx, failures)
+		done, err := r.tryDelete(ctx)
 		if done || errors.Is(err, etcd.ErrClosed) {
 			return
 		}
@@ -288,12 +307,12 @@ func (r *Registration) takeBack() {
 }
 
 // tryDelete makes one attempt. done: the key is not this registration's any more, for good.
-func (r *Registration) tryDelete(ctx context.Context, failures int) (done bool, err error) {
+func (r *Registration) tryDelete(ctx context.Context) (done bool, err error) {
 	k := &r.keeper
 	if err := k.settle(ctx); err != nil {
 		return false, err
 	}
-	resp, err := r.co.Client().Txn(call.WithSafeCopies(ctx, failures), etcd.TxnRequest{
+	resp, err := k.txn(ctx, r.co.Client(), etcd.TxnRequest{
 		If: []etcd.Compare{
 			etcd.CompareModRevision(r.key, etcd.Equal, k.known),
 			etcd.CompareLease(r.key, etcd.Equal, k.session.Lease().ID),

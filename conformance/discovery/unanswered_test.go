@@ -46,3 +46,23 @@ func TestTxnThatIsNeverAnswered(t *testing.T) {
 		})
 	}
 }
+
+// In a cluster whose answers take longer than a first copy waits, a registration that has
+// learned so gives each Txn the time that it needs.
+func TestSlowCluster(t *testing.T) {
+	t.Parallel()
+	const answer = 1300 * time.Millisecond // a first copy waits for 1.2 s
+	p := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
+	c := testbed.Connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}, Timeout: 4 * time.Second})
+	reg := register(t, testbed.Coordinate(t, c, concurrency.Config{}), discovery.Instance{Service: testbed.OwnName(t), ID: "a", Addr: "1"})
+	p.Set(etcdtest.BothWays, etcdtest.Fault{Delay: answer / 2})
+	for _, addr := range []string{"2", "3"} {
+		began := time.Now()
+		if err := reg.Update(testbed.Within(t, time.Minute), discovery.Instance{Addr: addr}); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(began); addr == "3" && d > 3*answer { // the first has learned it
+			t.Errorf("the second Update took %v", d)
+		}
+	}
+}

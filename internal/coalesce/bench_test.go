@@ -1,6 +1,7 @@
 package coalesce
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"runtime"
@@ -29,9 +30,9 @@ func benchmarkCalls(b *testing.B, op *Operation, callers int) {
 		requests.Add(1)
 		runtime.Gosched()
 		if r.Progress == nil {
-			return answers[1], nil
+			return bytes.Clone(answers[1]), nil
 		}
-		return answers[r.Progress.Calls], nil
+		return bytes.Clone(answers[r.Progress.Calls]), nil
 	}})
 	var key atomic.Int64
 	b.ReportAllocs()

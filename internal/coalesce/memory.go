@@ -30,8 +30,11 @@ func (c *Coalescer) memory() *memory {
 	return m
 }
 
-// lend gives the memory away for the answer to a request.
+// lend gives the memory away for the answer to a request. It returns nil if there is none.
 func (m *memory) lend() *transport.Buffer {
+	if m.bytes == nil {
+		return nil
+	}
 	b := transport.NewBuffer(m.bytes)
 	m.bytes = nil
 	return b

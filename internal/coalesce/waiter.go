@@ -79,6 +79,7 @@ func (w *Waiter) answer() (Answer, *call.Error) {
 	reply := w.reply
 	if !w.mine {
 		reply = bytes.Clone(reply)
+		w.reply, w.mine = reply, true // a second call must not count as another reader
 		w.batch.memory.copied()
 	}
 	return Answer{reply, w.header}, nil
