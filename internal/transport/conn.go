@@ -17,9 +17,9 @@ type conn struct {
 	opts     Options
 	onFull   func(Limited)  // may be nil, see Target
 	address  string         // of errors: where it goes; empty if errors need not name it
-	spared   bool           // the peer has complained of PINGs, see Target.PingSpacing
 	kernel   *nonblockConn  // socket; nil if it is another kind
 	plain    bool           // nc is kernel
+	spared   bool           // the peer has complained of PINGs, see Target.PingSpacing
 	reader   *reader        // owned by the holder of the read side, see lend.go
 	writer   func()         // writeAll, so that starting it allocates nothing
 	done     chan struct{}  // closed by fail
@@ -40,6 +40,7 @@ type conn struct {
 	draining bool   // no new streams
 	suspect  bool
 	answered bool // a stream has had headers
+	napping  bool // the reader sleeps; hurry wakes it, see nap.go
 
 	streams map[uint32]*stream // open: HEADERS assembled, not ended
 	nextID  uint32
@@ -57,7 +58,6 @@ type conn struct {
 
 	hasty   int           // streams that are not Patient
 	waiting int           // unary calls with NotifyLate
-	napping bool          // the reader sleeps; hurry wakes it, see nap.go
 	hurry   chan struct{} // capacity 1: ends the nap; nil until there was one
 
 	lending lending // the read side
@@ -73,16 +73,16 @@ type conn struct {
 	watch       alarm.Alarm // the tick
 	short       alarm.Alarm // the short tick, see quiet.go
 	ticking     bool
+	heard       bool // bytes arrived since the last tick
+	doubt       bool // a call gave up and nothing had come since it began
+	asking      bool // the peer was asked for a sign of life, by PING or SETTINGS, and gave none
+	traffic     bool // HEADERS or DATA arrived since the last PING
 	ticks       int  // so far
 	openedTick  int  // the one in which a stream was opened last
-	heard       bool // bytes arrived since the last tick
 	reads       int  // how often bytes have arrived
-	doubt       bool // a call gave up and nothing had come since it began
 	silentTicks int
-	asking      bool      // the peer was asked for a sign of life, by PING or SETTINGS, and gave none
-	askedTicks  int       // for so many ticks
+	askedTicks  int       // how many, since it was asked
 	pingSent    time.Time // the last PING; zero: none yet
-	traffic     bool      // HEADERS or DATA arrived since the last PING
 	quietWatch  quietWatch
 
 	pong pong

@@ -42,12 +42,13 @@ type stream struct {
 	head, body, tail []byte
 	closeSend        bool // END_STREAM follows them
 	endSent          bool
+	gotHeader        bool
+	done             bool
 	sendWindow       int64
 
 	recvWindow int64 // what the server may still send
 	unread     int   // bytes of complete messages not yet received by Recv, prefixes included
 
-	gotHeader bool
 	// The message being received: its prefix, then its bytes.
 	inPrefix    [messagePrefixLen]byte
 	inPrefixLen int
@@ -56,8 +57,7 @@ type stream struct {
 
 	reply []byte   // unary: the message
 	inbox [][]byte // streaming: complete messages
-	done  bool
-	err   *Error // why it ended; nil when the status was OK
+	err   *Error   // why it ended, if it is done; nil when the status was OK
 
 	notify chan struct{} // capacity 1: something changed
 	room   chan struct{} // capacity 1: a Send waits for the queue to drain; nil until one has

@@ -94,17 +94,17 @@ type Request struct {
 	// Headers are sent besides those that each request has. They differ from request to
 	// request and never enter HPACK's table.
 	Headers []Header
-	// RequireLeader asks the member to refuse when it knows no leader.
-	RequireLeader bool
 	// Timeout bounds a Call beside its context; zero or less means no bound.
 	// The server learns only the context's deadline.
 	Timeout time.Duration
-	// Patient: the messages of a stream may come some milliseconds late, so that
-	// several are read at once. Small ones share memory and are not to be kept.
-	Patient bool
 	// MaxMessage, when positive, bounds the messages of a stream more tightly than
 	// Options.MaxMessage. The error of a larger one has its Head.
 	MaxMessage int
+	// RequireLeader asks the member to refuse when it knows no leader.
+	RequireLeader bool
+	// Patient: the messages of a stream may come some milliseconds late, so that
+	// several are read at once. Small ones share memory and are not to be kept.
+	Patient bool
 	// CloseSend half-closes a stream behind Message (server streaming).
 	CloseSend bool
 	// NotifyLate lets a Call return a [Pending] while its answer is still due:
