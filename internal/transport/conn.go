@@ -39,13 +39,13 @@ type conn struct {
 	goAway   *Error // what a GOAWAY with an error code said
 	draining bool   // no new streams
 	suspect  bool
-	answered bool // a stream has had headers
-	napping  bool // the reader sleeps; hurry wakes it, see nap.go
+	answered bool   // a stream has had headers
+	napping  bool   // the reader sleeps; hurry wakes it, see nap.go
+	nextID   uint32 // of a stream
 
 	streams map[uint32]*stream // open: HEADERS assembled, not ended
-	nextID  uint32
-	opening streamQueue // not assembled yet; wait for the writer or for MAX_CONCURRENT_STREAMS
-	ready   streamQueue // open, with output that no stream window holds back
+	opening streamQueue        // not assembled yet; wait for the writer or for MAX_CONCURRENT_STREAMS
+	ready   streamQueue        // open, with output that no stream window holds back
 
 	served   int // streams that have had those of gRPC
 	promised int // streams that a GOAWAY has left to be answered, those before included
