@@ -146,7 +146,7 @@ func (k *keeper) settle(ctx context.Context) error {
 func (r *Registration) tryPut(s *concurrency.Session, w wanted) (int64, error) {
 	k := &r.keeper
 	epoch, goesOn := s.Epoch()
-	resp, err := k.txn(r.life, r.co.Client(), etcd.TxnRequest{
+	resp, err := r.txn(r.life, etcd.TxnRequest{
 		If:   []etcd.Compare{goesOn, etcd.CompareModRevision(r.key, etcd.Equal, k.known)},
 		Then: []etcd.Op{etcd.PutRequest{Key: r.key, Value: w.value, Lease: s.Lease().ID}},
 		Else: []etcd.Op{etcd.GetRequest{Key: r.key}},
@@ -176,9 +176,10 @@ func (r *Registration) tryPut(s *concurrency.Session, w wanted) (int64, error) {
 const promptAnswer = time.Second
 
 // txn makes a request that is made again if no answer comes.
-func (k *keeper) txn(ctx context.Context, c *etcd.Client, req etcd.TxnRequest) (*etcd.TxnResponse, error) {
+func (r *Registration) txn(ctx context.Context, req etcd.TxnRequest) (*etcd.TxnResponse, error) {
+	k := &r.keeper
 	began := time.Now()
-	resp, err := c.Txn(call.WithSafeCopies(ctx, k.copies), req)
+	resp, err := r.co.Client().Txn(call.WithSafeCopies(ctx, k.copies), req)
 	switch {
 	case etcd.MaybeApplied(err):
 		k.copies++
@@ -312,7 +313,7 @@ func (r *Registration) tryDelete(ctx context.Context) (done bool, err error) {
 	if err := k.settle(ctx); err != nil {
 		return false, err
 	}
-	resp, err := k.txn(ctx, r.co.Client(), etcd.TxnRequest{
+	resp, err := r.txn(ctx, etcd.TxnRequest{
 		If: []etcd.Compare{
 			etcd.CompareModRevision(r.key, etcd.Equal, k.known),
 			etcd.CompareLease(r.key, etcd.Equal, k.session.Lease().ID),

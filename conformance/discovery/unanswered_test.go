@@ -29,8 +29,7 @@ func TestTxnThatIsNeverAnswered(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			f := onefault.New(t)
-			server := testbed.Shared.Endpoints()[0]
-			ways := []string{server, etcdtest.StartProxy(t, server).Endpoint()}
+			ways := testbed.Detour(t, testbed.Shared.Endpoints()[0])
 			c := testbed.Connect(t, etcd.Config{Endpoints: ways, DialContext: f.Dial, Timeout: timeout})
 			name := testbed.OwnName(t)
 			reg := register(t, testbed.Coordinate(t, c, concurrency.Config{}), discovery.Instance{Service: name, ID: "a", Addr: "1"})

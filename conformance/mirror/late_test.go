@@ -7,7 +7,6 @@ import (
 	"silly.store/etcd"
 	"silly.store/etcd/conformance/internal/onefault"
 	"silly.store/etcd/conformance/internal/testbed"
-	"silly.store/etcd/etcdtest"
 )
 
 // Whatever becomes of a Txn at the target, its change is applied once, and a late copy undoes
@@ -56,10 +55,9 @@ func TestTxnFaults(t *testing.T) {
 func TestTxnThatIsNeverAnswered(t *testing.T) {
 	t.Parallel()
 	s := between(t)
-	p := etcdtest.StartProxy(t, target.Endpoints()[0])
 	f := onefault.New(t)
 	const timeout = 10 * time.Second
-	s.dst = testbed.Connect(t, etcd.Config{Endpoints: []string{target.Endpoints()[0], p.Endpoint()}, DialContext: f.Dial, Timeout: timeout})
+	s.dst = testbed.Connect(t, etcd.Config{Endpoints: testbed.Detour(t, target.Endpoints()[0]), DialContext: f.Dial, Timeout: timeout})
 	m, end := s.begin()
 	s.reaches(m, s.put("a", "0"))
 	hit := f.Arm(onefault.Stall, s.config.DestPrefix+"a")

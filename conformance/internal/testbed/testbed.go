@@ -90,12 +90,17 @@ func Faulty(t testing.TB, config etcd.Config) (*etcd.Client, *onefault.Faults) {
 	return Connect(t, config), f
 }
 
-// FaultyDetour is Faulty with two ways to the shared server, one of them through a proxy: a
-// request whose answer never comes can be made again on the other.
+// Detour is two ways to a server, one of them through a proxy: a request whose answer never
+// comes can be made again on the other.
+func Detour(t testing.TB, server string) []string {
+	t.Helper()
+	return []string{server, etcdtest.StartProxy(t, server).Endpoint()}
+}
+
+// FaultyDetour is Faulty with a Detour to the shared server.
 func FaultyDetour(t testing.TB) (*etcd.Client, *onefault.Faults) {
 	t.Helper()
-	server := Shared.Endpoints()[0]
-	return Faulty(t, etcd.Config{Endpoints: []string{server, etcdtest.StartProxy(t, server).Endpoint()}})
+	return Faulty(t, etcd.Config{Endpoints: Detour(t, Shared.Endpoints()[0])})
 }
 
 // Private starts a quick server for one test, and a client for it.
