@@ -78,14 +78,21 @@ func (w *Watcher) placeLocked(s *watchStream, seat int64, doubt int) {
 	w.partial = partialRevision{}
 }
 
+// confirmation is what a confirmation has changed.
+type confirmation struct {
+	made    bool // the watch was on the stream, and waited for it
+	resumed bool // it is served again, as info says
+	info    WatchResumeInfo
+}
+
 // confirm notes that the server has created the watch: placed → confirmed, and on to
 // served if there is no doubt that it is. It reports what the watch has missed if it was
-// interrupted before.
-func (w *Watcher) confirm(s *watchStream, id int64, h ResponseHeader) (info WatchResumeInfo, resumed bool) {
+// interrupted before. The stream's mu is held.
+func (w *Watcher) confirm(s *watchStream, id int64, h ResponseHeader) confirmation {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.life.phase != phasePlaced || w.life.stream != s {
-		return WatchResumeInfo{}, false
+		return confirmation{}
 	}
 	w.life.phase, w.life.id = phaseConfirmed, id
 	w.life.place.revision, w.life.place.first = h.Revision, w.next
@@ -95,14 +102,14 @@ func (w *Watcher) confirm(s *watchStream, id int64, h ResponseHeader) (info Watc
 		w.life.begun, w.life.header = true, h
 		w.serveLocked()
 		w.wakeLocked()
-		return WatchResumeInfo{}, false
+		return confirmation{made: true}
 	case w.resumes:
 		w.pushQuietLocked(&WatchResponse{Header: h, Resumed: true}) // before any events of this stream
 	}
 	if !w.life.place.follows {
-		return WatchResumeInfo{}, false
+		return confirmation{made: true}
 	}
-	return w.serveLocked(), true
+	return confirmation{made: true, resumed: true, info: w.serveLocked()}
 }
 
 // serve notes that the member of s follows the cluster: confirmed → served, or placed →

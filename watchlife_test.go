@@ -182,9 +182,9 @@ func TestWatchUnservedSince(t *testing.T) {
 		if _, resumed := w.serve(s); resumed || w.life.phase != phasePlaced {
 			t.Errorf("an unconfirmed watch is %v", w.life.phase)
 		}
-		info, resumed := w.confirm(s, 7, ResponseHeader{Revision: 100})
-		if !resumed || w.life.phase != phaseServed || info.Interrupted != time.Since(lost) {
-			t.Errorf("resumed %v with %+v after %v", resumed, info, time.Since(lost))
+		c := w.confirm(s, 7, ResponseHeader{Revision: 100})
+		if !c.resumed || w.life.phase != phaseServed || c.info.Interrupted != time.Since(lost) {
+			t.Errorf("%+v after %v", c, time.Since(lost))
 		}
 		time.Sleep(time.Minute)
 		if w.end(reason); !w.life.left.Equal(time.Now()) {
@@ -233,7 +233,7 @@ func TestWatchLife(t *testing.T) {
 	w := &Watcher{maxBuffer: 1000, next: 50, hub: &watchHub{observer: new(observer)}}
 
 	w.placeLocked(first, 1, 2)
-	if _, resumed := w.confirm(first, 7, ResponseHeader{Revision: 60}); resumed || !w.hasBegun() || w.Header().Revision != 60 || w.seen != 60 {
+	if c := w.confirm(first, 7, ResponseHeader{Revision: 60}); !c.made || c.resumed || !w.hasBegun() || w.Header().Revision != 60 || w.seen != 60 {
 		t.Errorf("first confirmation: resumed %v, begun %v, header %+v, seen %d", resumed, w.hasBegun(), w.Header(), w.seen)
 	}
 	for i, want := range []bool{false, false, true} {
@@ -253,8 +253,8 @@ func TestWatchLife(t *testing.T) {
 	if w.partial.bytes != 0 || w.life.place.prevCame {
 		t.Error("what it was sent on the first stream is mixed with the second one's")
 	}
-	if info, resumed := w.confirm(second, 3, ResponseHeader{Revision: 80}); resumed {
-		t.Errorf("a member that may have no leader has resumed it: %+v", info)
+	if c := w.confirm(second, 3, ResponseHeader{Revision: 80}); !c.made || c.resumed {
+		t.Errorf("a member that may have no leader has resumed it: %+v", c)
 	}
 	info, resumed := w.serve(second)
 	if !resumed || info.Revision != 50 || info.Behind != 31 || w.Header().Revision != 60 {

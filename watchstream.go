@@ -169,7 +169,7 @@ func (s *watchStream) toCount() []*Watcher {
 func (s *watchStream) forget(w *Watcher) {
 	s.mu.Lock()
 	if i := slices.Index(s.creating, w); i >= 0 {
-		s.creating[i] = nil // cancelled when it is confirmed
+		s.creating[i] = nil // takeAnswer cancels it
 	} else if id, ok := s.idLocked(w); ok {
 		delete(s.confirmed, id)
 		s.cancelLocked(id)
@@ -431,38 +431,52 @@ func (s *watchStream) serves(w *Watcher) {
 
 // answered takes the answer to the oldest creation without one.
 func (s *watchStream) answered(r *watchResponse) *call.Error {
-	s.mu.Lock()
-	if len(s.creating) == 0 {
-		s.mu.Unlock()
-		return s.Broken("the server confirms a watch that it was not asked for")
-	}
-	w := s.creating[0]
-	s.creating = s.creating[1:]
-	s.answers = true
+	w, c, err := s.takeAnswer(r)
 	switch {
-	case r.Canceled:
-	case w == nil: // it has left meanwhile
-		s.cancelLocked(r.WatchID)
-	default:
-		s.confirmed[r.WatchID] = w
-	}
-	s.mu.Unlock()
-	switch {
+	case err != nil:
+		return err
 	case w == nil:
+		return nil
 	case r.Canceled:
 		s.canceled(w, r)
-	default:
-		if info, resumed := w.confirm(s, r.WatchID, r.Header); resumed {
-			s.hub.observer.watchResumed(info)
-		}
-		switch {
-		case w.knowsMore():
-			s.checkHistory()
-		case w.wantsNews(s.hub.engine.Seen()):
-			s.conn.look() // it is ahead of the store
-		}
+		return nil
+	}
+	if c.resumed {
+		s.hub.observer.watchResumed(c.info)
+	}
+	switch {
+	case w.knowsMore():
+		s.checkHistory()
+	case w.wantsNews(s.hub.engine.Seen()):
+		s.conn.look() // it is ahead of the store
 	}
 	return nil
+}
+
+// takeAnswer gives the answer to the watcher that waits for it, which it returns; nil if
+// that has left. The watch is confirmed with mu held: if it ends, it does so before, and
+// the server is told here, or after, and forget finds it under the server's ID.
+func (s *watchStream) takeAnswer(r *watchResponse) (w *Watcher, c confirmation, err *call.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.creating) == 0 {
+		return nil, c, s.Broken("the server confirms a watch that it was not asked for")
+	}
+	w = s.creating[0]
+	s.creating = s.creating[1:]
+	s.answers = true
+	if r.Canceled {
+		return w, c, nil
+	}
+	if w != nil {
+		c = w.confirm(s, r.WatchID, r.Header)
+	}
+	if !c.made { // it has left meanwhile
+		s.cancelLocked(r.WatchID)
+		return nil, c, nil
+	}
+	s.confirmed[r.WatchID] = w
+	return w, c, nil
 }
 
 // checkHistory has the history of its watchers checked.

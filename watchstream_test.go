@@ -221,6 +221,39 @@ func TestConfirmedAndEnded(t *testing.T) {
 	}
 }
 
+// Regression: a watch that was closed after its stream was lost, while the member confirmed
+// it on the next one, stayed in the member, and in the client, as long as that stream. Here
+// the confirmation comes between the end of the watch and its leaving the stream.
+func TestConfirmedWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchMember("127.0.0.1:1")
+		closing := func() {}
+		c := watched(t, Config{Hooks: Hooks{WatchEnded: func(WatchEndInfo) { closing() }}}, m)
+		w, s, _ := begin(t, c, m, WatchRequest{Key: "a", Revision: 101})
+		beginOn(t, c, s, WatchRequest{Key: "b", Revision: 101})
+		m.Cut(nil)
+		s = m.next(t)
+		synctest.Wait() // both have been put on it
+		const id = 40   // another than on the first stream
+		closing = func() {
+			closing = func() {} // Close of the client ends b
+			if r := s.request(t); r.Create == nil || r.Create.Key[0] != 'a' {
+				t.Errorf("request %+v, want the creation of a", r)
+			}
+			s.send(watchResponse{Header: ResponseHeader{Revision: 100}, WatchID: id, Created: true})
+			s.created(t)
+			synctest.Wait()
+		}
+		_ = w.Close()
+		if r := s.request(t); r.Cancel == nil || r.Cancel.WatchID != id {
+			t.Errorf("request %+v, want the cancellation of watch %d", r, id)
+		}
+		if watches, streams, _ := c.watches.count(); watches != 1 || streams != 1 {
+			t.Errorf("%d watches on %d streams, want one on one", watches, streams)
+		}
+	})
+}
+
 // A slow reader's watch gets its own stream, where the server waits for it;
 // its neighbours stay and lose no time.
 func TestSlowReader(t *testing.T) {

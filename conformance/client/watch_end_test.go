@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,23 +117,52 @@ func TestWatchIdleSurvivesCompaction(t *testing.T) {
 	}
 }
 
+// serverWatches is how many watches the server has.
+func serverWatches(t testing.TB, s *etcdtest.Server) int {
+	t.Helper()
+	n, err := s.Metric(t.Context(), "etcd_debugging_mvcc_watcher_total")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
+}
+
+// Regression: a watch that its user gave up while the server confirmed it stayed on the
+// server as long as its stream, here that of a watch which goes on.
+func TestWatchGivenUpOnServer(t *testing.T) {
+	t.Parallel()
+	s, c := private(t, etcdtest.Config{}, etcd.Config{})
+	stays := watch(t, c, etcd.WatchRequest{Key: "stays"})
+	var givingUp sync.WaitGroup
+	for range 8 {
+		givingUp.Go(func() {
+			for range 250 {
+				ctx, cancel := context.WithCancel(t.Context())
+				timer := time.AfterFunc(rand.N(time.Millisecond), cancel)
+				if w, err := c.Watch(ctx, etcd.WatchRequest{Key: "k"}); err == nil {
+					_ = w.Close()
+				}
+				timer.Stop()
+				cancel()
+			}
+		})
+	}
+	givingUp.Wait()
+	eventually(t, "the server to forget all but one", func() bool { return serverWatches(t, s) == 1 })
+	put(t, c, "stays", "1")
+	read(t, stays)
+}
+
 // Close ends a waiting Read and leaves nothing on the server.
 func TestWatchClose(t *testing.T) {
 	t.Parallel()
 	s, c := private(t, etcdtest.Config{}, etcd.Config{})
-	onServer := func() float64 {
-		n, err := s.Metric(t.Context(), "etcd_debugging_mvcc_watcher_total")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
 	var all []*etcd.Watcher
 	for i := range 250 {
 		all = append(all, watch(t, c, etcd.WatchRequest{Key: fmt.Sprintf("k/%d", i)}))
 	}
-	if n := onServer(); n != 250 {
-		t.Fatalf("the server has %v watchers of 250", n)
+	if n := serverWatches(t, s); n != 250 {
+		t.Fatalf("the server has %d watchers of 250", n)
 	}
 	ended := async(func() error {
 		_, err := all[0].Read(context.Background())
@@ -147,7 +178,7 @@ func TestWatchClose(t *testing.T) {
 	if err := await(t, ended); !errors.Is(err, etcd.ErrWatchClosed) {
 		t.Errorf("a Read that waited ended with %v", err)
 	}
-	eventually(t, "the server to forget", func() bool { return onServer() == 0 })
+	eventually(t, "the server to forget", func() bool { return serverWatches(t, s) == 0 })
 
 	// The client's Close does the same for all watches.
 	other := connect(t, etcd.Config{Endpoints: s.Endpoints()})
@@ -162,7 +193,7 @@ func TestWatchClose(t *testing.T) {
 	if err := await(t, ended); !errors.Is(err, etcd.ErrClosed) {
 		t.Errorf("a Read that waited ended with %v", err)
 	}
-	eventually(t, "the server to forget", func() bool { return onServer() == 0 })
+	eventually(t, "the server to forget", func() bool { return serverWatches(t, s) == 0 })
 }
 
 // The contexts of Watch, Read and All end only these calls.
