@@ -231,6 +231,8 @@ func (w *Watcher) hasBegun() bool {
 	return w.life.begun
 }
 
+func (w *Watcher) hasEnded() bool { return w.phaseNow() == phaseEnded }
+
 func (w *Watcher) phaseNow() phase {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -267,13 +267,13 @@ func (h *watchHub) nextBatch() ([]*Watcher, streamKind, time.Duration) {
 	return batch, kind, time.Until(h.notBefore)
 }
 
-// share returns those of a batch for which no stream has room.
+// share returns those of a batch for which no stream has room, without those that have ended.
 func (h *watchHub) share(batch []*Watcher) []*Watcher {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	left := batch[:0]
 	for _, w := range batch {
-		if !h.shareLocked(w) {
+		if !w.hasEnded() && !h.shareLocked(w) {
 			left = append(left, w)
 		}
 	}
@@ -298,7 +298,8 @@ func (h *watchHub) roomNow() int {
 	return h.room
 }
 
-// start puts a batch on a new stream and starts its goroutines.
+// start puts a batch on a new stream and starts its goroutines. It closes the stream if all
+// watchers have ended meanwhile: no other would, since it closes when the last one leaves.
 func (h *watchHub) start(s *watchStream, batch []*Watcher) {
 	h.mu.Lock()
 	if h.closed {
@@ -308,20 +309,25 @@ func (h *watchHub) start(s *watchStream, batch []*Watcher) {
 		return
 	}
 	h.inHand = nil
-	h.streams[s] = struct{}{}
-	h.joinLocked(s)
 	for _, w := range batch {
 		if !s.attach(w) {
 			h.waitLocked(w)
 		}
 	}
+	if s.isDeserted() {
+		h.mu.Unlock()
+		s.Close()
+		return
+	}
+	h.streams[s] = struct{}{}
+	h.joinLocked(s)
 	s.start()
 	h.mu.Unlock()
 }
 
 // requeue has a batch wait again after err. Those that were never confirmed end when
 // there is no hope; a watch that has run goes on trying, unless the user is locked
-// out.
+// out. In an outage nothing else forgets the watches that their users have given up.
 func (h *watchHub) requeue(batch []*Watcher, err *call.Error) {
 	if err.Hopeless() {
 		batch = endHopeless(batch, err, !h.lockedOut(err))
@@ -331,7 +337,7 @@ func (h *watchHub) requeue(batch []*Watcher, err *call.Error) {
 	closed := h.closed
 	h.inHand = nil
 	if !closed {
-		h.waiting = append(batch, h.waiting...)
+		h.waiting = slices.DeleteFunc(append(batch, h.waiting...), (*Watcher).hasEnded)
 	}
 	h.mu.Unlock()
 	if closed {

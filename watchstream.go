@@ -194,6 +194,13 @@ func (s *watchStream) cancelLocked(id int64) {
 	s.sendLocked()
 }
 
+// isDeserted: it has no watcher.
+func (s *watchStream) isDeserted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sizeLocked() == 0
+}
+
 // isEnded: the last watcher has left it, so that the client has closed it.
 func (s *watchStream) isEnded() bool {
 	s.mu.Lock()
