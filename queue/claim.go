@@ -166,9 +166,13 @@ func (cl *Claim) abandon() {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.phase == phaseHeld {
-		cl.loseLocked(ErrClosed)
-		cl.giveBack(cl.Attempt)
+		cl.abandonLocked()
 	}
+}
+
+func (cl *Claim) abandonLocked() {
+	cl.loseLocked(ErrClosed)
+	cl.giveBack(cl.Attempt)
 }
 
 // giveBack frees the item in the background. From that on nothing of this claim can be
@@ -176,7 +180,7 @@ func (cl *Claim) abandon() {
 func (cl *Claim) giveBack(attempts int) {
 	cl.q.background(cl.s, func(ctx context.Context) error {
 		return cl.q.giveBack(ctx, &cl.it, cl.token, attempts)
-	})
+	}, nil)
 }
 
 // begin is nil when the claim can be settled by the caller, who then calls finish.
@@ -209,11 +213,7 @@ func (cl *Claim) finish(method string, done bool, err error) error {
 		err = call.Unsettled(err, ErrClaimLost, ErrSettled)
 	case err != nil:
 		cl.phase = phaseHeld
-		if lost := cl.s.Err(); lost != nil {
-			cl.loseLocked(lost)
-		} else if cl.q.view.misses(cl) { // its deletion was seen during the call
-			cl.vanishLocked()
-		}
+		cl.catchUpLocked()
 	case !done:
 		cl.loseLocked(errGone)
 		return cl.loss
@@ -223,6 +223,20 @@ func (cl *Claim) finish(method string, done bool, err error) error {
 		return nil
 	}
 	return cl.q.failed(method, cl.it.id, err)
+}
+
+// catchUpLocked takes what a claim was not told while it was being settled, if it is held
+// again.
+func (cl *Claim) catchUpLocked() {
+	lost := cl.s.Err()
+	switch {
+	case lost != nil:
+		cl.loseLocked(lost)
+	case cl.q.view.misses(cl):
+		cl.vanishLocked()
+	case cl.q.view.isClosed():
+		cl.abandonLocked()
+	}
 }
 
 // guards are the conditions of all that settles the claim: it lives, and the item is the one

@@ -279,50 +279,69 @@ func (q *Queue) leave() {
 	}
 }
 
-// awaitIdle waits until nothing is claimed or given back any more, or ctx ends.
-func (q *Queue) awaitIdle(ctx context.Context) (err error) {
-	q.mu.Lock()
-	idle := make(chan struct{})
-	if q.busy > 0 {
-		q.idle = idle
-	} else {
-		close(idle)
+// awaitIdle waits until nothing is claimed or given back any more, or ctx ends. From then on
+// nothing is.
+func (q *Queue) awaitIdle(ctx context.Context) error {
+	for {
+		idle := q.endIdle()
+		if idle == nil {
+			return nil
+		}
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.ended = true
+			return q.failed("Close", "", context.Cause(ctx))
+		}
 	}
-	q.mu.Unlock()
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		err = q.failed("Close", "", context.Cause(ctx))
-	}
+}
+
+// endIdle ends an idle queue. It returns nil, or else what is closed when this may be tried
+// again.
+func (q *Queue) endIdle() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.ended = true
-	return err
+	if q.busy == 0 {
+		q.ended = true
+		return nil
+	}
+	q.idle = make(chan struct{})
+	return q.idle
 }
 
 // background repeats do until it succeeds, the session ends, and the keys on its lease with
-// it, or the queue's life does.
-func (q *Queue) background(s *concurrency.Session, do func(context.Context) error) {
+// it, or the queue's life does. In vain, it calls failed, which may be nil, at the end.
+func (q *Queue) background(s *concurrency.Session, do func(context.Context) error, failed func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.ended {
 		return // the session's end frees the item
 	}
 	q.busy++
-	q.routines.Go((&chore{q, s, do}).run)
+	q.routines.Go((&chore{q, s, do, failed}).run)
 }
 
 // chore is what a queue does in the background.
 type chore struct {
-	q  *Queue
-	s  *concurrency.Session
-	do func(context.Context) error
+	q      *Queue
+	s      *concurrency.Session
+	do     func(context.Context) error
+	failed func() // may be nil
 }
 
 func (c *chore) run() {
 	defer c.q.leave()
 	ctx, cancel := c.s.Context(c.q.life)
 	defer cancel()
-	for failures := 0; c.do(ctx) != nil && pause(ctx, failures); failures++ {
+	for failures := 0; c.do(ctx) != nil; failures++ {
+		if pause(ctx, failures) {
+			continue
+		}
+		if c.failed != nil {
+			c.failed()
+		}
+		return
 	}
 }

@@ -141,7 +141,7 @@ func (a *attempt) settle(ctx context.Context, resp *etcd.TxnResponse) (*Claim, e
 	a.doubt = true // it is claimed, and is to be given back unless it is used
 	kv, there := value.First()
 	if !there {
-		a.q.background(a.s, func(ctx context.Context) error { return a.q.sweep(ctx, a, token) })
+		a.q.background(a.s, func(ctx context.Context) error { return a.q.sweep(ctx, a, token) }, nil)
 		return nil, nil
 	}
 	cl := newClaim(a, token, kv.Clone()) //nolint:contextcheck // a claim outlives the call that made it
@@ -157,7 +157,9 @@ func (a *attempt) giveUp() {
 		a.q.view.putBack(a.it)
 		return
 	}
-	a.q.background(a.s, a.undo)
+	// If the session ends before that is known, a claim goes with the lease. Without one,
+	// nothing shows that the item is free.
+	a.q.background(a.s, a.undo, func() { a.q.view.putBack(a.it) })
 }
 
 // undo puts the item's state, unless a copy has claimed it: from that answer on none can.

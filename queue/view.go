@@ -233,6 +233,12 @@ func (v *view) close() {
 	v.stopTimerLocked()
 }
 
+func (v *view) isClosed() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.closed
+}
+
 func (v *view) stopTimerLocked() {
 	if v.timer != nil {
 		v.timer.Stop()

@@ -1,0 +1,100 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"silly.store/etcd"
+	"silly.store/etcd/concurrency"
+	"silly.store/etcd/conformance/internal/onefault"
+	"silly.store/etcd/conformance/internal/testbed"
+	"silly.store/etcd/queue"
+)
+
+// Regression: an item stayed taken for this process when its Take was given up with the
+// outcome unknown, nothing had been applied, and the session ended before that was known: no
+// change of the item's keys told.
+func TestTakeGivenUpAndSessionLost(t *testing.T) {
+	t.Parallel()
+	name := testbed.OwnName(t)
+	c, f := testbed.Faulty(t, etcd.Config{})
+	co := testbed.Coordinate(t, c, concurrency.Config{})
+	q := open(t, co, queue.Config{Name: name})
+	add(t, q, named("warm up", "x")...)
+	ack(t, take(t, q))
+	s, err := co.Session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hit := f.Arm(onefault.Stall, name+"/c/")
+	ctx, cancel := context.WithCancel(testbed.Within(t, testbed.Patience))
+	waiting := testbed.Async(func() (*queue.Claim, error) { return q.Take(ctx) })
+	<-hit
+	s.Abandon()
+	cancel()
+	if _, err := testbed.Await(t, waiting); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	f.Sever()
+	cl := take(t, q)
+	if cl.Attempt != 1 {
+		t.Errorf("attempt %d", cl.Attempt)
+	}
+	before := keys(t, c, name)
+	f.Deliver(t) // refused, since the state has moved
+	if after := keys(t, c, name); len(after) != len(before) {
+		t.Errorf("keys %v, before %v", after, before)
+	}
+	ack(t, cl)
+}
+
+// Regression: a claim whose Ack was refused while Close gave the others back stayed held, in
+// etcd, too, for as long as the coordinator lived.
+func TestCloseWhileAckIsRefused(t *testing.T) {
+	t.Parallel()
+	var refused func()
+	c := testbed.Connect(t, etcd.Config{Hooks: etcd.Hooks{
+		Call: func(ctx context.Context, _ etcd.CallInfo) (context.Context, func(etcd.CallResult)) {
+			return ctx, func(r etcd.CallResult) {
+				if r.Err != nil && errors.Is(r.Err, etcd.ErrTooManyOps) {
+					refused()
+				}
+			}
+		},
+	}})
+	name := testbed.OwnName(t)
+	q, err := queue.New(testbed.Coordinate(t, c, concurrency.Config{}), queue.Config{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, q, named("a", "b", "c", "d", "e", "f", "g", "h")...)
+	cl := take(t, q)
+	var others []*queue.Claim
+	for range 7 {
+		others = append(others, take(t, q))
+	}
+	var closed <-chan testbed.Result[int]
+	refused = func() { // the answer is here, and Ack has not taken it
+		closed = testbed.Async(func() (int, error) { return 0, q.Close(testbed.Within(t, testbed.Patience)) })
+		for _, other := range others {
+			_ = lost(t, other)
+		}
+	}
+	var ops []etcd.Op
+	for range 200 {
+		ops = append(ops, put(name+"-done", "1"))
+	}
+	if err := cl.Ack(t.Context(), ops...); !errors.Is(err, etcd.ErrTooManyOps) {
+		t.Errorf("Ack: %v", err)
+	}
+	if _, err := testbed.Await(t, closed); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if cause := context.Cause(cl.Context()); !errors.Is(cause, queue.ErrClosed) {
+		t.Errorf("the claim's context: %v", cause)
+	}
+	if n := kindsOf(keys(t, c, name)); n["c"] != 0 || n["i"] != 8 {
+		t.Errorf("keys %v", n)
+	}
+}
