@@ -23,7 +23,7 @@ type KeepAliveStream struct {
 	stream *call.Stream
 	id     LeaseID // of the lease that it was opened for
 
-	writing sync.Mutex // held while sending, so that asked is in the order of sending
+	writing chan struct{} // capacity 1: a value in it is the right to send; asked is in the order of sending
 
 	mu     sync.Mutex // guards the fields below
 	closed bool
@@ -59,7 +59,7 @@ func (c *Client) KeepAlive(ctx context.Context, req KeepAliveRequest) (*KeepAliv
 }
 
 func (c *Client) openKeepAlive(ctx context.Context, req KeepAliveRequest) (*KeepAliveStream, error) {
-	s := &KeepAliveStream{keeper: c.leases(), id: req.ID}
+	s := &KeepAliveStream{keeper: c.leases(), id: req.ID, writing: make(chan struct{}, 1)}
 	r := call.Request{Method: rpc.KeepAlive}
 	err := c.engine.Begin(ctx, r, func() (err *call.Error) {
 		s.stream, err = c.engine.Open(ctx, r, call.StreamOptions{})
@@ -85,17 +85,27 @@ func (s *KeepAliveStream) Write(ctx context.Context, req KeepAliveRequest) error
 	if req.ID == 0 {
 		req.ID = s.id
 	}
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	r := s.ask(int64(req.ID))
-	msg := (&leaseKeepAliveRequest{ID: req.ID}).appendWire(nil)
-	if err := s.stream.Send(ctx, msg); err != nil {
-		s.withdraw(r)
+	if err := s.send(ctx, int64(req.ID)); err != nil {
 		failed := s.failure(ctx, err)
 		failed.Outcome = OutcomeNotSent
 		return failed
 	}
 	return nil
+}
+
+func (s *KeepAliveStream) send(ctx context.Context, id int64) error {
+	select {
+	case s.writing <- struct{}{}:
+		defer func() { <-s.writing }()
+	case <-ctx.Done():
+		return s.stream.Send(ctx) // its error
+	}
+	r := s.ask(id)
+	err := s.stream.Send(ctx, (&leaseKeepAliveRequest{ID: LeaseID(id)}).appendWire(nil))
+	if err != nil {
+		s.withdraw(r)
+	}
+	return err
 }
 
 // ask notes a renewal before it is sent, because its answer may be quicker than Send.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -224,6 +225,42 @@ func TestManualRenewalIsReported(t *testing.T) {
 	})
 }
 
+// Regression: the answer that a lease does not exist ended one that was granted under the same
+// ID after the renewal had been asked for, and before its answer was read.
+func TestAnswerAboutAnEarlierLease(t *testing.T) {
+	const id = 7
+	synctest.Test(t, func(t *testing.T) {
+		p := leasetest.NewCluster()
+		c := leaseClient(t, p, 1)
+		s := keepAliveStream(t, c, id)
+		if err := s.Write(t.Context(), KeepAliveRequest{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the server has answered
+		l, err := c.Grant(t.Context(), GrantRequest{ID: id, TTL: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Read(t.Context()); !errors.Is(err, ErrLeaseNotFound) {
+			t.Errorf("Read: %v", err)
+		}
+		isAlive(t, l)
+		time.Sleep(time.Minute)
+		isAlive(t, l)
+		if p.Expires(id).IsZero() {
+			t.Error("the lease is not renewed")
+		}
+		p.Delete(id)
+		if err := s.Write(t.Context(), KeepAliveRequest{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Read(t.Context()); !errors.Is(err, ErrLeaseNotFound) {
+			t.Errorf("Read: %v", err)
+		}
+		isLost(t, l, time.Millisecond, ErrLeaseExpired)
+	})
+}
+
 // Write without an ID renewed lease 0.
 func TestWriteRenewsTheStreamsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -246,6 +283,38 @@ func TestWriteRenewsTheStreamsLease(t *testing.T) {
 			t.Errorf("%d and %d renewals, want 2 and 1", a, b)
 		}
 	})
+}
+
+// Regression: while a Write waited for room, another one waited for it beyond its own context.
+// This is not in a bubble, whose time would stand still.
+func TestWriteBehindAnother(t *testing.T) {
+	cluster := peertest.NewCluster("a:1")
+	m := cluster.Member("a:1")
+	c := scripted(t, cluster, Config{})
+	s := keepAliveStream(t, c, 1)
+	m.NextStream(t).Fill()
+	var first sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	first.Go(func() { _ = s.Write(ctx, KeepAliveRequest{}) })
+	for m.Counts().Messages == 0 { // until it waits
+		runtime.Gosched()
+	}
+	second := make(chan error, 1)
+	go func() {
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		second <- s.Write(short, KeepAliveRequest{})
+	}()
+	select {
+	case err := <-second:
+		if !errors.Is(err, context.DeadlineExceeded) || MaybeApplied(err) {
+			t.Errorf("the second Write: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the second Write waits beyond its context")
+	}
+	cancel()
+	first.Wait()
 }
 
 // A Write after the client's Close, and a Read where nothing was asked, said "may have

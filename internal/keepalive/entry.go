@@ -23,6 +23,7 @@ type Entry struct {
 
 	life     context.Context         // ends with the lease; made on first use
 	end      context.CancelCauseFunc // of life
+	added    int64                   // when the keeper got it
 	sent     int64                   // when the last successful renewal was sent
 	lastSend int64                   // when the last renewal was sent
 	next     int64                   // when the next renewal is due

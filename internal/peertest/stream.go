@@ -24,6 +24,7 @@ type Stream struct {
 	mu       sync.Mutex // guards the fields below
 	requests []message  // that the member has not taken
 	noMore   bool       // the client sends no more
+	full     bool       // the client's Send waits
 	inbox    []message  // that the client has not taken
 	arrived  int        // messages at the head of inbox that are known to have arrived
 	ended    bool       // over is closed
@@ -228,6 +229,7 @@ type clientStream Stream
 func (c *clientStream) Send(ctx context.Context, msgs ...[]byte) error {
 	s := (*Stream)(c)
 	s.conn.Member.count(func(n *Counts) { n.Messages += len(msgs) })
+	s.awaitRoom(ctx)
 	s.mu.Lock()
 	defer s.unlock()
 	s.arriveLocked()
@@ -244,6 +246,26 @@ func (c *clientStream) Send(ctx context.Context, msgs ...[]byte) error {
 	}
 	signal(s.toMember)
 	return nil
+}
+
+// Fill has the client's Send wait from now on until its context or the stream ends, as if
+// the member read nothing.
+func (s *Stream) Fill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = true
+}
+
+func (s *Stream) awaitRoom(ctx context.Context) {
+	s.mu.Lock()
+	full := s.full
+	s.mu.Unlock()
+	if full {
+		select {
+		case <-s.over:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // unlock also reports to the connection an end that occurred while the lock was
