@@ -108,7 +108,10 @@ func openSnapshot(ctx context.Context, engine *call.Engine, r call.Request) (*Sn
 		}
 		return nil, stream.Fail(err)
 	}
-	stream.Stay()
+	if failed := stream.Stay(); failed != nil {
+		stream.Close()
+		return nil, failed
+	}
 	s.header, s.version = first.Header, first.Version
 	s.total = int64(len(s.piece)) + int64(first.RemainingBytes) + sha256.Size
 	return s, nil

@@ -50,7 +50,12 @@ func (s *Leaving) leaveIfBetter(conn balance.Picked) {
 	s.mu.Lock()
 	stays := s.stays
 	s.mu.Unlock()
-	if !stays && s.look(conn) {
+	if stays || !s.look(conn) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stays { // it may have been told so meanwhile
 		s.left.Store(true)
 		s.leave()
 	}
@@ -88,18 +93,25 @@ func (s *Leaving) isLate() {
 	}
 }
 
-// Stay has the reader read the rest from this member, whatever becomes of it.
-func (s *Leaving) Stay() {
+// Stay has the reader read the rest from this member, whatever becomes of it. The error is
+// not nil if the member was left by then.
+func (s *Leaving) Stay() *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stays = true
+	if s.left.Load() {
+		return s.wasLeft()
+	}
+	return nil
 }
+
+func (s *Leaving) wasLeft() *Error { return s.Broken("the member has stalled during the stream") }
 
 // Fail is that of Stream. The error of a member that was left is one after which another
 // one is tried.
 func (s *Leaving) Fail(err error) *Error {
 	if s.left.Load() && s.ctx.Err() == nil {
-		return s.Broken("the member has stalled during the stream")
+		return s.wasLeft()
 	}
 	return s.Stream.Fail(s.ctx, err)
 }
