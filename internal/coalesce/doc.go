@@ -24,8 +24,8 @@
 //     in flight by itself: then the servers or this process are busy, and fewer requests
 //     are less work for both. That base time never grows under load, or the load itself
 //     would become the reference.
-//   - The goroutine that ran a batch yields before it takes the next one, so that the
-//     callers that were just answered can join it with their next calls.
+//   - The goroutine that ran a batch lets the callers that were just answered run before it
+//     takes the next one, so that they can join that with their next calls (batch.notify).
 //   - A request that hangs does not hold up a queue: if no request has ended for a quarter
 //     of a second while calls wait, those in flight no longer count. Otherwise a hung
 //     member could occupy the whole window while others serve.

@@ -1,7 +1,6 @@
 package coalesce
 
 import (
-	"runtime"
 	"time"
 
 	"silly.store/etcd/internal/call"
@@ -23,6 +22,7 @@ func (q *queue) launchLocked() {
 func (q *queue) run(b *batch) {
 	defer q.c.routines.Done()
 	var s sender
+	behind := make(chan struct{}, 1)
 	for b != nil {
 		began := time.Now()
 		q.c.announce(b)
@@ -32,8 +32,8 @@ func (q *queue) run(b *batch) {
 		}
 		b.cancel()
 		q.settle(b, time.Since(began), err)
-		b.notify()
-		runtime.Gosched() // callers that just got their answers may call again, and then share a batch
+		b.notify(behind)
+		<-behind
 		b = q.next(b)
 	}
 }
