@@ -47,7 +47,8 @@ func (a *asker) need() {
 
 // published notes that the cache has got on; answered: maybe by an answer to the question.
 // woken: readers have what they have waited for, waiting: others wait for more. A question
-// from before they began to wait says nothing of the member, and is asked again at once.
+// from before they began to wait says nothing of the member, and is asked again at once. So
+// it is for a reader that began to wait after the caller had looked for such.
 func (a *asker) published(answered, woken, waiting bool) {
 	if a.note(answered, woken, waiting) {
 		a.ask()
@@ -66,11 +67,11 @@ func (a *asker) note(answered, woken, waiting bool) (ask bool) {
 	}
 	a.asked = time.Time{}
 	switch {
-	case !waiting || a.pausing:
+	case a.pausing:
 	case a.late:
 		a.asked, a.late = time.Now(), false
 		return true
-	default:
+	case waiting:
 		a.pausing = true
 		call.Signal(a.paused)
 	}

@@ -54,6 +54,10 @@ func TestAsker(t *testing.T) {
 		a.published(true, true, true)
 		want++
 		expect(want, "for a reader that the answer may be too old for")
+		a.need() // begins to wait while the cache publishes, and is not counted there
+		a.published(true, true, false)
+		want++
+		expect(want, "for a reader that the cache has not counted yet")
 		a.published(true, false, true)
 		cancel()
 		running.Wait()
