@@ -386,14 +386,14 @@ func (q *question) follows() {
 // notAnswered takes the failure of a question. A read that could not be sent shows
 // that the member takes no more streams on the connection.
 func (c *watchConn) notAnswered(ctx context.Context, q *question, err *call.Error) {
-	if err.Passing() {
+	if err.Final() {
+		q.follows() //nolint:contextcheck // a refusal is an answer too; and as above
+	} else {
 		for _, s := range q.unchecked {
 			s.mu.Lock()
 			s.unchecked = true // asked again
 			s.mu.Unlock()
 		}
-	} else if err.Answered {
-		q.follows() //nolint:contextcheck // a refusal is an answer too; and as above
 	}
 	if !err.Silent() || len(q.quiet) == 0 || ctx.Err() != nil {
 		return

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"silly.store/etcd/internal/transport"
 )
 
 // interruptions records what hooks and the log say of watches that are not served.
@@ -206,6 +208,31 @@ func TestWatchesStale(t *testing.T) {
 		_ = c.Close()
 		if err := <-beginning; !errors.Is(err, ErrClosed) {
 			t.Error(err)
+		}
+	})
+}
+
+// Regression: when the read after a move was answered by a proxy, with an HTTP status that is
+// none of etcd's answers, nobody asked again: the watch did not count as served, and its
+// history was not checked.
+func TestWatchCheckedAfterAProxysAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchMember("127.0.0.1:1")
+		c := watched(t, Config{}, m)
+		w, s, _ := begin(t, c, m, WatchRequest{Key: "a", Revision: 101})
+		m.set(func(m *watchMember) {
+			m.readErr = &transport.Error{Code: transport.Unimplemented, Outcome: transport.NotSent, Cause: transport.ErrMisconfigured}
+		})
+		s.End(nil)
+		m.next(t).created(t)
+		synctest.Wait()
+		if m.readCount() == 0 || w.State().Err == nil {
+			t.Error("nothing was asked of the member")
+		}
+		m.set(func(m *watchMember) { m.readErr = nil })
+		time.Sleep(2 * watchAgain)
+		if state := w.State(); state.Endpoint != m.Address {
+			t.Errorf("%+v", state)
 		}
 	})
 }

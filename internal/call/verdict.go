@@ -220,7 +220,3 @@ func (e *Error) BlamesUser() bool {
 func (e *Error) Silent() bool {
 	return e.Sentinel == ErrTimeout || e.Sentinel == ErrServerTimeout || e.Sentinel == ErrUnavailable
 }
-
-// Passing reports whether a request over a stream connection is worth repeating
-// there.
-func (e *Error) Passing() bool { return e.Transient || e.resend }

@@ -124,7 +124,6 @@ var verdicts = map[string]func(failed func(*rpc.Method) *Error) string{
 	"Hopeless":            ofErrors((*Error).Hopeless),
 	"BlamesUser":          ofErrors((*Error).BlamesUser),
 	"Silent":              ofErrors((*Error).Silent),
-	"Passing":             ofErrors((*Error).Passing),
 }
 
 func yes(b bool) string {
@@ -302,12 +301,12 @@ func TestVerdicts(t *testing.T) {
 		}},
 		{[]kind{k.rejectedToken}, []string{
 			"blamesToken: simple token replaced, JWT replaced, auth off replaced",
-			"mayMove: " + movesUnseen, "mayMove elsewhere: " + movesUnseen, "unseen", "Passing",
+			"mayMove: " + movesUnseen, "mayMove elsewhere: " + movesUnseen, "unseen",
 			"provesLife", "refusesCredentials", "RefusesShared", "Hopeless", "BlamesUser",
 		}},
 		{answer(transport.InvalidArgument, textOldAuthRevision), []string{
 			"blamesToken: no credentials again, simple token again, JWT replaced, auth off replaced",
-			"mayRetry: " + all, "mayMove elsewhere: " + movesAll, "movable", "Passing", "BlamesLease", "Hopeless",
+			"mayRetry: " + all, "mayMove elsewhere: " + movesAll, "movable", "BlamesLease", "Hopeless",
 		}},
 		{answer(transport.InvalidArgument, "etcdserver: authentication failed, invalid user ID or password"), []string{
 			"Final", "provesLife", "refusesCredentials", "RefusesShared", "BlamesLease", "Hopeless", "BlamesUser",
@@ -317,22 +316,22 @@ func TestVerdicts(t *testing.T) {
 			"auth: token signing attempted with verify-only key",
 		), []string{"Final", "provesLife", "refusesCredentials", "RefusesShared", "BlamesLease", "BlamesUser"}},
 		{[]kind{k.noCredentials}, []string{
-			"mayRetry: " + all, "mayMove elsewhere: " + movesUnseen, "movable", "refusesCredentials", "Passing", "Hopeless",
+			"mayRetry: " + all, "mayMove elsewhere: " + movesUnseen, "movable", "refusesCredentials", "Hopeless",
 		}},
 
 		// Transient, and nothing was done.
 		{answer(transport.Unavailable, "etcdserver: no leader"), []string{
-			"mayRetry: " + all, "mayMove elsewhere: " + movesAll, "movable", "awaitsElection", "speaksAgainstMember", "Passing",
+			"mayRetry: " + all, "mayMove elsewhere: " + movesAll, "movable", "awaitsElection", "speaksAgainstMember",
 		}},
 		{slices.Concat(
 			answer(transport.Unavailable, "etcdserver: leader changed"),
 			answer(transport.Unknown, "raft proposal dropped", "not a primary lessor"),
-		), []string{"mayRetry: " + all, "mayMove elsewhere: " + movesAll, "movable", "awaitsElection", "Passing"}},
+		), []string{"mayRetry: " + all, "mayMove elsewhere: " + movesAll, "movable", "awaitsElection"}},
 		{answer(transport.ResourceExhausted, "etcdserver: too many requests"), []string{
-			"mayRetry: " + all, "mayMove elsewhere: " + movesAll, "movable", "speaksAgainstMember", "Passing",
+			"mayRetry: " + all, "mayMove elsewhere: " + movesAll, "movable", "speaksAgainstMember",
 		}},
 		{answer(transport.FailedPrecondition, "etcdserver: rpc not supported for learner"), []string{
-			"mayRetry: " + butLearner, "mayMove elsewhere: " + movesAll, "movable", "speaksAgainstMember", "RefusesShared", "Passing",
+			"mayRetry: " + butLearner, "mayMove elsewhere: " + movesAll, "movable", "speaksAgainstMember", "RefusesShared",
 			"learnerRefuses",
 		}},
 		{[]kind{k.onlyLearners}, []string{
@@ -341,13 +340,13 @@ func TestVerdicts(t *testing.T) {
 		{slices.Concat(
 			answer(transport.FailedPrecondition, "etcdserver: not capable", "etcdserver: cluster version not found during downgrade"),
 			answer(transport.Unavailable, "etcdserver: unhealthy cluster"),
-		), []string{"mayRetry: " + all, "mayMove elsewhere: " + movesAll, "movable", "Passing", "BlamesLease"}},
+		), []string{"mayRetry: " + all, "mayMove elsewhere: " + movesAll, "movable", "BlamesLease"}},
 
 		// Transient, but the request may have been applied.
 		{slices.Concat(
 			answer(transport.Unavailable, "etcdserver: server stopped"),
 			answer(transport.Unknown, "raft: stopped"),
-		), []string{"mayRetry: " + butWrites, "mayMove elsewhere: " + movesReads, "movable", "speaksAgainstMember", "Passing"}},
+		), []string{"mayRetry: " + butWrites, "mayMove elsewhere: " + movesReads, "movable", "speaksAgainstMember"}},
 		{slices.Concat(
 			answer(transport.Unavailable,
 				"etcdserver: request timed out",
@@ -361,7 +360,7 @@ func TestVerdicts(t *testing.T) {
 				"etcdserver: request timed out, leader transfer took too long"),
 		), []string{
 			"mayRetry: " + butWrites, "mayMove elsewhere: " + movesReads, "movable", "speaksAgainstMember",
-			"Passing", "Silent", "BlamesLease",
+			"Silent", "BlamesLease",
 		}},
 		{slices.Concat(
 			answer(transport.Canceled, "etcdserver: request canceled", "etcdserver: watch canceled", "context canceled"),
@@ -369,7 +368,7 @@ func TestVerdicts(t *testing.T) {
 				"rangeKeys: context cancelled: context canceled",
 				"applyTxn: failed Range: rangeKeys: context cancelled: context canceled"),
 			answer(transport.Unavailable, "shutting down in an unknown way"),
-		), []string{"mayRetry: " + butWrites, "mayMove elsewhere: " + movesReads, "movable", "Passing", "Silent"}},
+		), []string{"mayRetry: " + butWrites, "mayMove elsewhere: " + movesReads, "movable", "Silent"}},
 
 		// Failures of connections.
 		{[]kind{
@@ -380,16 +379,16 @@ func TestVerdicts(t *testing.T) {
 			failure("a proxy has failed", &transport.Error{Code: transport.Unknown, Cause: transport.ErrProxyFailed}),
 			k.broken,
 		}, []string{
-			"mayRetry: " + butWrites, "mayMove: " + movesReads, "mayMove elsewhere: " + movesReads, "movable", "Passing", "Silent",
+			"mayRetry: " + butWrites, "mayMove: " + movesReads, "mayMove elsewhere: " + movesReads, "movable", "Silent",
 		}},
 		{[]kind{
 			failure("stream refused", &transport.Error{Code: transport.Unavailable, Outcome: transport.NotSent, Message: "server reset the stream"}),
 		}, []string{
-			"mayRetry: " + all, "mayMove: " + movesUnseen, "mayMove elsewhere: " + movesUnseen, "movable", "unseen", "Passing", "Silent",
+			"mayRetry: " + all, "mayMove: " + movesUnseen, "mayMove elsewhere: " + movesUnseen, "movable", "unseen", "Silent",
 		}},
 		{[]kind{failure("connection drains", notSent(transport.ErrDraining))}, []string{
 			"Drained",
-			"mayRetry: " + all, "mayMove: " + movesDrained, "mayMove elsewhere: " + movesDrained, "movable", "unseen", "Passing", "Silent",
+			"mayRetry: " + all, "mayMove: " + movesDrained, "mayMove elsewhere: " + movesDrained, "movable", "unseen", "Silent",
 		}},
 		{[]kind{failure("protocol error", &transport.Error{Code: transport.Internal, Message: "x"})}, []string{
 			"mayMove: " + movesReads, "mayMove elsewhere: " + movesReads, "Silent",
@@ -403,7 +402,7 @@ func TestVerdicts(t *testing.T) {
 			noConnection("a proxy that has failed", notSent(transport.ErrProxyFailed)),
 			noConnection("a busy proxy, and down", notSent(transport.ErrBusy), notSent(io.EOF)),
 			noConnection("a proxy with a limit, and down", notSent(transport.ErrRequestTooLarge), notSent(io.EOF)),
-		}, []string{"Unreachable", "mayRetry: " + all, "mayMove elsewhere: " + movesUnseen, "movable", "Passing", "Silent"}},
+		}, []string{"Unreachable", "mayRetry: " + all, "mayMove elsewhere: " + movesUnseen, "movable", "Silent"}},
 		{[]kind{noConnection("misconfigured endpoint", notSent(transport.ErrMisconfigured))}, []string{
 			"Unreachable", "misconfigured", "mayMove elsewhere: " + movesUnseen, "movable", "speaksAgainstMember", "Hopeless",
 		}},
@@ -415,7 +414,7 @@ func TestVerdicts(t *testing.T) {
 		{[]kind{noConnection("endpoint of another cluster", notSent(&foreignError{1, 2}))}, []string{"Unreachable", "misconfigured", "Hopeless"}},
 		{[]kind{k.foreign}, []string{
 			"mayRetry: read, pinned, shared", "mayMove: read 5, pinned 5, shared 5", "mayMove elsewhere: read 5, pinned 5, shared 5",
-			"movable: read", "unseen: read", "Passing: read", "Hopeless: write",
+			"movable: read", "unseen: read", "Hopeless: write",
 		}},
 		{[]kind{k.reset}, []string{"Final", "provesLife", "refusesCredentials", "BlamesLease"}},
 
@@ -423,16 +422,16 @@ func TestVerdicts(t *testing.T) {
 		{[]kind{
 			failure("timeout", &transport.Error{Code: transport.DeadlineExceeded, Cause: transport.ErrTimeout}),
 			k.timeoutAfterRefusal,
-		}, []string{"mayRetry: " + butWrites, "outOfTime", "unserved", "movable", "speaksAgainstMember", "Passing", "Silent"}},
+		}, []string{"mayRetry: " + butWrites, "outOfTime", "unserved", "movable", "speaksAgainstMember", "Silent"}},
 		{[]kind{failure("timeout before sending", &transport.Error{
 			Code: transport.DeadlineExceeded, Outcome: transport.NotSent, Cause: transport.ErrTimeout,
 		})}, []string{
 			"mayRetry: " + all, "mayMove: " + movesUnseen, "mayMove elsewhere: " + movesUnseen, "unseen",
-			"outOfTime", "unserved", "movable", "speaksAgainstMember", "Passing", "Silent",
+			"outOfTime", "unserved", "movable", "speaksAgainstMember", "Silent",
 		}},
 		{[]kind{made("timeout while connecting", func(m *rpc.Method) *Error {
 			return FromTransport(m, "", timedOut(notSent(context.DeadlineExceeded)))
-		})}, []string{"mayRetry: " + all, "outOfTime", "unserved", "movable", "speaksAgainstMember", "Passing", "Silent"}},
+		})}, []string{"mayRetry: " + all, "outOfTime", "unserved", "movable", "speaksAgainstMember", "Silent"}},
 		{[]kind{
 			failure("deadline in flight", &transport.Error{Code: transport.DeadlineExceeded, Cause: context.DeadlineExceeded}),
 			k.abandoned, k.resetAtDeadline,
