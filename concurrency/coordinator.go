@@ -140,14 +140,14 @@ func (co *Coordinator) Client() *etcd.Client { return co.client }
 func (co *Coordinator) TTL() time.Duration { return co.config.TTL }
 
 // Close releases everything: it revokes the leases, so that all keys of the Coordinator
-// are deleted at once. The contexts of its locks end, and waiting calls return ErrClosed.
-// Close waits for the answers until ctx ends. A lease that could not be revoked lives out
-// its TTL. Further calls do nothing.
+// are deleted at once, and so are persistent barriers whose Hold was given up. The contexts of
+// its locks end, and waiting calls return ErrClosed. Close waits for the answers until ctx
+// ends. A lease that could not be revoked lives out its TTL. Further calls do nothing.
 //
 // Close it before the client. Without Close, the end of the client leaves no goroutine
 // behind, and the leases live out their TTLs.
 //
-// etcd: Lease/LeaseRevoke (since 3.0)
+// etcd: Lease/LeaseRevoke, KV/Txn (since 3.0)
 func (co *Coordinator) Close(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext
@@ -171,6 +171,7 @@ func (co *Coordinator) Close(ctx context.Context) error {
 	co.hubs.close()
 	co.releaser.close()
 	co.routines.Wait()
+	errs = append(errs, co.releaser.finish(ctx))
 	if err := call.Join(errs...); err != nil {
 		return fmt.Errorf("concurrency: Close: %w", err)
 	}
@@ -195,7 +196,8 @@ func (co *Coordinator) Session(ctx context.Context) (*Session, error) {
 // it does that only a few times.
 const leaseCopies = 1
 
-// session returns a living session that suits, or grants a lease for a new one.
+// session returns a living session that suits, or grants a lease for a new one, which must
+// suit.
 func (co *Coordinator) session(ctx context.Context, suits func(*Session) bool) (*Session, error) {
 	if ctx == nil {
 		return nil, errNilContext
@@ -219,6 +221,7 @@ func (co *Coordinator) session(ctx context.Context, suits func(*Session) bool) (
 		return nil, err
 	}
 	s := newSession(co, lease)
+	suits(s) // it is empty; soon others can take all of its keys
 	co.mu.Lock()
 	closed := co.closed
 	if !closed {
@@ -230,8 +233,8 @@ func (co *Coordinator) session(ctx context.Context, suits func(*Session) bool) (
 		return nil, call.Join(ErrClosed, s.revoke(ctx))
 	}
 	s.begin() //nolint:contextcheck // a session outlives the call that made it
-	if !suits(s) {
-		return nil, s.Err() // it is lost already
+	if err := s.Err(); err != nil {
+		return nil, err // it is lost already
 	}
 	return s, nil
 }

@@ -257,7 +257,7 @@ const hubIdle = 30 * time.Second
 
 // emptyLocked closes a hub without members, now or later. long: see leave.
 func (h *hub) emptyLocked(long bool) {
-	if long || h.exact || h.watch == nil {
+	if long || h.exact || h.watch == nil || h.of.closed {
 		h.closeLocked()
 		return
 	}

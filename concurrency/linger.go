@@ -58,8 +58,14 @@ type linger struct {
 	gone  bool      // somebody has deleted the key
 }
 
-// attend begins a chain with a place that holds.
-func (ls *lingers) attend(p *place) {
+// attend begins a chain with a lock. One that is lost already has none: nobody would end it.
+func (ls *lingers) attend(l *Lock) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.phase != holdingHeld {
+		return
+	}
+	p := l.p
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	g := ls.all[p.q.root]

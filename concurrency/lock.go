@@ -59,12 +59,20 @@ func newLock(p *place) *Lock {
 	l.watch = time.AfterFunc(heldUnwatched, p.m.guard)
 	p.q.co.counters.held.Add(1)
 	if !p.s.hold(l) || !p.m.hold(p.created, p.seen, l) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.leaveLocked(errRequeue)
+		l.discard()
 		return nil
 	}
 	return l
+}
+
+// discard ends what nobody has got, unless the session has done so.
+func (l *Lock) discard() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.phase == holdingHeld {
+		l.phase = holdingReleased
+		l.leaveLocked(errRequeue)
+	}
 }
 
 // Context ends when the lock is lost or unlocked. [context.Cause] is then an error in which
@@ -389,11 +397,8 @@ func (l *Lock) releaseOnce(ctx context.Context) (bool, error) {
 // released waits for the release. Its result is for one call; the next one reports that the
 // lock is not held.
 func (l *Lock) released(ctx context.Context, job *release) error {
-	err := job.wait(ctx)
-	select {
-	case <-job.done:
-	default:
-		return l.p.q.failed(ctx, err)
+	if !job.wait(ctx) {
+		return l.p.q.failed(ctx, context.Cause(ctx))
 	}
 	l.mu.Lock()
 	first := l.phase == holdingReleasing
@@ -402,8 +407,8 @@ func (l *Lock) released(ctx context.Context, job *release) error {
 	switch {
 	case !first:
 		return l.notHeld()
-	case err != nil:
-		return l.p.q.named(err)
+	case job.err != nil:
+		return l.p.q.named(job.err)
 	}
 	return nil
 }

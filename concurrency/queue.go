@@ -95,7 +95,7 @@ func (q *queue) insist(ctx context.Context, attempt func() (*Lock, error)) (*Loc
 		switch {
 		case err == nil:
 			if l.requeued = requeued; q.linger > 0 {
-				q.co.lingers.attend(l.p) //nolint:contextcheck // the key outlives the call
+				q.co.lingers.attend(l) //nolint:contextcheck // the key outlives the call
 			}
 			return l, nil
 		case errors.Is(err, errSlotTaken):

@@ -3,6 +3,7 @@ package concurrency
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type releaser struct {
 	running int
 	paused  map[*release]*time.Timer
 	closed  bool
+	left    []*release // what finish is to release
 }
 
 // release is one key or lease to be released.
@@ -32,6 +34,8 @@ type release struct {
 	do func(ctx context.Context) (done bool, err error)
 	// name is logged; it may be empty.
 	name string
+	// lasting: no lease takes the key along, so Close of the coordinator waits for it.
+	lasting bool
 
 	done     chan struct{} // closed when it is done; nil if nobody waits for it
 	err      error         // its result, once done
@@ -42,7 +46,7 @@ func (r *releaser) add(job *release) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		job.over(ErrClosed)
+		r.leaveLocked(job)
 		return
 	}
 	delete(r.paused, job)
@@ -85,7 +89,7 @@ func (r *releaser) attempt(job *release) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		job.over(ErrClosed)
+		r.leaveLocked(job)
 		return
 	}
 	if r.paused == nil {
@@ -94,26 +98,55 @@ func (r *releaser) attempt(job *release) {
 	r.paused[job] = time.AfterFunc(wait, func() { r.add(job) })
 }
 
-// close drops what is left: the leases are revoked or are left to their TTLs.
+// close leaves what is not released to the leases, which are revoked or live out their TTLs,
+// and the rest to finish.
 func (r *releaser) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
 	for job, timer := range r.paused {
 		if timer.Stop() {
-			job.over(ErrClosed)
+			r.leaveLocked(job)
 		}
 	}
 	for _, job := range r.due {
-		job.over(ErrClosed)
+		r.leaveLocked(job)
 	}
 	r.due, r.paused = nil, nil
+}
+
+func (r *releaser) leaveLocked(job *release) {
+	if job.lasting {
+		r.left = append(r.left, job)
+	} else {
+		job.over(ErrClosed)
+	}
+}
+
+// finish releases, when no goroutine of the releaser is left, what no lease takes along. When
+// ctx ends before, its error names the first that stays.
+func (r *releaser) finish(ctx context.Context) error {
+	r.mu.Lock()
+	left := r.left
+	r.left = nil
+	r.mu.Unlock()
+	var failed error
+	for _, job := range left {
+		done, err := job.do(ctx)
+		for failures := 0; !done && !errors.Is(err, etcd.ErrClosed) && pause(ctx, failures); failures++ {
+			done, err = job.do(ctx)
+		}
+		if job.over(err); !done && failed == nil {
+			failed = fmt.Errorf("%q is not released: %w", job.name, err)
+		}
+	}
+	return failed
 }
 
 func (r *releaser) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.due) + len(r.paused) + r.running
+	return len(r.due) + len(r.paused) + r.running + len(r.left)
 }
 
 func (job *release) over(err error) {
@@ -123,12 +156,17 @@ func (job *release) over(err error) {
 	}
 }
 
-// wait returns the release's result. When ctx ends before, the release goes on.
-func (job *release) wait(ctx context.Context) error {
+// wait waits for the release. It returns false when ctx ends before; the release goes on.
+func (job *release) wait(ctx context.Context) (over bool) {
 	select {
 	case <-job.done:
-		return job.err
+		return true
 	case <-ctx.Done():
-		return context.Cause(ctx)
+	}
+	select {
+	case <-job.done: // at the same time: nobody may ask for the result again
+		return true
+	default:
+		return false
 	}
 }

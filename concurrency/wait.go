@@ -169,7 +169,7 @@ func (p *place) drop(err error) {
 	case p.created == 0 && !p.doubt:
 		p.free()
 	case p.s.Err() == nil || p.lease == 0:
-		p.q.co.releaser.add(&release{name: p.q.name, do: func(ctx context.Context) (bool, error) {
+		p.q.co.releaser.add(&release{name: p.q.name, lasting: p.lease == 0, do: func(ctx context.Context) (bool, error) {
 			_, done, err := p.release(ctx)
 			return done, err
 		}})
