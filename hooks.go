@@ -51,7 +51,8 @@ type Hooks struct {
 
 	// WatchStale is called for each watch that no member has served for 10 seconds: its
 	// reader sees an old state. Moves to another member and elections take less. It is called
-	// once, until a member serves the watch again and WatchResumed is called.
+	// once, until a member serves the watch again and WatchResumed is called. That, and
+	// WatchEnded, are called after it.
 	WatchStale func(WatchStaleInfo)
 
 	// WatchResumed is called for each watch that a member serves again after the watch's

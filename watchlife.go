@@ -58,10 +58,12 @@ type life struct {
 	header ResponseHeader
 
 	// left is when it ceased to be served, or was made. leftErr is why it left its last
-	// stream. reported: Hooks.WatchStale was called for it.
+	// stream. reported: Hooks.WatchStale was called for it, or is about to be, while report
+	// is not nil.
 	left     time.Time
 	leftErr  *call.Error
 	reported bool
+	report   *staleReport
 
 	// isolated: its reader is slow, so it has a stream to itself. Since when.
 	isolated      bool
@@ -109,7 +111,8 @@ func (w *Watcher) confirm(s *watchStream, id int64, h ResponseHeader) confirmati
 	if !w.life.place.follows {
 		return confirmation{made: true}
 	}
-	return confirmation{made: true, resumed: true, info: w.serveLocked()}
+	info, resumed := w.resumeLocked()
+	return confirmation{made: true, resumed: resumed, info: info}
 }
 
 // serve notes that the member of s follows the cluster: confirmed → served, or placed →
@@ -124,7 +127,15 @@ func (w *Watcher) serve(s *watchStream) (info WatchResumeInfo, resumed bool) {
 	if w.life.phase != phaseConfirmed {
 		return WatchResumeInfo{}, false
 	}
-	return w.serveLocked(), true
+	return w.resumeLocked()
+}
+
+// resumeLocked is serveLocked for a watch that was interrupted. It reports false when the user
+// hears of it later, after that it was stale.
+func (w *Watcher) resumeLocked() (info WatchResumeInfo, resumed bool) {
+	info = w.serveLocked()
+	later := w.life.report.defers(func() { w.hub.observer.watchResumed(info) })
+	return info, !later
 }
 
 // serveLocked is confirmed → served.
@@ -222,14 +233,38 @@ func (w *Watcher) end(err *call.Error) (stream *watchStream, first bool) {
 	if w.life.begun || errors.Is(failed, ErrCompacted) { // otherwise Watch fails
 		hook, info = w.hub.observer.hooks.WatchEnded, WatchEndInfo{Key: w.create.Key, Err: failed}
 	}
+	if told := hook; told != nil && w.life.report.defers(func() { told(info) }) {
+		hook = nil
+	}
 	w.partial = partialRevision{}
 	w.wakeLocked()
 	call.Signal(w.room)
 	return stream, true
 }
 
-// reportLocked notes that the user has heard that no member serves the watch.
-func (w *Watcher) reportLocked() { w.life.reported = true }
+// reportLocked notes that the user is about to hear that no member serves the watch. told
+// follows that.
+func (w *Watcher) reportLocked() { w.life.reported, w.life.report = true, new(staleReport) }
+
+// told passes on what the user was not to hear before the report.
+func (w *Watcher) told() {
+	for later := w.takeLater(); later != nil; later = w.takeLater() {
+		for _, tell := range later {
+			tell()
+		}
+	}
+}
+
+func (w *Watcher) takeLater() []func() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	later := w.life.report.later
+	w.life.report.later = nil
+	if later == nil {
+		w.life.report = nil
+	}
+	return later
+}
 
 // prevCameLocked notes that the member has sent a previous value.
 func (w *Watcher) prevCameLocked() { w.life.place.prevCame = true }

@@ -42,8 +42,11 @@ func (h *watchHub) patrol() {
 		case <-h.ctx.Done():
 			return
 		}
-		stale, over := h.takeStale()
-		h.observer.watchesStale(stale)
+		stale, infos, over := h.takeStale()
+		h.observer.watchesStale(infos)
+		for _, w := range stale {
+			w.told()
+		}
 		if over {
 			return
 		}
@@ -52,20 +55,34 @@ func (h *watchHub) patrol() {
 
 // takeStale returns the watches that have become stale. over ends the patrol: no other one
 // may become so.
-func (h *watchHub) takeStale() (stale []WatchStaleInfo, over bool) {
+func (h *watchHub) takeStale() (stale []*Watcher, infos []WatchStaleInfo, over bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.interrupted {
 		info, verdict := w.judgeStale(h.lastErr)
 		if verdict == becameStale {
-			stale = append(stale, info)
+			stale, infos = append(stale, w), append(infos, info)
 		}
 		if verdict != mayBecomeStale {
 			delete(h.interrupted, w)
 		}
 	}
 	h.patrolling = len(h.interrupted) > 0
-	return stale, !h.patrolling
+	return stale, infos, !h.patrolling
+}
+
+// staleReport is the report of a stale watch that the patrol is making, without a lock. The
+// watch may be served again, or end, before the user has heard that it was stale. What it
+// tells of that comes later, or the user would take it for stale for good. Watcher.mu guards
+// it.
+type staleReport struct{ later []func() }
+
+// defers reports whether tell is called after the report. r may be nil.
+func (r *staleReport) defers(tell func()) bool {
+	if r != nil {
+		r.later = append(r.later, tell)
+	}
+	return r != nil
 }
 
 // staleness is what the patrol finds a watch to be.

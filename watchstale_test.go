@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -233,6 +234,55 @@ func TestWatchCheckedAfterAProxysAnswer(t *testing.T) {
 		time.Sleep(2 * watchAgain)
 		if state := w.State(); state.Endpoint != m.Address {
 			t.Errorf("%+v", state)
+		}
+	})
+}
+
+// Regression: a watch that was served again, or ended, while Hooks.WatchStale was being called
+// for another one was reported as stale afterwards, and for good.
+func TestWatchStaleIsToldFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		told := make(map[string][]string) // by key
+		tell := func(key, what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			told[key] = append(told[key], what)
+		}
+		first, goOn := make(chan struct{}), make(chan struct{})
+		begins := sync.OnceFunc(func() {
+			close(first)
+			<-goOn
+		})
+		m := newWatchMember("127.0.0.1:1")
+		c := watched(t, Config{Hooks: Hooks{
+			WatchStale:   func(info WatchStaleInfo) { tell(info.Key, "stale"); begins() },
+			WatchResumed: func(info WatchResumeInfo) { tell(info.Key, "resumed") },
+			WatchEnded:   func(info WatchEndInfo) { tell(info.Key, "ended") },
+		}}, m)
+		_, s, _ := begin(t, c, m, WatchRequest{Key: "a"})
+		beginOn(t, c, s, WatchRequest{Key: "b"})
+		closed, _ := beginOn(t, c, s, WatchRequest{Key: "c"})
+		m.Down(true)
+		m.Cut(nil)
+		<-first
+		_ = closed.Close()
+		m.Down(false)
+		s = m.next(t)
+		s.created(t)
+		s.created(t)
+		time.Sleep(2 * watchAgain)
+		if stats := c.Stats(); stats.Watches != 2 || stats.WatchesWaiting != 0 {
+			t.Errorf("%+v", stats)
+		}
+		close(goOn)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		for key, last := range map[string]string{"a": "resumed", "b": "resumed", "c": "ended"} {
+			if got := told[key]; !slices.Equal(got, []string{"stale", last}) {
+				t.Errorf("%s: %q", key, got)
+			}
 		}
 	})
 }
