@@ -87,10 +87,10 @@ func (s *watchSession) create(in *pb.WatchCreateRequest) error {
 	req.NoPut = slices.Contains(in.Filters, pb.WatchCreateRequest_NOPUT)
 	req.NoDelete = slices.Contains(in.Filters, pb.WatchCreateRequest_NODELETE)
 	from, err := beginWatch(s.ctx, s.c, req, requiresLeader(s.ctx))
-	if errors.Is(err, etcd.ErrClosed) || s.ctx.Err() != nil {
+	switch {
+	case errors.Is(err, etcd.ErrClosed), err != nil && s.ctx.Err() != nil:
 		return asStatus(err)
-	}
-	if err != nil {
+	case err != nil:
 		return s.refuse(reason(err))
 	}
 	w := s.add(in.WatchId, from)
