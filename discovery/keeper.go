@@ -42,10 +42,13 @@ const againAfter = time.Second
 // mostLeases is how many of its earlier leases a registration remembers.
 const mostLeases = 16
 
-// run is the registration's goroutine.
-func (r *Registration) run() {
+// run is the registration's goroutine. The former one, if there is any, deletes its key first.
+func (r *Registration) run(former *Registration) {
 	defer close(r.done)
 	defer r.strike()
+	if former != nil {
+		<-former.done
+	}
 	k := &r.keeper
 	k.leases = make(map[etcd.LeaseID]bool)
 	k.follower = follow.New(r.co.Client(), follow.Config{Key: r.key})

@@ -31,7 +31,8 @@ type RegisterConfig struct {
 // Errors: etcd.ErrInvalidConfig, whose text names the field; ErrExists while another Registration of co
 // has the service and ID; those of [concurrency.Coordinator.Session] and [etcd.Client.Txn]; that of
 // ctx, with the reason why etcd does not answer. After an error nothing is left: a put of unknown
-// outcome is undone as soon as etcd can be reached.
+// outcome is undone as soon as etcd can be reached. While a Registration of the same service and
+// ID is being closed, the next one of co waits for that.
 //
 // etcd: KV/Txn (since 3.3), Watch/Watch, Lease/LeaseGrant
 func Register(ctx context.Context, co *concurrency.Coordinator, i Instance) (*Registration, error) {
@@ -64,11 +65,12 @@ func (c RegisterConfig) Register(ctx context.Context, co *concurrency.Coordinato
 	r.state = State{Phase: Putting, Since: time.Now()}
 	r.wanted = wanted{i, value, 1}
 	r.life, r.end = context.WithCancel(context.Background())
-	if !r.enlist() {
+	former, ok := r.enlist()
+	if !ok {
 		r.end()
 		return nil, fmt.Errorf("discovery: Register %q: the same Coordinator has registered it, on the same lease; Close that Registration first, or Update it: %w", r.key, ErrExists)
 	}
-	go r.run() //nolint:contextcheck // ctx bounds the call, not the registration
+	go r.run(former) //nolint:contextcheck // ctx bounds the call, not the registration
 	if c.NoWait {
 		return r, nil
 	}

@@ -7,8 +7,8 @@ import (
 )
 
 // Two registrations of one key recognize each other by their leases. Those of one
-// Coordinator share a lease, and would put the key in turns forever. So there is one at a
-// time, until Close.
+// Coordinator share a lease, would put the key in turns forever, and delete each other's. So
+// there is one at a time, until its key is deleted.
 
 // place is a key, and whose lease it is on.
 type place struct {
@@ -22,17 +22,18 @@ var roll = struct {
 	of map[place]*Registration
 }{of: make(map[place]*Registration)}
 
-// enlist reports whether no other registration has the place. One that is being closed does
-// not count: it deletes only what it has put itself.
-func (r *Registration) enlist() bool {
+// enlist reports whether no other registration has the place. One that is being closed is the
+// former one, whose end is to be waited for.
+func (r *Registration) enlist() (former *Registration, ok bool) {
 	roll.Lock()
 	defer roll.Unlock()
 	p := place{r.co, r.key}
-	if other := roll.of[p]; other != nil && other.life.Err() == nil {
-		return false
+	former = roll.of[p]
+	if former != nil && former.life.Err() == nil {
+		return nil, false
 	}
 	roll.of[p] = r
-	return true
+	return former, true
 }
 
 // strike leaves the place, if it is still this registration's.
