@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,6 +63,40 @@ func TestObserverIsToldOfEveryConnection(t *testing.T) {
 		if d := told.down[0]; !errors.Is(d.Err, transport.ErrSilent) || d.Lived != time.Minute || d.Ordinary {
 			t.Errorf("first disconnected: %+v", d)
 		}
+	})
+}
+
+// slow is an observer that takes its time when a connection is over.
+type slow struct {
+	noObserver
+	over chan struct{}
+}
+
+func (s slow) Disconnected(Disconnected) { <-s.over }
+
+// Regression: Close returned at once when another Close was under way, with goroutines left.
+func TestClosersWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, told := newCluster(), slow{over: make(chan struct{})}
+		s := New(Config{
+			Endpoints: []Endpoint{{Name: "a", Target: transport.Target{Address: "a"}}},
+			Dial:      c.Dial, Observer: told,
+		})
+		mustPick(t, s, Unary)
+		var closers sync.WaitGroup
+		var closed atomic.Int32
+		for range 2 {
+			closers.Go(func() {
+				s.Close()
+				closed.Add(1)
+			})
+		}
+		synctest.Wait()
+		if n := closed.Load(); n != 0 {
+			t.Errorf("%d of two have returned while the observer was busy", n)
+		}
+		close(told.over)
+		closers.Wait()
 	})
 }
 

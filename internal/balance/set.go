@@ -379,11 +379,13 @@ func (s *Set) observeEnd(m *member, d Disconnected) {
 	s.observer.Disconnected(d)
 }
 
-// Close closes every connection and waits for dials to end.
+// Close closes every connection and waits for dials to end. So does a second call during the
+// first.
 func (s *Set) Close() {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
+		s.routines.Wait()
 		return
 	}
 	s.closed = true
