@@ -81,13 +81,33 @@ func (w *Writer) give(l *lane) {
 	<-w.seats
 }
 
-// open makes a lane. The key is nobody else's, so the request may be repeated, and so may the
-// Grant of the session, which costs a lease at worst.
+// open makes a lane. When that fails, the key may be there: it is that of the next lane.
 func (w *Writer) open(ctx context.Context) (*lane, error) {
+	key := w.unusedKey()
+	l, err := w.openAt(ctx, key)
+	if err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.unused = append(w.unused, key)
+	}
+	return l, err
+}
+
+// unusedKey is a key for a lane.
+func (w *Writer) unusedKey() (key string) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if last := len(w.unused) - 1; last >= 0 {
+		key, w.unused = w.unused[last], w.unused[:last]
+		return key
+	}
 	w.opened++
-	key := w.name + strconv.Itoa(w.opened)
-	w.mu.Unlock()
+	return w.name + strconv.Itoa(w.opened)
+}
+
+// openAt makes a lane with a key. That is nobody else's, so the request may be repeated, and so
+// may the Grant of the session, which costs a lease at worst.
+func (w *Writer) openAt(ctx context.Context, key string) (*lane, error) {
 	for failures := 0; ; failures++ {
 		l, err := w.tryOpen(ctx, key, failures)
 		switch {

@@ -80,7 +80,8 @@ type Writer struct {
 
 	mu     sync.Mutex // guards the fields below
 	free   []*lane
-	opened int // lanes so far: the number of the next one
+	opened int      // keys of lanes so far
+	unused []string // of these, keys of lanes that could not be made
 	closed bool
 }
 
