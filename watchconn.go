@@ -41,6 +41,7 @@ type watchConn struct {
 	known atomic.Uint32
 
 	streams []*watchStream // guarded by hub.mu
+	left    *call.Error    // why they have left; likewise; nil: they have not
 
 	// mu guards the fields below. It is taken last, with any lock of a watch held. A
 	// goroutine is started while over is false: then the receiver of some stream
@@ -87,8 +88,11 @@ func (h *watchHub) joinLocked(s *watchStream) {
 	}
 	c.streams = append(c.streams, s)
 	s.conn = c
-	if c.conn.Removed() { // while the stream was opened
+	switch { // while the stream was opened
+	case c.conn.Removed():
 		c.suspect(0)
+	case c.left != nil:
+		s.end(c.left)
 	}
 }
 
@@ -188,6 +192,17 @@ func (c *watchConn) all() []*watchStream {
 func (c *watchConn) endAll(message string) {
 	for _, s := range c.all() {
 		s.end(s.Broken(message))
+	}
+}
+
+// leave ends every stream, and those that are being opened: another connection has taken the
+// place of this one, of whose member nothing can be asked any more.
+func (c *watchConn) leave(reason *call.Error) {
+	c.hub.mu.Lock()
+	c.left = reason
+	c.hub.mu.Unlock()
+	for _, s := range c.all() {
+		s.end(reason)
 	}
 }
 
@@ -407,6 +422,10 @@ func (c *watchConn) notAnswered(ctx context.Context, q *question, err *call.Erro
 		select { // the next stream is to go to the better connection
 		case <-compared:
 		case <-ctx.Done():
+		}
+		if c.conn.Replaced() {
+			c.leave(err)
+			return
 		}
 	}
 	for _, s := range q.quiet {

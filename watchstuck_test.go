@@ -36,3 +36,33 @@ func TestQuietStreamBehindOneAddress(t *testing.T) {
 		wantRevisions(t, w, 101)
 	})
 }
+
+// Regression: another stream of that connection, on which something had come while the
+// question was under way, stayed there for good: its own question found a connection that takes
+// no requests any more.
+func TestBusyStreamBehindOneAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchMember("127.0.0.1:1")
+		c := watched(t, Config{}, m)
+		begin(t, c, m, WatchRequest{Key: "a"})
+		w, s, create := begin(t, c, m, WatchRequest{Key: "b", OwnStream: true})
+		old := m.LastConn()
+		m.OnDial(func(context.Context) error {
+			m.set(func(m *watchMember) { m.hold = nil })
+			return nil
+		})
+		time.Sleep(time.Minute)
+		m.set(func(m *watchMember) { m.hold, m.revision = make(chan struct{}), 101 })
+		time.Sleep(watchQuiet - time.Second) // the stream of a is quiet before that of b
+		s.send(eventsOf(create.WatchID, puts("b", 101)...))
+		wantRevisions(t, w, 101)
+		m.next(t).created(t) // of a
+		next := m.next(t)
+		if next.Conn() == old || !s.Closed() {
+			t.Errorf("the next stream is on the same connection: %v; the former is closed: %v", next.Conn() == old, s.Closed())
+		}
+		create = next.created(t)
+		next.send(eventsOf(create.WatchID, puts("b", 102)...))
+		wantRevisions(t, w, 102)
+	})
+}

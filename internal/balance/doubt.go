@@ -56,6 +56,11 @@ func (s *Set) Doubt(p Picked) <-chan struct{} {
 	return l.comparing
 }
 
+// Replaced reports whether p's member has another connection in the place of p's.
+func (p Picked) Replaced() bool {
+	return p.member != nil && p.member.links[p.lane].current() != p.Conn
+}
+
 // compare is the goroutine of one comparison.
 func (s *Set) compare(m *member, lane Lane, b *connBox) {
 	if s.unanswered(s.ctx, b.Conn) != nil && !isFull(b) {
