@@ -3,7 +3,11 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
 	"testing"
+	"time"
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
@@ -96,5 +100,106 @@ func TestCloseWhileAckIsRefused(t *testing.T) {
 	}
 	if n := kindsOf(keys(t, c, name)); n["c"] != 0 || n["i"] != 8 {
 		t.Errorf("keys %v", n)
+	}
+}
+
+// Whenever calls are given up, an item is applied once and nothing stays. Sessions end
+// meanwhile, and queues are closed.
+func TestGivenUpAnytime(t *testing.T) {
+	t.Parallel()
+	plain, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	var working sync.WaitGroup
+	const items = 100
+	adder := process(t, queue.Config{Name: name})
+	for i := range items {
+		add(t, adder, queue.Item{ID: fmt.Sprint(i)})
+	}
+	over, end := context.WithCancel(t.Context())
+	for _, life := range []time.Duration{100 * time.Millisecond, testbed.Patience} {
+		c := testbed.Connect(t, etcd.Config{})
+		co := testbed.Coordinate(t, c, concurrency.Config{})
+		working.Go(func() {
+			for over.Err() == nil {
+				if s, err := co.Session(over); err == nil {
+					_, _ = c.Revoke(over, etcd.RevokeRequest{ID: s.Lease().ID})
+				}
+				select {
+				case <-time.After(rand.N(50 * time.Millisecond)):
+				case <-over.Done():
+				}
+			}
+		})
+		working.Go(func() {
+			for over.Err() == nil {
+				q, err := queue.New(co, queue.Config{Name: name})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var takers sync.WaitGroup
+				ending, cancel := context.WithTimeout(over, rand.N(life))
+				for range 4 {
+					takers.Go(func() { workImpatiently(ending, t, q, name) })
+				}
+				<-ending.Done()
+				cancel()
+				if err := q.Close(testbed.Within(t, testbed.Patience)); err != nil {
+					t.Error(err)
+				}
+				if rand.N(2) == 0 {
+					takers.Wait()
+				} else {
+					defer takers.Wait()
+				}
+			}
+		})
+	}
+	testbed.Eventually(t, "the items to be done", func() bool { return kindsOf(keys(t, plain, name))["v"] == 0 })
+	end()
+	working.Wait()
+	noKeys(t, plain, name)
+	resp, err := plain.Get(t.Context(), etcd.GetRequest{Key: name + "-done/", Prefix: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range resp.KVs {
+		if kv.Version != 1 {
+			t.Errorf("%s was done %d times", kv.Key, kv.Version)
+		}
+	}
+	if len(resp.KVs) != items {
+		t.Errorf("%d items were done, of %d", len(resp.KVs), items)
+	}
+}
+
+// workImpatiently takes items and settles them, with contexts that end at any time.
+func workImpatiently(ending context.Context, t *testing.T, q *queue.Queue, name string) {
+	for ending.Err() == nil {
+		ctx, cancel := impatient(t)
+		cl, err := q.Take(ctx)
+		cancel()
+		if err != nil {
+			continue
+		}
+		ctx, cancel = impatient(t)
+		switch rand.N(5) {
+		case 0:
+			_ = cl.Nack(ctx, 0)
+		case 1:
+			_ = cl.Nack(ctx, time.Millisecond)
+		default:
+			_ = cl.Ack(ctx, etcd.PutRequest{Key: name + "-done/" + cl.Item.ID})
+		}
+		cancel()
+	}
+}
+
+// impatient is a context that ends soon, if not at once.
+func impatient(t testing.TB) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(t.Context())
+	timer := time.AfterFunc(rand.N(4*time.Millisecond), cancel)
+	return ctx, func() {
+		timer.Stop()
+		cancel()
 	}
 }
