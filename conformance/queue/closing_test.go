@@ -109,7 +109,7 @@ func TestGivenUpAnytime(t *testing.T) {
 	t.Parallel()
 	plain, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	var working sync.WaitGroup
-	const items = 100
+	const items = 50
 	adder := process(t, queue.Config{Name: name})
 	for i := range items {
 		add(t, adder, queue.Item{ID: fmt.Sprint(i)})
