@@ -71,7 +71,7 @@ test: lint ## Everything: linters, all tests of all modules with -race, robustne
 	go_test -race $$(go list $(PACKAGES) | grep -v -e /conformance/codec -e '/$(CLIENT:./%=%)$$' -e '/bench$$' -e '/robustness$$'); \
 	go_test -race -short $(CODEC_TAGS) $(CODEC); \
 	go_test $(CODEC_TAGS) $(CODEC); \
-	go_test ./internal/transport; \
+	go_test ./internal/transport ./internal/yield; \
 	wait; \
 	echo "== the bench, whose processes take seconds to start with -race"; \
 	go_test ./bench/...; \

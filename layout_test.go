@@ -28,6 +28,7 @@ var layout = []struct {
 }{
 	{packages: "./internal/wire/...", only: internal("wire")},
 	{packages: "./internal/alarm/...", only: internal("alarm")},
+	{packages: "./internal/yield/...", only: internal("yield")},
 	{packages: "./internal/backoff/...", only: internal("backoff")},
 	{packages: "./internal/callback/...", only: internal("callback")},
 	{packages: "./internal/duration/...", only: internal("duration")},
@@ -68,13 +69,16 @@ var layout = []struct {
 // forTests are packages that only tests import.
 var forTests = []string{module + "/internal/peertest/...", module + "/internal/leaktest/...", module + "/internal/exampletest/...", module + "/internal/exampleclient/..."}
 
-// internal is packages below internal/ by name, with what transport needs.
+// internal is packages below internal/ by name, with what transport and coalesce need.
 func internal(names ...string) (list []string) {
 	for _, name := range names {
 		list = append(list, module+"/internal/"+name+"/...")
 	}
 	if slices.Contains(names, "transport") {
 		list = append(list, module+"/internal/alarm", module+"/internal/callback", "golang.org/x/net/http2/hpack")
+	}
+	if slices.Contains(names, "coalesce") {
+		list = append(list, module+"/internal/yield")
 	}
 	return list
 }

@@ -12,6 +12,7 @@ import (
 	"silly.store/etcd/internal/backoff"
 	"silly.store/etcd/internal/call"
 	"silly.store/etcd/internal/follow"
+	"silly.store/etcd/internal/yield"
 )
 
 // Cache is a range of keys in memory. Make it with [New], share it, and close it before
@@ -86,7 +87,7 @@ func New(c *etcd.Client, config Config) (*Cache, error) {
 	})
 	ca.asker = newAsker(ca.follower.RequestProgress)
 	ca.flights.read, ca.flights.settle, ca.flights.await = ca.readIndex, ca.settle, ca.catchUp
-	ca.flights.launch, ca.flights.closed = ca.launch, ca.ctx.Done()
+	ca.flights.launch, ca.flights.closed, ca.flights.turn = ca.launch, ca.ctx.Done(), yield.New()
 	ca.routines.Go(ca.write)
 	ca.routines.Go(func() { ca.asker.run(ca.ctx) })
 	return ca, nil

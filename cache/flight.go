@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"time"
 
 	"silly.store/etcd"
+	"silly.store/etcd/internal/yield"
 )
 
 // flight is a linearizable read of the store's revision, which all share that have asked
@@ -41,6 +41,7 @@ type flights struct {
 	await  func(*flight)      // waits for that; the next flight does not wait for it
 	launch func(func()) bool  // runs it in a goroutine; false: the cache is closed
 	closed <-chan struct{}    // with the cache
+	turn   yield.Turn         // behind the readers that have been answered
 
 	mu      sync.Mutex // guards the fields below
 	next    *flight    // has not left
@@ -145,7 +146,7 @@ func (fs *flights) answer(f *flight) {
 	fs.landing = true
 	fs.mu.Unlock()
 	close(f.over)
-	runtime.Gosched()
+	fs.turn.BehindAll()
 }
 
 // landed has the next flight leave, if somebody waits for it.

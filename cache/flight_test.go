@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"silly.store/etcd/internal/yield"
 )
 
 // field is where the flights of a test leave and land.
@@ -25,7 +27,7 @@ func newField() *field {
 		}
 		return !f.over
 	}
-	f.flights.settle = func(*flight) bool { return true }
+	f.flights.settle, f.flights.turn = func(*flight) bool { return true }, yield.New()
 	f.flights.read = func(fl *flight) {
 		f.mu.Lock()
 		f.left = append(f.left, fl)

@@ -9,6 +9,7 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/internal/follow"
+	"silly.store/etcd/internal/yield"
 )
 
 // A flight that left before a reset proves nothing of the history after it: its revision may
@@ -78,7 +79,7 @@ func TestSoon(t *testing.T) {
 			flown++
 			f.before, f.revision = ca.current.Load(), w.revision
 		}
-		ca.flights.settle = ca.settle
+		ca.flights.settle, ca.flights.turn = ca.settle, yield.New()
 		w.commit(t, w.put("a", "1"))
 		var got *published
 		var err error

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"silly.store/etcd/internal/call"
+	"silly.store/etcd/internal/yield"
 )
 
 // launchLocked sends the queued calls, as far as the window allows.
@@ -22,7 +23,7 @@ func (q *queue) launchLocked() {
 func (q *queue) run(b *batch) {
 	defer q.c.routines.Done()
 	var s sender
-	behind := make(chan struct{}, 1)
+	turn := yield.New()
 	for b != nil {
 		began := time.Now()
 		q.c.announce(b)
@@ -32,8 +33,7 @@ func (q *queue) run(b *batch) {
 		}
 		b.cancel()
 		q.settle(b, time.Since(began), err)
-		b.notify(behind)
-		<-behind
+		b.notify(turn)
 		b = q.next(b)
 	}
 }
