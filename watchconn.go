@@ -399,7 +399,7 @@ func (q *question) follows() {
 }
 
 // notAnswered takes the failure of a question. A read that could not be sent shows
-// that the member takes no more streams on the connection.
+// that the member takes no more streams on the connection, unless that drains.
 func (c *watchConn) notAnswered(ctx context.Context, q *question, err *call.Error) {
 	if err.Final() {
 		q.follows() //nolint:contextcheck // a refusal is an answer too; and as above
@@ -413,8 +413,12 @@ func (c *watchConn) notAnswered(ctx context.Context, q *question, err *call.Erro
 	if !err.Silent() || len(q.quiet) == 0 || ctx.Err() != nil {
 		return
 	}
-	if err.Outcome == call.OutcomeNotSent {
+	switch {
+	case err.Outcome != call.OutcomeNotSent:
+	case c.conn.State() < transport.Draining:
 		c.crowd()
+		return
+	case !c.betterIsUp(ctx): // its endpoint cannot be reached for now
 		return
 	}
 	c.hub.engine.Set.SetAside(c.conn)

@@ -59,7 +59,8 @@ package etcd
 //     watchHub.routines is not zero, and close waits for the new one too. Pauses are alarms
 //     (internal/alarm), which count likewise.
 //   - One read per connection proves its quiet streams alive, not one per stream: it finds a
-//     member that answers PINGs and has stopped inside.
+//     member that answers PINGs and has stopped inside. A connection may drain as long as its
+//     streams last; then another one to its endpoint takes the read.
 //   - The server catches watches up every 100 ms, so one that resumes behind the current
 //     revision may be silent that long.
 

@@ -66,3 +66,54 @@ func TestBusyStreamBehindOneAddress(t *testing.T) {
 		wantRevisions(t, w, 102)
 	})
 }
+
+// Regression: a member that hangs while it shuts down has told the client that its connection
+// takes no new requests, so nothing could be asked of it, and its watches stayed in silence as
+// long as it answered PINGs.
+func TestQuietStreamThatDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs, serves := newWatchMember("127.0.0.1:1"), newWatchMember("127.0.0.1:2")
+		serves.Down(true)
+		c := watched(t, Config{}, hangs, serves)
+		w, s, _ := begin(t, c, hangs, WatchRequest{Key: "a"})
+		serves.Down(false)
+		time.Sleep(time.Minute)
+		hangs.Down(true)
+		for _, conn := range hangs.Conns() {
+			conn.Drain()
+		}
+		began := time.Now()
+		create := serves.next(t).created(t)
+		if took := time.Since(began); took > 3*watchQuiet || create.StartRevision != 101 || !s.Closed() {
+			t.Errorf("%+v after %v; the former stream is closed: %v", create, took, s.Closed())
+		}
+		synctest.Wait()
+		if state := w.State(); state.Endpoint != serves.Address {
+			t.Errorf("%+v", state)
+		}
+	})
+}
+
+// Behind a proxy that allows one request per connection a watch stays where it is, and what it
+// wants to know is asked over another connection.
+func TestStreamOfAConnectionThatDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newWatchMember("127.0.0.1:1")
+		c := watched(t, Config{}, m)
+		w, s, _ := begin(t, c, m, WatchRequest{Key: "a"})
+		for range 2 {
+			s.End(nil)
+			s = m.next(t)
+			s.Conn().Drain()
+			s.created(t)
+			m.ResetCounts()
+			time.Sleep(time.Hour)
+			if state := w.State(); state.Endpoint != m.Address {
+				t.Errorf("%+v", state)
+			}
+			if n := m.Counts(); n.Streams != 0 || n.Dials > 1 {
+				t.Errorf("%+v", n)
+			}
+		}
+	})
+}

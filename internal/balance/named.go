@@ -28,6 +28,26 @@ func (s *Set) PickNamed(ctx context.Context, lane Lane, e Endpoint) (Picked, err
 	}
 }
 
+// PickBeside connects to the endpoint of p, which drains, in the given lane.
+func (s *Set) PickBeside(ctx context.Context, lane Lane, p Picked) (Picked, error) {
+	m := p.member
+	for {
+		d, err := s.connect(m, lane, nil)
+		if err != nil {
+			return Picked{}, err
+		}
+		if c := m.links[lane].current(); c != nil && c.State() <= transport.Suspect {
+			return m.picked(c, lane), nil
+		}
+		if p.Removed() {
+			return Picked{}, &transport.Error{Code: transport.Unavailable, Outcome: transport.NotSent, Cause: transport.ErrDraining}
+		}
+		if err := s.awaitNamed(ctx, m, lane, d); err != nil {
+			return Picked{}, err
+		}
+	}
+}
+
 // awaitNamed waits for a dial of m; without one, after a failure, until m may be
 // tried again, if that is soon.
 func (s *Set) awaitNamed(ctx context.Context, m *member, lane Lane, d *dial) error {

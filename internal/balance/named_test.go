@@ -113,3 +113,27 @@ func TestPickNamedThatIsDown(t *testing.T) {
 		s.Close()
 	})
 }
+
+// What a connection takes no longer because it drains goes to another one of its endpoint, but
+// not once that is removed.
+func TestPickBeside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		s := c.of(t, "a", "b")
+		c.Member("b").Down(true)
+		p := mustPick(t, s, Watch)
+		p.Drain()
+		beside, err := s.PickBeside(t.Context(), Unary, p)
+		if err != nil || addressOf(beside.Conn) != "a" || beside.Conn == p.Conn {
+			t.Errorf("%+v, %v", beside, err)
+		}
+		s.Replace([]Endpoint{endpointOf("b")})
+		dials := c.dialed("a")
+		if _, err := s.PickBeside(t.Context(), Unary, p); !errors.Is(err, transport.ErrDraining) {
+			t.Errorf("of an endpoint that is removed: %v", err)
+		}
+		if n := c.dialed("a") - dials; n != 0 {
+			t.Errorf("%d dials of it", n)
+		}
+	})
+}

@@ -158,6 +158,13 @@ func (e *Engine) Ask(ctx context.Context, c balance.Picked, r Request, patience 
 	return reply, nil
 }
 
+// beside returns another connection to c's endpoint.
+func (e *Engine) beside(ctx context.Context, c balance.Picked, patience time.Duration) (balance.Picked, error) {
+	return Bound{time.Now().Add(patience)}.within(ctx, func(ctx context.Context) (balance.Picked, error) {
+		return e.Set.PickBeside(ctx, balance.Unary, c)
+	})
+}
+
 // Revision reads the store's revision with an ordinary call. It reads the given
 // key, so that it needs no permission beyond those that the caller needs for the
 // key anyway.
@@ -166,8 +173,15 @@ func (e *Engine) Revision(ctx context.Context, key string) (Header, *Error) {
 	return PeekHeader(reply), err
 }
 
-// AskRevision is Revision in the form of Ask, over the connection c.
+// AskRevision is Revision in the form of Ask, over the connection c. While that drains, which
+// may be as long as its streams last, another one to its endpoint takes the request.
 func (e *Engine) AskRevision(ctx context.Context, c balance.Picked, key string, patience time.Duration) (Header, *Error) {
+	if c.State() == transport.Draining {
+		var err error
+		if c, err = e.beside(ctx, c, patience); err != nil {
+			return Header{}, unpicked(ctx, rpc.WatchNow, err)
+		}
+	}
 	reply, err := e.Ask(ctx, c, Request{Method: rpc.WatchNow, Message: countMessage(key)}, patience)
 	return PeekHeader(reply), err
 }
