@@ -365,11 +365,12 @@ func (w *Watcher) progressed(s *watchStream, h ResponseHeader, trusted bool) {
 	}
 }
 
-// waitRoom blocks a stream that serves w alone while the buffer is full.
-func (w *Watcher) waitRoom(ctx context.Context) {
+// waitRoom blocks s, which serves w alone, while the buffer is full. A stream that w has left
+// does not wait: it would take the signal that is for the next one.
+func (w *Watcher) waitRoom(ctx context.Context, s *watchStream) {
 	for {
 		w.mu.Lock()
-		if w.life.phase == phaseEnded || w.buffered <= w.maxBuffer/2 || len(w.queue) == 0 {
+		if !w.onStreamLocked(s) || w.buffered <= w.maxBuffer/2 || len(w.queue) == 0 {
 			w.mu.Unlock()
 			return
 		}

@@ -343,7 +343,7 @@ func (s *watchStream) receive() {
 func (s *watchStream) receiveAll() *call.Error {
 	for {
 		if w := s.solitary(); w != nil {
-			w.waitRoom(s.hub.ctx)
+			w.waitRoom(s.hub.ctx, s)
 		}
 		reply, err := s.Recv(s.hub.ctx)
 		switch {
