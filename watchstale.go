@@ -106,7 +106,7 @@ func (w *Watcher) judgeStale(trouble *call.Error) (WatchStaleInfo, staleness) {
 	switch {
 	case w.life.phase == phaseServed, w.life.phase == phaseEnded, w.life.reported:
 		return WatchStaleInfo{}, notStale
-	case interrupted < staleAfter:
+	case interrupted < staleAfter, w.life.report != nil: // the report of the last time goes on
 		return WatchStaleInfo{}, mayBecomeStale
 	}
 	w.reportLocked()

@@ -286,3 +286,49 @@ func TestWatchStaleIsToldFirst(t *testing.T) {
 		}
 	})
 }
+
+// A hook that takes very long hears of the next outage of a watch after that of the first.
+func TestWatchStaleAgainWhileItIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var told []string
+		tell := func(what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, what)
+		}
+		want := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if !slices.Equal(told, want) {
+				t.Errorf("%q, want %q", told, want)
+			}
+		}
+		goOn := make(chan struct{})
+		m := newWatchMember("127.0.0.1:1")
+		c := watched(t, Config{Hooks: Hooks{
+			WatchStale:   func(WatchStaleInfo) { tell("stale"); <-goOn },
+			WatchResumed: func(WatchResumeInfo) { tell("resumed") },
+		}}, m)
+		begin(t, c, m, WatchRequest{Key: "a"})
+		for range 2 {
+			m.Down(true)
+			m.Cut(nil)
+			time.Sleep(3 * staleAfter)
+			m.Down(false)
+			m.next(t).created(t)
+			time.Sleep(2 * watchAgain)
+		}
+		want("stale")
+		m.Down(true)
+		m.Cut(nil)
+		time.Sleep(3 * staleAfter)
+		want("stale")
+		close(goOn)
+		want("stale", "resumed", "resumed")
+		time.Sleep(2 * patrolPause)
+		want("stale", "resumed", "resumed", "stale")
+	})
+}
