@@ -27,9 +27,7 @@ type keeper struct {
 	// unknown: a request that compared the epoch has had no answer.
 	unknown bool
 	epoch   int64
-	// copies is how many requests without an answer the next one follows. It stays after an
-	// answer that was slow, so that a slow cluster has time for each.
-	copies int
+	copies  int // how many requests without an answer the next one follows
 
 	follower *follow.Follower
 	seen     int // the follower's epoch
@@ -174,19 +172,14 @@ func (r *Registration) tryPut(s *concurrency.Session, w wanted) (int64, error) {
 	return 0, r.mayOverwrite(&kv)
 }
 
-// promptAnswer is how long an answer takes at most after which the next request is not waited
-// for any longer than a first one.
-const promptAnswer = time.Second
-
 // txn makes a request that is made again if no answer comes.
 func (r *Registration) txn(ctx context.Context, req etcd.TxnRequest) (*etcd.TxnResponse, error) {
 	k := &r.keeper
-	began := time.Now()
 	resp, err := r.co.Client().Txn(call.WithSafeCopies(ctx, k.copies), req)
 	switch {
 	case etcd.MaybeApplied(err):
 		k.copies++
-	case err == nil && time.Since(began) < promptAnswer:
+	case err == nil:
 		k.copies = 0
 	}
 	return resp, err

@@ -37,20 +37,56 @@ const (
 	usualTimeout = 5 * time.Second
 	// maxDoublings keeps the time from overflowing.
 	maxDoublings = 8
+	// maxLearned is the most copies that a first one counts as.
+	maxLearned = 2
 )
 
-// answerDue is how long a request of m waits for its answer, because its caller can send it
-// again; 0: no shorter than any other.
-func (e *Engine) answerDue(ctx context.Context, m *rpc.Method) time.Duration {
+// answerWait is how long a request waits for its answer because its caller can send it again.
+// The zero value waits no shorter than any other request.
+type answerWait struct {
+	copies int // were sent before, or the cluster is as slow as if they had been
+	due    time.Duration
+}
+
+// answerWait returns how long a request of m waits for its answer.
+func (e *Engine) answerWait(ctx context.Context, m *rpc.Method) answerWait {
 	n, ok := ctx.Value(copiesKey{}).(int)
 	if !ok || m.Class == rpc.Read {
-		return 0
+		return answerWait{}
 	}
+	n = max(n, int(e.learned.Load()))
+	return answerWait{n, e.answerDue(n)}
+}
+
+// answerDue is how long a request waits that follows n copies.
+func (e *Engine) answerDue(n int) time.Duration {
 	due := answerDue
 	if e.config.Timeout > 0 {
 		due = time.Duration(float64(answerDue) * float64(e.config.Timeout) / float64(usualTimeout))
 	}
 	return backoff.Backoff{First: due, Cap: due << maxDoublings}.Span(n)
+}
+
+// learn takes note of how a request has fared that w was for. In a slow cluster the first
+// copy of each request would be in vain, and an epoch with it. So one that was not answered
+// in time has later ones begin with the longer wait, until an answer is prompt again.
+func (e *Engine) learn(w answerWait, took time.Duration, err *Error) {
+	switch {
+	case w.due == 0:
+	case err == nil && took < e.answerDue(0)*2/3:
+		e.learned.Store(0)
+	case err != nil && err.Sentinel == ErrTimeout && err.Outcome == OutcomeUnknown && took >= w.due:
+		e.learnSlow(int32(min(w.copies+1, maxLearned)))
+	}
+}
+
+func (e *Engine) learnSlow(copies int32) {
+	for {
+		known := e.learned.Load()
+		if known >= copies || e.learned.CompareAndSwap(known, copies) {
+			return
+		}
+	}
 }
 
 // shorter returns the shorter of two limits, of which 0 is none.

@@ -3,11 +3,14 @@ package call
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"silly.store/etcd/internal/peertest"
 	"silly.store/etcd/internal/rpc"
+	"silly.store/etcd/internal/transport"
 )
 
 // A write that its caller sends again waits for its answer only so long, whatever its context
@@ -54,4 +57,40 @@ func TestWithCopies(t *testing.T) {
 			})
 		})
 	}
+}
+
+// In a cluster whose answers take longer than a first copy waits, the first copies of later
+// requests wait longer, until an answer is prompt. An answer that is neither changes nothing.
+func TestLearnsThatAnswersAreSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var delay atomic.Int64 // of the member's answers
+		e, m := scripted(t, Config{Timeout: 5 * time.Second}, ok)
+		m.Handle(func(ctx context.Context, _ transport.Request) ([]byte, error) {
+			return peertest.AppendHeader(nil, 1), peertest.Sleep(ctx, time.Duration(delay.Load()))
+		})
+		for i, step := range []struct {
+			answer, took time.Duration
+			ok           bool
+		}{
+			{100 * time.Millisecond, 100 * time.Millisecond, true},
+			{2 * time.Second, 1500 * time.Millisecond, false}, // learns it
+			{2 * time.Second, 2 * time.Second, true},          // 3 s
+			{2 * time.Second, 2 * time.Second, true},
+			{4 * time.Second, 3 * time.Second, false}, // 5 s, which is Config.Timeout's
+			{4 * time.Second, 4 * time.Second, true},
+			{time.Minute, 5 * time.Second, false},
+			{1200 * time.Millisecond, 1200 * time.Millisecond, true}, // not prompt
+			{4 * time.Second, 4 * time.Second, true},
+			{900 * time.Millisecond, 900 * time.Millisecond, true}, // prompt
+			{4 * time.Second, 1500 * time.Millisecond, false},
+		} {
+			delay.Store(int64(step.answer))
+			began := time.Now()
+			err := do(WithCopies(t.Context(), 0), e, rpc.Txn)
+			if took := time.Since(began); (err == nil) != step.ok || took < step.took || took > step.took+100*time.Millisecond {
+				t.Errorf("request %d, answered after %v: %v after %v, want %v", i, step.answer, err, took, step.took)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
 }

@@ -53,6 +53,7 @@ type Engine struct {
 	config   Config
 	observer Observer
 	hedges   hedges
+	learned  atomic.Int32 // how many copies a first one counts as (answerWait)
 	history  cluster
 	tokens   *tokens        // nil: no credentials
 	leader   *leaderTracker // nil: no member is preferred

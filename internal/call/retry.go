@@ -103,7 +103,7 @@ func (e *Engine) SharesRetries(ctx context.Context, m *rpc.Method) bool {
 // timed adds the bound to the text of an attempt that took too long. err stays as it
 // is: other goroutines may be reading it.
 func (e *Engine) timed(ctx context.Context, m *rpc.Method, err *Error) *Error {
-	if err.Sentinel != ErrTimeout || e.answerDue(ctx, m) > 0 {
+	if err.Sentinel != ErrTimeout || e.answerWait(ctx, m).due > 0 {
 		return err
 	}
 	limited := *err

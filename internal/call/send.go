@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"time"
 
 	"silly.store/etcd/internal/balance"
 	"silly.store/etcd/internal/rpc"
@@ -15,6 +16,7 @@ type sending struct {
 	bound       Bound
 	token       *token
 	conn        balance.Picked
+	wait        answerWait
 	mark        historyMark
 	observation Observation
 }
@@ -32,8 +34,14 @@ func (e *Engine) try(ctx context.Context, r Request, b Bound) ([]byte, *Error) {
 		r.Progress.failed(failed)
 		return nil, failed
 	}
-	s := sending{e: e, r: r, bound: b, token: token, conn: conn}
-	return s.send(ctx, false)
+	s := sending{e: e, r: r, bound: b, token: token, conn: conn, wait: e.answerWait(ctx, r.Method)}
+	if s.wait.due == 0 {
+		return s.send(ctx, false)
+	}
+	began := time.Now()
+	reply, failed := s.send(ctx, false)
+	e.learn(s.wait, time.Since(began), failed)
+	return reply, failed
 }
 
 func (s sending) send(ctx context.Context, hedge bool) ([]byte, *Error) {
@@ -48,7 +56,7 @@ func (s sending) send(ctx context.Context, hedge bool) ([]byte, *Error) {
 	s.mark = e.history.mark()
 	req := s.r.transport(s.token)
 	req.Headers = s.observation.Headers
-	req.Timeout = shorter(s.bound.Timeout(), e.answerDue(ctx, method))
+	req.Timeout = shorter(s.bound.Timeout(), s.wait.due)
 	req.NotifyLate = !s.r.pinned() && !method.Unbounded
 	req.LateAfter = e.hedges.after(&s.r)
 	reply, err := s.conn.Call(ctx, req)
