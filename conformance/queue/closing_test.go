@@ -13,6 +13,7 @@ import (
 	"silly.store/etcd/concurrency"
 	"silly.store/etcd/conformance/internal/onefault"
 	"silly.store/etcd/conformance/internal/testbed"
+	"silly.store/etcd/etcdtest"
 	"silly.store/etcd/queue"
 )
 
@@ -103,8 +104,8 @@ func TestCloseWhileAckIsRefused(t *testing.T) {
 	}
 }
 
-// Whenever calls are given up, an item is applied once and nothing stays. Sessions end
-// meanwhile, and queues are closed.
+// Whenever calls are given up, an item is applied once and nothing stays. Sessions and
+// connections end meanwhile, and queues are closed.
 func TestGivenUpAnytime(t *testing.T) {
 	t.Parallel()
 	plain, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
@@ -116,8 +117,18 @@ func TestGivenUpAnytime(t *testing.T) {
 	}
 	over, end := context.WithCancel(t.Context())
 	for _, life := range []time.Duration{100 * time.Millisecond, testbed.Patience} {
-		c := testbed.Connect(t, etcd.Config{})
+		p := etcdtest.StartProxy(t, testbed.Shared.Endpoints()[0])
+		c := testbed.Connect(t, etcd.Config{Endpoints: []string{p.Endpoint()}, RetrySleep: time.Millisecond, Timeout: 300 * time.Millisecond})
 		co := testbed.Coordinate(t, c, concurrency.Config{})
+		working.Go(func() {
+			for over.Err() == nil {
+				p.Reset()
+				select {
+				case <-time.After(rand.N(30 * time.Millisecond)):
+				case <-over.Done():
+				}
+			}
+		})
 		working.Go(func() {
 			for over.Err() == nil {
 				if s, err := co.Session(over); err == nil {
@@ -143,9 +154,7 @@ func TestGivenUpAnytime(t *testing.T) {
 				}
 				<-ending.Done()
 				cancel()
-				if err := q.Close(testbed.Within(t, testbed.Patience)); err != nil {
-					t.Error(err)
-				}
+				_ = q.Close(testbed.Within(t, testbed.Patience)) // its lanes may be cut off
 				if rand.N(2) == 0 {
 					takers.Wait()
 				} else {
@@ -197,7 +206,7 @@ func workImpatiently(ending context.Context, t *testing.T, q *queue.Queue, name 
 // impatient is a context that ends soon, if not at once.
 func impatient(t testing.TB) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(t.Context())
-	timer := time.AfterFunc(rand.N(4*time.Millisecond), cancel)
+	timer := time.AfterFunc(rand.N(15*time.Millisecond), cancel)
 	return ctx, func() {
 		timer.Stop()
 		cancel()
