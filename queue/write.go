@@ -50,10 +50,22 @@ func (q *Queue) writer(ctx context.Context) (*idempotent.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !q.keep(w) { // Close no longer waits for this
+		_ = w.Close(ctx) // else its lane goes with the lease
+		return nil, ErrClosed
+	}
+	return w, nil
+}
+
+// keep leaves the Writer to the next call of writer, and to Close; false when that has ended
+// the queue.
+func (q *Queue) keep(w *idempotent.Writer) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.own = w
-	return w, nil
+	if !q.ended {
+		q.own = w
+	}
+	return !q.ended
 }
 
 // closeWriter closes the Writer that the queue has made. No call uses it any more, or Close

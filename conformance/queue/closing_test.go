@@ -104,6 +104,36 @@ func TestCloseWhileAckIsRefused(t *testing.T) {
 	}
 }
 
+// Regression: when Close gave up waiting for an Add that made the queue's Writer, the lane of
+// that stayed in etcd for as long as the coordinator lived.
+func TestCloseWhileWriterIsMade(t *testing.T) {
+	t.Parallel()
+	c, f := testbed.Faulty(t, etcd.Config{})
+	name := testbed.OwnName(t)
+	q, err := queue.New(testbed.Coordinate(t, c, concurrency.Config{}), queue.Config{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hit := f.Arm(onefault.Stall, name+"/l/")
+	adding := testbed.Async(func() (int, error) {
+		return 0, q.Add(testbed.Within(t, testbed.Patience), queue.Item{ID: "x"})
+	})
+	<-hit
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := q.Close(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("Close: %v", err)
+	}
+	f.Sever()
+	if _, err := testbed.Await(t, adding); !errors.Is(err, queue.ErrClosed) || etcd.MaybeApplied(err) {
+		t.Errorf("Add: %v", err)
+	}
+	resp, err := c.Get(t.Context(), etcd.GetRequest{Key: name + "/", Prefix: true})
+	if err != nil || len(resp.KVs) > 0 {
+		t.Errorf("left: %v, %v", resp.KVs, err)
+	}
+}
+
 // Whenever calls are given up, an item is applied once and nothing stays. Sessions and
 // connections end meanwhile, and queues are closed.
 func TestGivenUpAnytime(t *testing.T) {
