@@ -65,8 +65,10 @@ func (m *member) unwatchLocked() {
 	}
 }
 
-// serve reads the watch for members that hold, as long as there are any.
+// serve reads the watch for members that hold, as long as there are any. Another one may have
+// begun before it ends, and must get what was to wake it.
 func (h *hub) serve(ctx context.Context) {
+	defer signal(h.nudge)
 	for failures := 0; ctx.Err() == nil; {
 		if !h.recheck(ctx) {
 			failures++
