@@ -21,7 +21,7 @@ var queueMutants = []Mutant{
 	{
 		Name: "claim-forgotten", Fault: "a claim of unknown outcome is not given back when its Take has ended",
 		File:     "queue/take.go",
-		Old:      "	a.q.background(a.s, a.undo)\n",
+		Old:      "	a.q.background(a.s, a.undo, func() { a.q.view.putBack(a.it) })\n",
 		New:      "",
 		Scenario: "queue-lost-answers", Time: 8 * time.Second, Invariant: "Q1",
 	},
