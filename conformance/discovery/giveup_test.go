@@ -20,7 +20,7 @@ import (
 func TestRegisterWhileFormerCloses(t *testing.T) {
 	t.Parallel()
 	var config etcd.Config
-	f, plain, name := faulty(t, &config), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	f, plain, name := testbed.WithFaults(t, &config), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	co := testbed.Coordinate(t, testbed.Connect(t, config), concurrency.Config{})
 	a := discovery.Instance{Service: name, ID: "a", Addr: "1"}
 	first := register(t, co, a)

@@ -9,22 +9,12 @@ import (
 
 	"silly.store/etcd"
 	"silly.store/etcd/concurrency"
-	"silly.store/etcd/conformance/internal/onefault"
 	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/discovery"
 )
 
 func TestMain(m *testing.M) {
 	testbed.Main(m, testbed.Config{Server: testbed.Quick, Watched: []string{"silly.store/etcd/concurrency.", "silly.store/etcd/discovery."}})
-}
-
-// faulty sets a configuration up for a client whose requests can get faults.
-func faulty(t testing.TB, config *etcd.Config) *onefault.Faults {
-	t.Helper()
-	f := onefault.New(t)
-	config.DialContext = f.Dial
-	config.RetrySleep, config.Timeout = time.Millisecond, 500*time.Millisecond
-	return f
 }
 
 // register registers an instance until the test ends, or its coordinator does.

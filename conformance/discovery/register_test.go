@@ -210,7 +210,7 @@ func TestRegisterFaults(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			var config etcd.Config
-			f, plain, name := faulty(t, &config), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+			f, plain, name := testbed.WithFaults(t, &config), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 			co := testbed.Coordinate(t, testbed.Connect(t, config), concurrency.Config{})
 			if _, err := co.Session(testbed.Within(t, 20*time.Second)); err != nil {
 				t.Fatal(err)
@@ -238,7 +238,7 @@ func TestRegisterFaults(t *testing.T) {
 func TestRegisterGivenUp(t *testing.T) {
 	t.Parallel()
 	var config etcd.Config
-	f, plain, name := faulty(t, &config), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
+	f, plain, name := testbed.WithFaults(t, &config), testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	co := testbed.Coordinate(t, testbed.Connect(t, config), concurrency.Config{})
 	if _, err := co.Session(testbed.Within(t, 20*time.Second)); err != nil {
 		t.Fatal(err)

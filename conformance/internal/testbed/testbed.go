@@ -84,10 +84,17 @@ func Connect(t testing.TB, config etcd.Config) *etcd.Client {
 // Faulty makes a client whose requests can get faults.
 func Faulty(t testing.TB, config etcd.Config) (*etcd.Client, *onefault.Faults) {
 	t.Helper()
+	f := WithFaults(t, &config)
+	return Connect(t, config), f
+}
+
+// WithFaults sets a configuration up for a client whose requests can get faults.
+func WithFaults(t testing.TB, config *etcd.Config) *onefault.Faults {
+	t.Helper()
 	f := onefault.New(t)
 	config.DialContext = f.Dial
 	config.RetrySleep, config.Timeout = time.Millisecond, 500*time.Millisecond
-	return Connect(t, config), f
+	return f
 }
 
 // Detour is two ways to a server, one of them through a proxy: a request whose answer never
