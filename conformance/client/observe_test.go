@@ -103,6 +103,7 @@ func TestHooksSeeCallsAndConnections(t *testing.T) {
 	if r := told.results[0]; r.Err != nil || r.Duration <= 0 {
 		t.Errorf("its result is %+v", r)
 	}
+	told.until(t, "the connection", func() bool { return len(told.connected) == 1 }) // perhaps after the call
 	if got := told.connected[0]; got.Err != nil || got.Purpose != etcd.ForCalls || got.Duration <= 0 {
 		t.Errorf("the connection is %+v", got)
 	}
