@@ -49,11 +49,24 @@ func (r *releaser) add(job *release) {
 		r.leaveLocked(job)
 		return
 	}
-	delete(r.paused, job)
+	r.addLocked(job)
+}
+
+func (r *releaser) addLocked(job *release) {
 	r.due = append(r.due, job)
 	if r.running < maxReleasers {
 		r.running++
 		r.co.routines.Go(r.run)
+	}
+}
+
+// again makes another attempt after a pause, unless close has taken the job.
+func (r *releaser) again(job *release) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.paused[job] != nil {
+		delete(r.paused, job)
+		r.addLocked(job)
 	}
 }
 
@@ -95,7 +108,7 @@ func (r *releaser) attempt(job *release) {
 	if r.paused == nil {
 		r.paused = make(map[*release]*time.Timer)
 	}
-	r.paused[job] = time.AfterFunc(wait, func() { r.add(job) })
+	r.paused[job] = time.AfterFunc(wait, func() { r.again(job) })
 }
 
 // close leaves what is not released to the leases, which are revoked or live out their TTLs,
@@ -105,9 +118,8 @@ func (r *releaser) close() {
 	defer r.mu.Unlock()
 	r.closed = true
 	for job, timer := range r.paused {
-		if timer.Stop() {
-			r.leaveLocked(job)
-		}
+		timer.Stop()
+		r.leaveLocked(job)
 	}
 	for _, job := range r.due {
 		r.leaveLocked(job)

@@ -196,7 +196,8 @@ func (p *place) release(ctx context.Context) (held, done bool, err error) {
 		return false, false, err
 	}
 	p.free()
-	return resp.Succeeded || p.deleting > 0, true, nil
+	byClose := errors.Is(p.s.Err(), ErrClosed) // Close of the coordinator may have been faster
+	return resp.Succeeded || p.deleting > 0 || byClose, true, nil
 }
 
 // find looks for the key that a request of unknown outcome has put, once none can put it any

@@ -276,3 +276,70 @@ func TestCloseEndsWatches(t *testing.T) {
 		}
 	}
 }
+
+// A coordinator that is closed at any time ends all its calls with ErrClosed, and leaves no
+// lease, key or watch.
+//
+// Regression: a lock that was being released counted as lost when the revocation of its lease
+// was faster, which is no loss.
+func TestClosedAnytime(t *testing.T) {
+	t.Parallel()
+	_, c := testbed.Private(t)
+	for range 50 {
+		co, err := concurrency.New(c, concurrency.Config{MaxKeys: 1 + rand.N(4)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var calls sync.WaitGroup
+		for _, call := range []func(name string) error{
+			func(name string) error {
+				return co.Mutex(name, concurrency.MutexConfig{Linger: time.Millisecond}).Do(t.Context(), func(context.Context, *concurrency.Lock) error { return nil })
+			},
+			func(name string) error {
+				l, err := co.RWMutex(name + "/rw").RLock(t.Context())
+				if err == nil {
+					err = l.Unlock(t.Context())
+				}
+				return err
+			},
+			func(name string) error {
+				return co.Election(name+"/e", concurrency.ElectionConfig{}).Run(t.Context(), func(context.Context, *concurrency.Leadership) error { return nil })
+			},
+			func(name string) error {
+				round, err := co.DoubleBarrier(name+"/d", 1).Enter(t.Context())
+				if err == nil {
+					err = round.Leave(t.Context())
+				}
+				return err
+			},
+		} {
+			for range 2 {
+				calls.Go(func() {
+					var err error
+					for err == nil {
+						err = call(fmt.Sprint(rand.N(3)))
+					}
+					if !errors.Is(err, concurrency.ErrClosed) {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		<-time.After(rand.N(6 * time.Millisecond))
+		if err := co.Close(testbed.Within(t, testbed.Patience)); err != nil {
+			t.Fatal(err)
+		}
+		calls.Wait()
+		leases, err := c.Leases(t.Context())
+		if err != nil || len(leases.Leases) > 0 {
+			t.Fatalf("leases: %v, %v", leases, err)
+		}
+		resp, err := c.Get(t.Context(), etcd.GetRequest{FromKey: true})
+		if err != nil || len(resp.KVs) > 0 {
+			t.Fatalf("keys: %v, %v", resp, err)
+		}
+		if n := co.Stats(); c.Stats().Watches > 0 || n.Held+n.Waiting+n.Releasing+n.Sessions > 0 {
+			t.Fatalf("%d watches, %+v", c.Stats().Watches, n)
+		}
+	}
+}
