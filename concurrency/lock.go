@@ -365,20 +365,20 @@ func (l *Lock) lingersLocked() bool {
 	return true
 }
 
-// unlock makes the first attempt in the caller's goroutine.
+// unlock makes the first attempt in the caller's goroutine, unless ctx has ended before.
 func (l *Lock) unlock(ctx context.Context, job *release) error {
-	if ctx.Err() == nil {
-		done, err := job.do(ctx)
-		if done {
+	err := context.Cause(ctx)
+	if err == nil {
+		var done bool
+		if done, err = job.do(ctx); done {
 			job.over(err)
 			return l.released(ctx, job)
 		}
-		if ctx.Err() != nil {
-			l.p.q.co.releaser.add(job)
-			return l.p.q.failed(ctx, err)
-		}
 	}
 	l.p.q.co.releaser.add(job)
+	if ctx.Err() != nil {
+		return l.p.q.failed(ctx, err)
+	}
 	return l.released(ctx, job)
 }
 
