@@ -140,10 +140,10 @@ func (ca *Cache) write() {
 // readers go on with what there is.
 func (ca *Cache) end() {
 	ca.follower.Close()
-	ca.stopped.Store(true)
 	if ca.ctx.Err() != nil {
 		ca.markClosed()
 	}
+	ca.stopped.Store(true) // a reader that sees this finds the mark
 	ca.waiters.wakeAll()
 }
 

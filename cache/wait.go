@@ -112,6 +112,9 @@ func (ca *Cache) reach(ctx context.Context, enough func(*published) bool, revisi
 		case enough(p):
 			return p, nil
 		case ca.stopped.Load():
+			if ca.current.Load() != p {
+				continue // it may say why
+			}
 			return nil, etcd.ErrClosed // the client's
 		}
 		w := ca.waiters.add(revision, asks)

@@ -15,6 +15,8 @@ import (
 
 // A cache that is closed at any time, while it loads and while readers wait for it, ends them
 // and leaves no watch.
+//
+// Regression: they could get etcd.ErrClosed, the client's.
 func TestClosedAnytime(t *testing.T) {
 	t.Parallel()
 	_, c := testbed.Private(t)
