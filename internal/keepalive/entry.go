@@ -23,9 +23,8 @@ type Entry struct {
 
 	life     context.Context         // ends with the lease; made on first use
 	end      context.CancelCauseFunc // of life
-	added    int64                   // when the keeper got it
 	sent     int64                   // when the last successful renewal was sent
-	lastSend int64                   // when the last renewal was sent
+	lastSend int64                   // when the last renewal was sent; before the first, just after the keeper got the lease
 	next     int64                   // when the next renewal is due
 	ttl      int64                   // from the last answer
 	lastErr  *call.Error             // of the last renewal, if the lease itself made it fail

@@ -186,7 +186,7 @@ func (k *Keeper) addLocked(l *Entry) {
 		// The server granted the ID again, so the lease that we know is gone.
 		k.endLocked(old, expired(old))
 	}
-	k.entries[l.ID], l.added = l, k.clock.now()
+	k.entries[l.ID], l.lastSend = l, k.clock.now()+1
 	if k.closed {
 		k.endLocked(l, call.Closed("KeepAlive"))
 		return
@@ -409,7 +409,8 @@ func (k *Keeper) EndRevoke(l *Entry, err *call.Error) {
 func (k *Keeper) answeredLocked(l *Entry, sent int64, ttl time.Duration) {
 	switch {
 	case l.hasEnded():
-	case ttl == 0 && sent <= l.added: // perhaps about an earlier lease with the ID
+	case ttl == 0 && sent < l.lastSend:
+		// Perhaps it is about an earlier lease with the ID. The last renewal will tell.
 	case ttl == 0 && l.revoking > 0:
 		l.gone = true // EndRevoke gives the reason
 	case ttl == 0:
