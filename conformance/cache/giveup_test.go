@@ -46,8 +46,7 @@ func TestClosedAnytime(t *testing.T) {
 			readers.Go(func() {
 				sub := ca.Subscribe("")
 				for {
-					ctx, cancel := context.WithCancel(t.Context())
-					timer := time.AfterFunc(rand.N(3*time.Millisecond), cancel)
+					ctx, cancel := testbed.Impatient(t, 3*time.Millisecond)
 					var err error
 					switch rand.N(4) {
 					case 0:
@@ -59,7 +58,6 @@ func TestClosedAnytime(t *testing.T) {
 					case 3:
 						_, err = ca.Snapshot(ctx, cache.Linearizable)
 					}
-					timer.Stop()
 					cancel()
 					if errors.Is(err, cache.ErrClosed) {
 						return

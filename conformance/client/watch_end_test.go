@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"silly.store/etcd"
+	"silly.store/etcd/conformance/internal/testbed"
 	"silly.store/etcd/etcdtest"
 )
 
@@ -137,12 +137,10 @@ func TestWatchGivenUpOnServer(t *testing.T) {
 	for range 8 {
 		givingUp.Go(func() {
 			for range 250 {
-				ctx, cancel := context.WithCancel(t.Context())
-				timer := time.AfterFunc(rand.N(time.Millisecond), cancel)
+				ctx, cancel := testbed.Impatient(t, time.Millisecond)
 				if w, err := c.Watch(ctx, etcd.WatchRequest{Key: "k"}); err == nil {
 					_ = w.Close()
 				}
-				timer.Stop()
 				cancel()
 			}
 		})

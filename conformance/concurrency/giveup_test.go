@@ -72,16 +72,6 @@ func TestUnlockToldWithItsContext(t *testing.T) {
 	}
 }
 
-// impatient is a context that ends soon, if not at once.
-func impatient(t testing.TB) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(t.Context())
-	timer := time.AfterFunc(rand.N(2*time.Millisecond), cancel)
-	return ctx, func() {
-		timer.Stop()
-		cancel()
-	}
-}
-
 // Whenever calls and releases are given up, nothing stays: no key, and nothing that counts as
 // held.
 func TestGivenUpAnytime(t *testing.T) {
@@ -127,13 +117,13 @@ func TestGivenUpAnytime(t *testing.T) {
 				for range 4 {
 					calls.Go(func() {
 						for range 200 {
-							ctx, cancel := impatient(t)
+							ctx, cancel := testbed.Impatient(t, 2*time.Millisecond)
 							l, err := call(ctx)
 							cancel()
 							if err != nil {
 								continue
 							}
-							ctx, cancel = impatient(t)
+							ctx, cancel = testbed.Impatient(t, 2*time.Millisecond)
 							_ = l.Unlock(ctx)
 							cancel()
 						}
@@ -171,7 +161,7 @@ func TestHoldGivenUpThenClosed(t *testing.T) {
 		}
 		must[*concurrency.Session](t)(co.Session(testbed.Within(t, testbed.Patience)))
 		b := co.Barrier(name, concurrency.BarrierConfig{Persistent: true})
-		ctx, cancel := impatient(t)
+		ctx, cancel := testbed.Impatient(t, 2*time.Millisecond)
 		err = b.Hold(ctx)
 		cancel()
 		if err == nil {

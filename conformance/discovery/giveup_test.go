@@ -50,10 +50,8 @@ func TestGivenUpAnytime(t *testing.T) {
 	c, name := testbed.Connect(t, etcd.Config{}), testbed.OwnName(t)
 	co := testbed.Coordinate(t, c, concurrency.Config{})
 	impatiently := func(f func(context.Context)) {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := testbed.Impatient(t, 3*time.Millisecond)
 		defer cancel()
-		timer := time.AfterFunc(rand.N(3*time.Millisecond), cancel)
-		defer timer.Stop()
 		f(ctx)
 	}
 	var calls sync.WaitGroup

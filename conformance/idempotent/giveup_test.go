@@ -1,10 +1,8 @@
 package idempotent
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -31,10 +29,8 @@ func TestGivenUpAnytime(t *testing.T) {
 				writes.Go(func() {
 					for i := range 150 {
 						key := fmt.Sprintf("%s/%d.%d", name, worker, i)
-						ctx, cancel := context.WithCancel(t.Context())
-						timer := time.AfterFunc(rand.N(3*time.Millisecond), cancel)
+						ctx, cancel := testbed.Impatient(t, 3*time.Millisecond)
 						_, err := w.Txn(ctx, putOf(key))
-						timer.Stop()
 						cancel()
 						want := int64(1)
 						switch {

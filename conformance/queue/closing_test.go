@@ -214,13 +214,13 @@ func TestGivenUpAnytime(t *testing.T) {
 // workImpatiently takes items and settles them, with contexts that end at any time.
 func workImpatiently(ending context.Context, t *testing.T, q *queue.Queue, name string) {
 	for ending.Err() == nil {
-		ctx, cancel := impatient(t)
+		ctx, cancel := testbed.Impatient(t, 15*time.Millisecond)
 		cl, err := q.Take(ctx)
 		cancel()
 		if err != nil {
 			continue
 		}
-		ctx, cancel = impatient(t)
+		ctx, cancel = testbed.Impatient(t, 15*time.Millisecond)
 		switch rand.N(5) {
 		case 0:
 			_ = cl.Nack(ctx, 0)
@@ -229,16 +229,6 @@ func workImpatiently(ending context.Context, t *testing.T, q *queue.Queue, name 
 		default:
 			_ = cl.Ack(ctx, etcd.PutRequest{Key: name + "-done/" + cl.Item.ID})
 		}
-		cancel()
-	}
-}
-
-// impatient is a context that ends soon, if not at once.
-func impatient(t testing.TB) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(t.Context())
-	timer := time.AfterFunc(rand.N(15*time.Millisecond), cancel)
-	return ctx, func() {
-		timer.Stop()
 		cancel()
 	}
 }

@@ -2,7 +2,6 @@ package v3compat
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -34,10 +33,8 @@ func TestStreamGivenUpOnServer(t *testing.T) {
 	for range 4 {
 		streams.Go(func() {
 			for range 250 {
-				ctx, cancel := context.WithCancel(t.Context())
-				timer := time.AfterFunc(rand.N(time.Millisecond), cancel)
+				ctx, cancel := testbed.Impatient(t, time.Millisecond)
 				giveUp(ctx)
-				timer.Stop()
 				cancel()
 			}
 		})
@@ -61,8 +58,7 @@ func TestGivenUpAnytime(t *testing.T) {
 	for range 4 {
 		calls.Go(func() {
 			for range 250 {
-				ctx, cancel := context.WithCancel(t.Context())
-				timer := time.AfterFunc(rand.N(time.Millisecond), cancel)
+				ctx, cancel := testbed.Impatient(t, time.Millisecond)
 				watch := client.Watch(ctx, "k")
 				renewals, err := client.KeepAlive(ctx, lease.ID)
 				if err != nil {
@@ -72,7 +68,6 @@ func TestGivenUpAnytime(t *testing.T) {
 				}
 				for range renewals {
 				}
-				timer.Stop()
 				cancel()
 			}
 		})

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -15,6 +16,18 @@ func Within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// Impatient is a context that is cancelled at any time before most has passed. The function
+// cancels it at once.
+func Impatient(t testing.TB, most time.Duration) (context.Context, context.CancelFunc) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	timer := time.AfterFunc(rand.N(most), cancel)
+	return ctx, func() {
+		timer.Stop()
+		cancel()
+	}
 }
 
 // Ending is a context for what ends with the test, whose own context has ended by then.
